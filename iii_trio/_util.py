@@ -1,0 +1,78 @@
+"""Small helpers that know nothing about iii."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, NoReturn, TypeVar
+
+import trio
+
+T = TypeVar("T")
+
+__all__ = ["ConflictDetector", "NoPublicConstructor", "open_background_nursery"]
+
+
+class NoPublicConstructor(type):
+    """Metaclass of handles that only an ``open_x`` may make, through ``_create``."""
+
+    def __call__(cls, *_args: object, **_kwargs: object) -> NoReturn:
+        """Refuse: the class has no public constructor."""
+        msg = f"{cls.__module__}.{cls.__qualname__} has no public constructor"
+        raise TypeError(msg)
+
+    def _create(cls: type[T], *args: Any, **kwargs: Any) -> T:  # noqa: ANN401
+        return super().__call__(*args, **kwargs)  # type: ignore[misc, no-any-return]
+
+
+class ConflictDetector:
+    """Raise ``trio.BusyResourceError`` when two tasks use what is for one.
+
+    Use it as ``with detector: ...`` around the operation.
+    """
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+        self._busy = False
+
+    def __enter__(self) -> None:
+        if self._busy:
+            raise trio.BusyResourceError(self._message)
+        self._busy = True
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self._busy = False
+
+
+@asynccontextmanager
+async def open_background_nursery(reason: str) -> AsyncIterator[trio.Nursery]:
+    """Open a nursery whose tasks live exactly as long as the block.
+
+    At the end of the block its tasks are cancelled with ``reason``. An exception of the
+    body that is alone leaves unwrapped; a crash of a background task leaves as an
+    ``ExceptionGroup``.
+    """
+    body_error: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            try:
+                yield nursery
+            except BaseException as exc:
+                body_error = exc
+                raise
+            finally:
+                nursery.cancel_scope.cancel(reason=reason)
+    except BaseExceptionGroup as group:
+        if body_error is not None and list(group.exceptions) == [body_error]:
+            context = body_error.__context__
+            try:
+                raise body_error from body_error.__cause__
+            finally:
+                # Do not show the group that we just took apart as a context.
+                body_error.__context__ = context
+                del body_error
+        raise

@@ -1,0 +1,1 @@
+"""Stores in memory, for tests and for hosts that say so."""

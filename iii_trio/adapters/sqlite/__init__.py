@@ -1,0 +1,1 @@
+"""Durable stores on SQLite, one file per engine."""

@@ -1,0 +1,1 @@
+"""The bundled workers: ordinary workers, with no private door."""

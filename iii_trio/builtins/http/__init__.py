@@ -1,0 +1,1 @@
+"""The `http` trigger type: HTTP requests become invocations."""

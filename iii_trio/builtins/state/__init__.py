@@ -1,0 +1,1 @@
+"""The `state` functions and trigger type."""

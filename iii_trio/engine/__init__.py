@@ -1,0 +1,1 @@
+"""Who is connected, what they offer, what is in flight."""

@@ -1,0 +1,1 @@
+"""Bytes and sockets: one pump for all connections. Nothing here knows iii."""

@@ -1,0 +1,228 @@
+"""Frames to bytes and back: strict about known frames, tolerant of unknown ones.
+
+`decode` reads one text message. `encode` writes any frame. The two frames of the hot path,
+a call and its result, have builders of their own that put raw payload bytes into place
+without parsing them.
+"""
+
+import json
+from typing import Any, Final
+
+import msgspec
+
+from iii_trio.errors import RemoteProtocolError
+from iii_trio.protocol._messages import (
+    ABSENT,
+    AnyFrame,
+    ErrorBody,
+    Frame,
+    InvokeFunction,
+)
+from iii_trio.protocol._names import is_uuid
+
+JSONBytes = bytes | msgspec.Raw
+"""JSON text as bytes; ``b""`` or `ABSENT` where a value may be missing."""
+
+_decoder: Final = msgspec.json.Decoder(AnyFrame)
+_encode_json: Final = msgspec.json.encode
+_decode_json: Final = msgspec.json.decode
+
+
+class _TypeOnly(msgspec.Struct):
+    type: str = ""
+
+
+_type_decoder: Final = msgspec.json.Decoder(_TypeOnly)
+
+
+class UnknownFrameError(RemoteProtocolError):
+    """A well-formed JSON object whose ``type`` this version does not know."""
+
+
+def decode(text: bytes) -> AnyFrame:
+    """Read one frame.
+
+    Args:
+        text: one JSON object, valid UTF-8 (links check that).
+
+    Raises:
+        UnknownFrameError: the type is not known: ignore the frame.
+        RemoteProtocolError: not JSON, a known type with a missing or mistyped field, a
+            call whose id is no UUID, or nesting too deep to decode.
+    """
+    try:
+        frame: AnyFrame = _decoder.decode(text)
+    except msgspec.DecodeError as exc:
+        raise _explain(text, exc) from exc
+    except RecursionError as exc:
+        msg = "JSON is nested too deep to decode"
+        raise RemoteProtocolError(msg) from exc
+    if type(frame) is InvokeFunction:
+        invocation_id = frame.invocation_id
+        if invocation_id is not None and not is_uuid(invocation_id):
+            msg = f"bad invokefunction frame: id {invocation_id!r} is not a UUID"
+            raise RemoteProtocolError(msg)
+    return frame
+
+
+def _explain(text: bytes, exc: msgspec.DecodeError) -> RemoteProtocolError:
+    """Tell an unknown type from a bad frame; runs only on errors."""
+    try:
+        kind = _type_decoder.decode(text).type
+    except (msgspec.DecodeError, RecursionError):
+        return RemoteProtocolError(f"not a frame: {exc}")
+    if kind not in FRAME_TYPES:
+        return UnknownFrameError(f"unknown frame type {kind!r}")
+    return RemoteProtocolError(f"bad {kind} frame: {exc}")
+
+
+FRAME_TYPES: Final[dict[str, type[Frame]]] = {
+    str(kind.__struct_config__.tag): kind for kind in Frame.__subclasses__()
+}
+"""Wire ``type`` to class, of every frame that this version knows."""
+
+
+def encode(frame: AnyFrame) -> bytes:
+    """Write one frame as JSON; absent optional fields are left out."""
+    return _encode_json(frame)
+
+
+def is_absent(value: JSONBytes) -> bool:
+    """Tell whether a payload field is missing or null, which mean the same."""
+    return value is ABSENT or bytes(value) in (b"", b"null")
+
+
+def payload_or_null(value: JSONBytes) -> bytes:
+    """The JSON text of a payload field; a missing one is ``null``."""
+    return bytes(value) or b"null"
+
+
+def encode_invoke(
+    invocation_id: str,
+    function_id_json: bytes,
+    payload: JSONBytes,
+    metadata: JSONBytes = b"",
+    traceparent: str | None = None,
+    baggage: str | None = None,
+    deadline_ms: float | None = None,
+) -> bytes:
+    """Build an ``invokefunction`` frame around raw bytes.
+
+    Args:
+        invocation_id: plain ASCII.
+        function_id_json: the id as JSON text, quotes included.
+        payload: JSON text, put in as it is.
+        metadata: JSON text, or ``b""``.
+        traceparent: left out when ``None``, as the following ones.
+        baggage: W3C baggage.
+        deadline_ms: only for peers that announced ``iii-trio.cancel.v1``.
+    """
+    parts: list[JSONBytes] = [
+        b'{"type":"invokefunction","invocation_id":"',
+        invocation_id.encode(),
+        b'","function_id":',
+        function_id_json,
+        b',"data":',
+        payload,
+    ]
+    if metadata:
+        parts += (b',"metadata":', metadata)
+    if traceparent is not None:
+        parts += (b',"traceparent":', _encode_json(traceparent))
+    if baggage is not None:
+        parts += (b',"baggage":', _encode_json(baggage))
+    if deadline_ms is not None:
+        parts += (b',"deadline_ms":', _encode_json(deadline_ms))
+    parts.append(b"}")
+    return b"".join(parts)
+
+
+def encode_result(
+    invocation_id: str,
+    function_id_json: bytes,
+    result: JSONBytes,
+    error: JSONBytes = b"",
+    traceparent: str | None = None,
+    baggage: str | None = None,
+) -> bytes:
+    """Build an ``invocationresult`` frame around raw bytes.
+
+    Args:
+        invocation_id: the caller's own id for the call.
+        function_id_json: the id that the caller asked for, as JSON text.
+        result: JSON text; ``b""`` leaves the field out.
+        error: JSON text of an error body, or ``b""``.
+        traceparent: the caller's own, echoed.
+        baggage: the caller's own, echoed.
+    """
+    parts: list[JSONBytes] = [
+        b'{"type":"invocationresult","invocation_id":"',
+        invocation_id.encode(),
+        b'","function_id":',
+        function_id_json,
+    ]
+    if error:
+        parts += (b',"error":', error)
+    elif result:
+        parts += (b',"result":', result)
+    if traceparent is not None:
+        parts += (b',"traceparent":', _encode_json(traceparent))
+    if baggage is not None:
+        parts += (b',"baggage":', _encode_json(baggage))
+    parts.append(b"}")
+    return b"".join(parts)
+
+
+def splice_caller(payload: JSONBytes, caller_field: bytes) -> JSONBytes:
+    """Put the caller's worker id at the end of an object payload.
+
+    At the end, because JSON readers take the last of duplicate keys: a forged one loses.
+
+    Args:
+        payload: JSON text; anything but an object is returned as it is.
+        caller_field: ``"_caller_worker_id":"..."`` without a comma.
+    """
+    view = memoryview(payload)
+    if len(view) < 2 or view[0] != 0x7B:
+        return payload
+    body = view[:-1]
+    # An object has a member iff there is a quote; it comes right after white space.
+    empty = view[1] != 0x22 and not bytes(body[1:]).strip()
+    return b"".join((body, b"" if empty else b",", caller_field, b"}"))
+
+
+def encode_error(body: ErrorBody) -> bytes:
+    """Write an error body; unknown fields of a relayed one are kept."""
+    fields: dict[str, Any] = {"code": body.code, "message": body.message}
+    if body.stacktrace is not None:
+        fields["stacktrace"] = body.stacktrace
+    return _encode_json({**body.extra, **fields})
+
+
+def decode_error(text: JSONBytes) -> ErrorBody:
+    """Read an error body, however malformed: a caller must learn that its call failed.
+
+    What is no object with text ``code`` and ``message`` becomes ``invocation_failed``
+    (``UNKNOWN`` for a well-formed one that only lacks its code) with the text that can
+    be read.
+    """
+    raw = bytes(text)
+    try:
+        value = _decode_json(raw)
+    except (msgspec.DecodeError, RecursionError):
+        value = raw.decode("utf-8", "replace")
+    if not isinstance(value, dict):
+        message = value if isinstance(value, str) else json.dumps(value)
+        return ErrorBody(code="invocation_failed", message=message)
+    code, message = value.pop("code", None), value.pop("message", None)
+    stacktrace = value.pop("stacktrace", None)
+    if not isinstance(message, str):
+        message = "" if message is None else json.dumps(message)
+        message = message or f"the callee sent an error without a message ({code})"
+        code = code if isinstance(code, str) else "invocation_failed"
+    return ErrorBody(
+        code=code if isinstance(code, str) else "UNKNOWN",
+        message=message,
+        stacktrace=stacktrace if isinstance(stacktrace, str) else None,
+        extra=value,
+    )

@@ -1,0 +1,1 @@
+"""The public harness: engines, links, faults and checks for tests."""

@@ -1,0 +1,267 @@
+"""What a worker needs from whatever it is attached to: an engine or a URL.
+
+`Attachment` is satisfied structurally by ``iii_trio.engine.Engine`` and by the remote
+attachment of ``iii_trio.worker``. It turns a `WorkerSpec` and `Handlers` into an
+`AttachedPort`, through which the worker registers, binds and calls.
+
+Payloads and results are JSON bytes on both sides of this border: a call means the same in
+process and over a link. ``b""`` is "no value", ``b"null"`` is a present null. A failed
+outcome is an `ErrorBody`, never an exception.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Literal, Protocol
+
+import attrs
+
+from iii_trio.protocol import ChannelRef, ErrorBody
+
+Outcome = bytes | ErrorBody
+"""JSON bytes of a result (``b""``: none), or the failure."""
+
+CallKind = Literal["call", "delivery"]
+"""``delivery``: a firing, condition, middleware or hook; hides who called."""
+
+
+@attrs.frozen(kw_only=True)
+class WorkerSpec:
+    """Who a worker is; the fields of ``engine::workers::register``."""
+
+    name: str | None = None
+    namespace: str = "default"
+    runtime: str = "python"
+    version: str | None = None
+    description: str | None = None
+    os: str | None = None
+    pid: int | None = None
+    isolation: str | None = None
+    internal: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class FunctionSpec:
+    """A function as it is registered. Schemas and metadata are JSON values."""
+
+    function_id: str
+    description: str | None = None
+    request_format: Any = None
+    response_format: Any = None
+    metadata: Any = None
+
+
+@attrs.frozen(kw_only=True)
+class TriggerTypeSpec:
+    """A trigger type as its provider registers it. Schemas are JSON values."""
+
+    trigger_type: str
+    description: str = ""
+    config_format: Any = None
+    call_format: Any = None
+    return_format: Any = None
+
+
+@attrs.frozen(kw_only=True)
+class TriggerSpec:
+    """One binding of an event to a function.
+
+    Attributes:
+        namespace: where ``function_id`` resolves.
+        trigger_namespace: where the provider must be; ``None``: the binder's own, else
+            ``default``.
+        config: JSON value for the provider.
+        metadata: JSON value for the handler, or ``None``.
+        owner_worker_id: who bound it, ``None`` for a durable trigger; filled in by the
+            engine for providers.
+    """
+
+    trigger_id: str
+    trigger_type: str
+    function_id: str
+    config: Any = None
+    metadata: Any = None
+    namespace: str = "default"
+    trigger_namespace: str | None = None
+    owner_worker_id: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Request:
+    """One call that a worker makes.
+
+    Attributes:
+        namespace: where ``function_id`` resolves; already defaulted by the worker.
+        payload: JSON text, never empty.
+        metadata: JSON text or ``b""``.
+        action: JSON text of the action object, or ``b""`` for a plain call.
+        timeout: seconds from now after which the call is cancelled everywhere;
+            ``None``: none.
+        kind: see `CallKind`.
+    """
+
+    function_id: str
+    payload: bytes
+    namespace: str = "default"
+    metadata: bytes = b""
+    action: bytes = b""
+    timeout: float | None = None
+    kind: CallKind = "call"
+    traceparent: str | None = None
+    baggage: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class IncomingCall:
+    """One call that a worker's handler has to run.
+
+    Attributes:
+        payload: JSON text; without the caller's id.
+        metadata: JSON text or ``b""``.
+        deadline: absolute time of ``trio.current_time``, ``math.inf`` if none.
+    """
+
+    invocation_id: str
+    function_id: str
+    payload: bytes
+    metadata: bytes = b""
+    namespace: str = "default"
+    caller_worker_id: str | None = None
+    deadline: float = float("inf")
+    traceparent: str | None = None
+    baggage: str | None = None
+
+
+class Handlers(Protocol):
+    """The worker's side: what the attachment calls."""
+
+    async def run(self, call: IncomingCall) -> Outcome:
+        """Run a handler in the current task and give its outcome.
+
+        Only cancellation and ``BaseException`` that is no ``Exception`` leave it.
+        """
+
+    def start_soon(
+        self, async_fn: Callable[..., Awaitable[None]], *args: object, name: str
+    ) -> None:
+        """Start a task in the worker's nursery."""
+
+    def bind(self, trigger: TriggerSpec) -> Awaitable[None] | None:
+        """A trigger of a type that this worker provides came; a known id: replace it.
+
+        A sync provider returns ``None``; an async one returns an awaitable that the
+        attachment awaits in the worker's nursery.
+
+        Raises:
+            RegistrationError: refused; its code and message reach the binder.
+        """
+
+    def unbind(self, trigger_id: str) -> None:
+        """That trigger is gone. Unknown ids are ignored."""
+
+    def on_connected(self, worker_id: str) -> None:
+        """The worker is attached (again), under this id."""
+
+    def on_disconnected(self, reason: str) -> None:
+        """The attachment is lost; a remote one tries again by itself."""
+
+    def on_failed(self, error: Exception) -> None:
+        """The attachment failed for good, such as by a name conflict."""
+
+
+class ChannelEnd(Protocol):
+    """One end of a channel, frames as units. For one task at a time."""
+
+    async def send(self, data: bytes, *, text: bool = False) -> None:
+        """Send one frame; waits while the buffer (64 frames) is full.
+
+        Raises:
+            trio.BrokenResourceError: the other end is gone.
+            trio.ClosedResourceError: this end was closed.
+        """
+
+    async def receive(self) -> tuple[bytes, bool] | None:
+        """The next frame and whether it is text; ``None`` at the end of the stream.
+
+        Raises:
+            trio.BrokenResourceError: the channel was aborted.
+        """
+
+    async def wait_peer(self) -> None:
+        """Wait until the other end is attached."""
+
+    def close(self) -> None:
+        """End this side: a reader gets what is buffered, then the end."""
+
+    def abort(self, reason: str) -> None:
+        """Drop the channel with both ends, now."""
+
+
+class AttachedPort(Protocol):
+    """A worker's hold on its attachment. All ``register``/``bind`` calls are sync.
+
+    They raise `RegistrationError` at once where the answer is known at once (in
+    process); over a link a refusal comes later and is logged.
+    """
+
+    @property
+    def worker_id(self) -> str:
+        """The current id; ``""`` while a remote worker is not connected."""
+
+    async def invoke(self, request: Request) -> bytes:
+        """Call and wait. Cancellation cancels the call everywhere it can.
+
+        Raises:
+            InvocationError: any failed outcome.
+        """
+
+    def fire(self, request: Request) -> None:
+        """Call without an answer: at most once, never blocks.
+
+        Raises:
+            InvocationRefusedError: the bounded queue of a disconnected worker is full.
+            trio.ClosedResourceError: the worker was closed.
+        """
+
+    def register_function(self, spec: FunctionSpec) -> None:
+        """Offer a function."""
+
+    def unregister_function(self, function_id: str) -> None:
+        """Stop offering it."""
+
+    def register_trigger_type(self, spec: TriggerTypeSpec) -> None:
+        """Provide a trigger type."""
+
+    def unregister_trigger_type(self, trigger_type: str) -> None:
+        """Stop providing it."""
+
+    async def register_trigger(self, spec: TriggerSpec) -> None:
+        """Bind; in process it waits for an async provider's answer."""
+
+    def unregister_trigger(self, trigger_id: str) -> None:
+        """End a binding."""
+
+    def note_fired(self, trigger_id: str) -> None:
+        """A provider tells that a trigger fired (for its state in listings)."""
+
+    async def open_channel_end(self, ref: ChannelRef) -> ChannelEnd:
+        """Take the end of a channel that ``ref`` names.
+
+        Raises:
+            trio.BrokenResourceError: no such channel, wrong key, or the end is taken.
+        """
+
+
+class Attachment(Protocol):
+    """Anything that workers attach to."""
+
+    def attach_local(
+        self, spec: WorkerSpec, handlers: Handlers
+    ) -> AbstractAsyncContextManager[AttachedPort]:
+        """Attach for the length of a block.
+
+        Leaving the block detaches first: nothing is routed to the worker any more, its
+        calls in flight are cancelled, calls to it end with ``invocation_stopped``.
+
+        Raises:
+            RegistrationError: the name is held by a live worker.
+        """

@@ -1,0 +1,1 @@
+"""How a worker is written: the same API in process and over a URL."""
