@@ -26,6 +26,7 @@ JSONBytes = bytes | msgspec.Raw
 _decoder: Final = msgspec.json.Decoder(AnyFrame)
 _encode_json: Final = msgspec.json.encode
 _decode_json: Final = msgspec.json.decode
+_BAD_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError)
 
 
 class _TypeOnly(msgspec.Struct):
@@ -52,7 +53,7 @@ def decode(text: bytes) -> AnyFrame:
     """
     try:
         frame: AnyFrame = _decoder.decode(text)
-    except msgspec.DecodeError as exc:
+    except _BAD_JSON as exc:
         raise _explain(text, exc) from exc
     except RecursionError as exc:
         msg = "JSON is nested too deep to decode"
@@ -65,11 +66,11 @@ def decode(text: bytes) -> AnyFrame:
     return frame
 
 
-def _explain(text: bytes, exc: msgspec.DecodeError) -> RemoteProtocolError:
+def _explain(text: bytes, exc: ValueError) -> RemoteProtocolError:
     """Tell an unknown type from a bad frame; runs only on errors."""
     try:
         kind = _type_decoder.decode(text).type
-    except (msgspec.DecodeError, RecursionError):
+    except (*_BAD_JSON, RecursionError):
         return RemoteProtocolError(f"not a frame: {exc}")
     if kind not in FRAME_TYPES:
         return UnknownFrameError(f"unknown frame type {kind!r}")
@@ -183,6 +184,8 @@ def splice_caller(payload: JSONBytes, caller_field: bytes) -> JSONBytes:
         caller_field: ``"_caller_worker_id":"..."`` without a comma.
     """
     view = memoryview(payload)
+    if view and (view[0] <= 0x20 or view[-1] <= 0x20):  # only local callers send that
+        view = memoryview(bytes(payload).strip())
     if len(view) < 2 or view[0] != 0x7B:
         return payload
     body = view[:-1]
@@ -202,14 +205,13 @@ def encode_error(body: ErrorBody) -> bytes:
 def decode_error(text: JSONBytes) -> ErrorBody:
     """Read an error body, however malformed: a caller must learn that its call failed.
 
-    What is no object with text ``code`` and ``message`` becomes ``invocation_failed``
-    (``UNKNOWN`` for a well-formed one that only lacks its code) with the text that can
-    be read.
+    What is no object with a text ``message`` becomes ``invocation_failed`` with the text
+    that can be read; one that only lacks a text ``code`` becomes ``UNKNOWN``.
     """
     raw = bytes(text)
     try:
         value = _decode_json(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except (*_BAD_JSON, RecursionError):
         value = raw.decode("utf-8", "replace")
     if not isinstance(value, dict):
         message = value if isinstance(value, str) else json.dumps(value)

@@ -14,7 +14,7 @@ _UNPRINTABLE = re.compile(
 
 _UUID = re.compile(
     r"(?:urn:uuid:)?(\{)?[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}(?(1)\}|)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 
 

@@ -1,0 +1,1 @@
+"""Tests: one engine, memory links, virtual time."""

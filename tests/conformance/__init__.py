@@ -1,0 +1,1 @@
+"""Tests: implementations against their contracts."""

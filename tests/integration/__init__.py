@@ -1,0 +1,1 @@
+"""Tests: sockets, files and processes."""

@@ -1,0 +1,1 @@
+"""Tests: rules, checked on generated programs."""

@@ -1,0 +1,1 @@
+"""Tests: samples of the API, checked by mypy only."""

@@ -1,0 +1,1 @@
+"""Tests: pure modules, no event loop."""
