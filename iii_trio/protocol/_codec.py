@@ -66,7 +66,7 @@ def decode(text: bytes) -> AnyFrame:
     return frame
 
 
-def _explain(text: bytes, exc: ValueError) -> RemoteProtocolError:
+def _explain(text: bytes, exc: Exception) -> RemoteProtocolError:
     """Tell an unknown type from a bad frame; runs only on errors."""
     try:
         kind = _type_decoder.decode(text).type
