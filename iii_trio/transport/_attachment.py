@@ -243,6 +243,13 @@ class AttachedPort(Protocol):
     def note_fired(self, trigger_id: str) -> None:
         """A provider tells that a trigger fired (for its state in listings)."""
 
+    def is_local(self, function_id: str, namespace: str) -> bool:
+        """Tell whether a worker in this process serves the function right now.
+
+        A remote attachment answers False. Needs the exact namespace; a function that
+        nobody offers is not local.
+        """
+
     async def open_channel_end(self, ref: ChannelRef) -> ChannelEnd:
         """Take the end of a channel that ``ref`` names.
 
