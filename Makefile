@@ -1,0 +1,80 @@
+# Everything a checkout can do. Needs Python >= 3.11 (PYTHON=...) and make; the
+# targets with real Node workers also need Node >= 20. No other tool is assumed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+QUICKSTART := examples/quickstart
+NODE_MODULES := $(QUICKSTART)/node_modules/.package-lock.json
+
+# Ports of `make quickstart`: the standard ones of iii.
+PORT ?= 49134
+HTTP_PORT ?= 3111
+# More arguments for pytest, such as ARGS="-k quickstart -x".
+ARGS ?=
+
+.PHONY: help env quickstart test test-full check bench bench-full autobahn matrix lock clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make quickstart  server, real SDK workers, the 20 steps; PORT=, HTTP_PORT="
+	@echo "make test        all tests but the long forms; ARGS= goes to pytest"
+	@echo "make test-full   the long forms too"
+	@echo "make check       formatter, linters, types, layers, coverage of pure modules"
+	@echo "make bench       short benchmarks; bench-full: the published ones"
+	@echo "make autobahn    Autobahn's fuzzing client against the front door"
+	@echo "make matrix      the tests on every Python that is installed"
+	@echo "make lock        compile the lock files anew"
+
+env: $(INSTALLED)
+
+$(INSTALLED): requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("iii_trio needs Python >= 3.11; this is %d.%d: make PYTHON=python3.11 ..." % v[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(NODE_MODULES): $(QUICKSTART)/package.json $(QUICKSTART)/package-lock.json
+	@command -v npm >/dev/null || { echo "this target needs Node >= 20 with npm on PATH (Debian: apt-get install nodejs npm)" >&2; exit 1; }
+	cd $(QUICKSTART) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+quickstart: $(INSTALLED) $(NODE_MODULES)
+	@$(BIN)/python $(QUICKSTART)/run.py --port $(PORT) --http-port $(HTTP_PORT)
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -m "not full" $(ARGS)
+
+test-full: $(INSTALLED)
+	$(BIN)/python -m pytest -m "full or not full" $(ARGS)
+
+check: $(INSTALLED)
+	$(BIN)/python tests/check.py
+
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks
+
+bench-full: $(INSTALLED)
+	$(BIN)/python -m benchmarks --full
+
+autobahn: $(INSTALLED)
+	$(BIN)/python tests/autobahn.py
+
+matrix:
+	@for python in python3.11 python3.12 python3.13 python3.14; do \
+		$$python -c pass 2>/dev/null || { echo "$$python: not installed, skipped"; continue; }; \
+		$(MAKE) test PYTHON=$$python VENV=.venvs/$$python || exit 1; \
+	done
+
+# uv resolves for every platform at once and writes the hashes; it is used here only.
+lock:
+	$(PYTHON) -m venv .stamps/uv
+	.stamps/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.stamps/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
+	.stamps/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" pyproject.toml --group dev --extra testing --output-file requirements-dev.lock
+	rm -r .stamps/uv
+
+clean:
+	rm -rf $(VENV) .venvs .sdks .stamps $(QUICKSTART)/node_modules
