@@ -11,9 +11,11 @@ import msgspec
 from hypothesis import strategies as st
 
 from iii_trio import protocol
+from iii_trio.transport import FaultPlan
 
 __all__ = [
     "JSON",
+    "fault_plans",
     "frames",
     "function_ids",
     "invocation_ids",
@@ -131,3 +133,17 @@ def _values_of(field: msgspec.structs.FieldInfo) -> st.SearchStrategy[Any]:
         values = _text
     optional = field.default is not msgspec.NODEFAULT
     return values | st.just(field.default) if optional else values
+
+
+@st.composite
+def fault_plans(draw: st.DrawFn, *, max_bytes: int = 64) -> FaultPlan:
+    """Fault plans of memory links: at most one fault, within ``max_bytes``."""
+    kind = draw(
+        st.sampled_from(["none", "cut_after", "end_after", "drop_after", "stall_after"])
+    )
+    count = draw(st.integers(0, max_bytes))
+    return FaultPlan(
+        delay=draw(st.sampled_from([0.0, 0.0, 0.5])),
+        piece=draw(st.sampled_from([1, 3, 65536])),
+        **({} if kind == "none" else {kind: count}),
+    )

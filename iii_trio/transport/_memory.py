@@ -1,0 +1,350 @@
+"""Memory links: two `Link`s joined by two byte pipes, for tests with faults on demand.
+
+Frames travel as real WebSocket bytes, so a cut after byte N leaves what a cut leaves. One
+task moves all bytes of a network; it picks the next piece by chance among all pipes that
+are ready, never runs inside a send, and knows no socket and no thread: virtual time works.
+"""
+
+import math
+import random
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, Literal, final
+
+import attrs
+import trio
+
+from iii_trio._util import NoPublicConstructor, open_background_nursery
+from iii_trio.net import (
+    OP_BINARY,
+    OP_CLOSE,
+    OP_PING,
+    OP_PONG,
+    OP_TEXT,
+    FrameReader,
+    encode_frame,
+    encode_message,
+)
+from iii_trio.transport._byte_pipe import BytePipe, FaultPlan
+from iii_trio.transport._deliver import deliver_binary, deliver_text
+from iii_trio.transport._link import LinkSink
+
+Direction = Literal["to_server", "to_client"]
+
+CLOSE_GRACE: Final = 5.0
+"""Seconds that a polite close waits for the peer's Close."""
+
+OUTBOX_LIMIT_BYTES: Final = 96 * 2**20
+"""A link whose peer lets this much pile up is dropped."""
+
+
+@final
+class MemoryLink(metaclass=NoPublicConstructor):
+    """One end of a memory link; satisfies `Link`."""
+
+    def __init__(
+        self,
+        network: "MemoryNetwork",
+        role: Literal["client", "server"],
+        outbox: BytePipe,
+    ) -> None:
+        self._network = network
+        self._role: Final = role
+        self._outbox = outbox
+        self._reader = FrameReader(role)
+        self._arrived: deque[tuple[int, bytes]] = deque()
+        self._sink: LinkSink | None = None
+        self._held = False
+        self._told = False
+        self._closing: str | None = None
+        self._lost: str | None = None
+        self._give_up_at = math.inf
+
+    def __repr__(self) -> str:
+        return f"<MemoryLink {self._role}>"
+
+    @property
+    def peer(self) -> str:
+        """Where the peer is, for people."""
+        return "memory"
+
+    @property
+    def outbox_bytes(self) -> int:
+        """Bytes sent that the other end has not taken yet."""
+        return self._outbox.waiting_bytes
+
+    def start(self, sink: LinkSink) -> None:
+        """Begin to deliver to ``sink``. Called once."""
+        assert self._sink is None
+        self._sink = sink
+        self._network.wake()
+
+    def send_nowait(self, text: bytes) -> None:
+        """Queue one frame; over `OUTBOX_LIMIT_BYTES` the link is dropped."""
+        self._send(self._framed(OP_TEXT, text))
+
+    def send_binary_nowait(self, data: bytes) -> None:
+        """Queue one binary message."""
+        self._send(self._framed(OP_BINARY, data))
+
+    def send_bytes_nowait(self, data: bytes) -> None:
+        """Queue raw bytes beside all frames: whatever a broken peer may send."""
+        self._send(data)
+
+    def hold(self) -> None:
+        """Stop reading until `resume`."""
+        self._held = True
+
+    def resume(self) -> None:
+        """Read on after `hold`."""
+        self._held = False
+        self._network.wake()
+
+    def close(self, reason: str, *, polite: bool) -> None:
+        """End the link after what was queued; polite: with a Close without code."""
+        if self._closing is not None:
+            return
+        self._closing = reason
+        self._arrived.clear()
+        if polite:
+            self._outbox.put(self._framed(OP_CLOSE, b""))
+            self._give_up_at = trio.current_time() + CLOSE_GRACE
+        else:
+            self._outbox.end()
+            self._lost = reason
+        self._network.wake()
+
+    def _framed(self, opcode: int, data: bytes) -> bytes:
+        if self._role == "server":
+            return b"".join(encode_message(opcode, data))
+        return encode_frame(opcode, data, mask=self._network.new_mask())
+
+    def _send(self, data: bytes) -> None:
+        if self._closing is not None or self._lost is not None:
+            return
+        self._outbox.put(data)
+        if self._outbox.waiting_bytes > OUTBOX_LIMIT_BYTES:
+            self.lose("the peer does not read: outbox is full")
+
+    # What follows is for the network that moves the bytes.
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether bytes may be delivered now."""
+        return self._lost is None and not self._held and self._sink is not None
+
+    def receive(self, data: bytes | None) -> None:
+        """Bytes arrived; ``None``: the peer's end."""
+        if data is None:
+            self.lose(self._closing or "the peer hung up")
+            return
+        for opcode, payload in self._reader.feed(data):
+            if opcode == OP_CLOSE:
+                self._hang_up(payload, "closed by the peer")
+            elif opcode == OP_PING:
+                self._outbox.put(self._framed(OP_PONG, payload))
+            elif opcode != OP_PONG and self._closing is None:
+                self._arrived.append((opcode, payload))
+        if self._reader.failure is not None:
+            code, reason = self._reader.failure
+            self._hang_up(code.to_bytes(2, "big"), f"protocol error: {reason}")
+
+    def _hang_up(self, close_payload: bytes, reason: str) -> None:
+        """Say Close, if that was not said before, and end."""
+        if self._closing is None:
+            self._outbox.put(self._framed(OP_CLOSE, close_payload))
+        self.lose(self._closing or reason)
+
+    def lose(self, reason: str) -> None:
+        """The connection is gone for this end; the sink is told by the network."""
+        if self._lost is None:
+            self._lost = reason
+            self._outbox.end()
+            self._network.wake()
+
+    def due_at(self) -> float:
+        """When `step` has something to do; ``math.inf``: not by itself."""
+        if self._sink is None or self._told:
+            return math.inf
+        if self._lost is not None or (self._arrived and not self._held):
+            return -math.inf
+        return self._give_up_at
+
+    def step(self) -> None:
+        """Do one thing that is due: deliver a message, give up, or tell of the end."""
+        sink = self._sink
+        assert sink is not None
+        if self._arrived and not self._held:
+            opcode, data = self._arrived.popleft()
+            if opcode == OP_TEXT:
+                deliver_text(sink, data)
+            else:
+                deliver_binary(sink, data, peer=self.peer)
+        elif self._lost is not None:
+            self._told = True
+            self._arrived.clear()
+            sink.on_closed(self._lost)
+        elif self._give_up_at <= trio.current_time():
+            self.lose(f"{self._closing} (the peer did not answer the Close)")
+
+
+@final
+@attrs.define(eq=False, kw_only=True)
+class MemoryConnection:
+    """A pair of links, and the handle on what happens between them.
+
+    Attributes:
+        client: the end with the role of a WebSocket client.
+        server: the end with the role of a WebSocket server: attach this to an engine.
+    """
+
+    client: MemoryLink
+    server: MemoryLink
+    _pipes: dict[Direction, BytePipe]
+
+    def sent_bytes(self, direction: Direction) -> int:
+        """Bytes that arrived so far, frame headers included."""
+        return self._pipes[direction].taken_bytes
+
+    def cut(self, reason: str = "cut") -> None:
+        """Cut both directions now; what is on its way is lost."""
+        for pipe in self._pipes.values():
+            pipe.cut()
+        self.client.lose(reason)
+        self.server.lose(reason)
+
+    def end(self, direction: Direction) -> None:
+        """The sender of that direction hangs up, after what it sent (half-close)."""
+        self._pipes[direction].end()
+
+    def stall(self, direction: Direction) -> None:
+        """Let nothing arrive in that direction until `release`."""
+        self._pipes[direction].stall()
+
+    def release(self, direction: Direction) -> None:
+        """End a stall."""
+        self._pipes[direction].release()
+
+    def due_at(self) -> float:
+        """When `step` has something to do."""
+        return min(
+            self.client.due_at(),
+            self.server.due_at(),
+            *(pipe.ready_at() for pipe, link in self._readers() if link.is_reading),
+        )
+
+    def step(self, rng: random.Random, now: float) -> None:
+        """Do one of the things that are due, chosen by ``rng``."""
+        due: list[tuple[BytePipe | None, MemoryLink]] = [
+            (pipe, link)
+            for pipe, link in self._readers()
+            if link.is_reading and pipe.ready_at() <= now
+        ]
+        links = (self.client, self.server)
+        due += [(None, link) for link in links if link.due_at() <= now]
+        pipe, link = rng.choice(due)
+        if pipe is None:
+            link.step()
+            return
+        link.receive(pipe.take())
+        if pipe.is_cut:
+            self.cut()
+
+    def _readers(self) -> tuple[tuple[BytePipe, MemoryLink], ...]:
+        pipes = self._pipes
+        return ((pipes["to_server"], self.server), (pipes["to_client"], self.client))
+
+
+@final
+class MemoryNetwork(metaclass=NoPublicConstructor):
+    """Memory links of one test, and the one task that moves their bytes."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._connections: list[MemoryConnection] = []
+        self._changed = trio.Event()
+
+    def connect(
+        self,
+        *,
+        to_server: FaultPlan = FaultPlan(),  # noqa: B008 - frozen
+        to_client: FaultPlan = FaultPlan(),  # noqa: B008 - frozen
+    ) -> MemoryConnection:
+        """Make a pair of links that is open already.
+
+        Args:
+            to_server: what goes wrong with what the client sends.
+            to_client: what goes wrong with what the server sends.
+        """
+        pipes: dict[Direction, BytePipe] = {
+            "to_server": self._pipe(to_server),
+            "to_client": self._pipe(to_client),
+        }
+        connection = MemoryConnection(
+            client=MemoryLink._create(self, "client", pipes["to_server"]),
+            server=MemoryLink._create(self, "server", pipes["to_client"]),
+            pipes=pipes,
+        )
+        self._connections.append(connection)
+        return connection
+
+    def new_mask(self) -> bytes:
+        """Four bytes for a client's frame."""
+        return self._rng.randbytes(4)
+
+    def wake(self) -> None:
+        """Something may be due now."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Move bytes until cancelled. For `open_memory_network` only."""
+        while True:
+            changed = self._changed = trio.Event()
+            due, when = self._choose()
+            if due is not None:
+                due.step(self._rng, trio.current_time())
+                await trio.lowlevel.checkpoint()
+            else:
+                with trio.move_on_at(when):
+                    await changed.wait()
+
+    def end(self) -> None:
+        """Cut everything and tell every sink."""
+        for connection in self._connections:
+            connection.cut("the memory network closed")
+            while connection.due_at() == -math.inf:
+                connection.step(self._rng, -math.inf)
+
+    def _choose(self) -> tuple[MemoryConnection | None, float]:
+        """A connection with something to do, or the time of the next one."""
+        times = [(one.due_at(), one) for one in self._connections]
+        now = trio.current_time()
+        due = [one for when, one in times if when <= now]
+        if due:
+            return self._rng.choice(due), now
+        return None, min((when for when, _ in times), default=math.inf)
+
+    def _pipe(self, plan: FaultPlan) -> BytePipe:
+        return BytePipe(plan, now=trio.current_time, on_change=self.wake)
+
+
+@asynccontextmanager
+async def open_memory_network(
+    *, rng: random.Random | None = None
+) -> AsyncIterator[MemoryNetwork]:
+    """Open a network of memory links whose bytes move as long as the block runs.
+
+    At the end of the block every link is cut and its sink told.
+
+    Args:
+        rng: orders what happens at the same time on several links; a fixed seed by
+            default, so that a run can be repeated.
+    """
+    network = MemoryNetwork._create(random.Random(0) if rng is None else rng)  # noqa: S311
+    async with open_background_nursery("memory network closed") as nursery:
+        nursery.start_soon(network.run, name="memory network")
+        try:
+            yield network
+        finally:
+            network.end()
