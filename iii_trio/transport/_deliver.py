@@ -11,7 +11,7 @@ from iii_trio.transport._link import LinkSink
 
 logger = logging.getLogger(__name__)
 
-_TELEMETRY: Final = (b"OTLP", b"MTRC", b"LOGS")
+TELEMETRY: Final = (b"OTLP", b"MTRC", b"LOGS")
 
 
 def deliver_text(sink: LinkSink, data: bytes) -> None:
@@ -22,7 +22,7 @@ def deliver_text(sink: LinkSink, data: bytes) -> None:
 
 def deliver_binary(sink: LinkSink, data: bytes, *, peer: str) -> None:
     """Hand on a binary message; what is neither telemetry nor UTF-8 is ignored."""
-    if data.startswith(_TELEMETRY):
+    if data.startswith(TELEMETRY):
         sink.on_telemetry(data)
         return
     try:

@@ -1,0 +1,315 @@
+"""Byte channels between two workers, with backpressure.
+
+A channel moves frames one way and keeps them as units, text or binary. The writing end
+and the reading end attach in any order, each once. Between them stands a small buffer:
+when it is full the writer is told to wait, and told again when there is room.
+
+Ends are sockets of link workers (``_channel_sockets.py``) or `LocalChannelEnd`.
+A channel is freed when the reader took the end of the stream, when either end breaks off,
+when its owner's worker is gone, or when an end was never taken for `TAKE_WITHIN`.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Literal, Protocol, final
+
+import trio
+
+from iii_trio.engine._timers import Timer, Timers
+from iii_trio.protocol import ChannelRef
+
+DEFAULT_BUFFER_FRAMES: Final = 64
+MAX_BUFFER_FRAMES: Final = 1024
+MAX_BUFFER_BYTES: Final = 4 * 2**20
+"""A channel also counts as full above this, whatever the number of frames."""
+TAKE_WITHIN: Final = 300.0
+"""Seconds after which a channel with an end that nobody took is removed."""
+
+ChannelFrame = tuple[bytes, bool]
+"""Data, and whether it is a text frame."""
+
+
+class WriterSide(Protocol):
+    """What a channel tells its writing end."""
+
+    def on_room(self) -> None:
+        """The buffer was full and no longer is."""
+
+    def on_broken(self, reason: str) -> None:
+        """Nobody will read any more."""
+
+
+class ReaderSide(Protocol):
+    """What a channel tells its reading end."""
+
+    def on_data(self) -> None:
+        """There is a frame to `Channel.take`, or the end of the stream."""
+
+    def on_broken(self, reason: str) -> None:
+        """The channel was aborted; what was buffered is lost."""
+
+
+@final
+class Channel:
+    """One channel; a plain buffer between two sides."""
+
+    def __init__(
+        self,
+        channel_id: str,
+        access_key: str,
+        capacity: int,
+        owner: object,
+        on_freed: Callable[["Channel"], None],
+    ) -> None:
+        self.channel_id = channel_id
+        self.access_key = access_key
+        self.owner = owner
+        self.writer: WriterSide | None = None
+        self.reader: ReaderSide | None = None
+        self.ended = False
+        self.broken = ""
+        self.timer: Timer | None = None
+        self._frames: deque[ChannelFrame] = deque()
+        self._bytes = 0
+        self._capacity = capacity
+        self._was_full = False
+        self._on_freed = on_freed
+        self._taken = trio.lowlevel.ParkingLot()
+
+    def ref(self, direction: Literal["read", "write"]) -> ChannelRef:
+        """How an end of this channel travels inside a payload."""
+        return ChannelRef(
+            channel_id=self.channel_id,
+            access_key=self.access_key,
+            direction=direction,
+        )
+
+    @property
+    def is_full(self) -> bool:
+        """The writer should wait."""
+        return len(self._frames) >= self._capacity or self._bytes >= MAX_BUFFER_BYTES
+
+    @property
+    def is_finished(self) -> bool:
+        """The writer ended and everything was taken."""
+        return self.ended and not self._frames
+
+    def attach_writer(self, side: WriterSide) -> bool:
+        """Take the writing end; false if it is taken."""
+        if self.writer is not None or self.broken:
+            return False
+        self.writer = side
+        self._taken.unpark_all()
+        return True
+
+    def attach_reader(self, side: ReaderSide) -> bool:
+        """Take the reading end; false if it is taken. What waits is delivered."""
+        if self.reader is not None or self.broken:
+            return False
+        self.reader = side
+        self._taken.unpark_all()
+        if self._frames or self.ended:
+            side.on_data()
+        return True
+
+    async def wait_taken(self, direction: Literal["read", "write"]) -> None:
+        """Wait until that end was taken, or the channel is gone."""
+        await trio.lowlevel.checkpoint()
+        while not self.broken and self._end(direction) is None:
+            await self._taken.park()
+
+    def put(self, data: bytes, *, text: bool) -> None:
+        """The writer gives a frame; it should look at `is_full` afterwards."""
+        if self.broken or self.ended:
+            return
+        self._frames.append((data, text))
+        self._bytes += len(data)
+        self._was_full = self._was_full or self.is_full
+        if self.reader is not None:
+            self.reader.on_data()
+
+    def take(self) -> ChannelFrame | None:
+        """The reader takes a frame; ``None``: there is none now."""
+        if not self._frames:
+            return None
+        frame = self._frames.popleft()
+        self._bytes -= len(frame[0])
+        if self._was_full and not self.is_full:
+            self._was_full = False
+            if self.writer is not None:
+                self.writer.on_room()
+        return frame
+
+    def end(self) -> None:
+        """The writer has no more; the reader gets what is buffered, then the end."""
+        if self.broken or self.ended:
+            return
+        self.ended = True
+        if self.reader is not None:
+            self.reader.on_data()
+
+    def free(self) -> None:
+        """The reader took the end of the stream."""
+        self.broken = "the stream ended"
+        self._on_freed(self)
+        self._taken.unpark_all()
+
+    def abort(self, reason: str) -> None:
+        """Drop the channel with both ends, now."""
+        if self.broken:
+            return
+        self.broken = reason
+        self._frames.clear()
+        self._bytes = 0
+        self._on_freed(self)
+        self._taken.unpark_all()
+        if self.writer is not None:
+            self.writer.on_broken(reason)
+        if self.reader is not None:
+            self.reader.on_broken(reason)
+
+    def _end(self, direction: Literal["read", "write"]) -> object:
+        return self.writer if direction == "write" else self.reader
+
+
+@final
+class Channels:
+    """Every open channel, by id.
+
+    Args:
+        timers: for channels that nobody takes.
+        new_id: makes UUID text; ids and access keys.
+    """
+
+    def __init__(self, timers: Timers, new_id: Callable[[], str]) -> None:
+        self._timers = timers
+        self._new_id = new_id
+        self._channels: dict[str, Channel] = {}
+
+    def __len__(self) -> int:
+        return len(self._channels)
+
+    def create(self, owner: object, buffer_frames: int | None = None) -> Channel:
+        """Make a channel; the buffer size is clamped to 1...`MAX_BUFFER_FRAMES`."""
+        wanted = DEFAULT_BUFFER_FRAMES if buffer_frames is None else buffer_frames
+        capacity = min(max(wanted, 1), MAX_BUFFER_FRAMES)
+        channel = Channel(self._new_id(), self._new_id(), capacity, owner, self._forget)
+        self._channels[channel.channel_id] = channel
+        channel.timer = self._timers.call_at(
+            trio.current_time() + TAKE_WITHIN, lambda: self._expire(channel)
+        )
+        return channel
+
+    def find(self, channel_id: str, access_key: str) -> Channel | None:
+        """The channel, if the key is right."""
+        channel = self._channels.get(channel_id)
+        if channel is None or channel.access_key != access_key:
+            return None
+        return channel
+
+    def owner_gone(self, owner: object) -> None:
+        """Abort every channel of a worker that went away."""
+        for channel in [c for c in self._channels.values() if c.owner is owner]:
+            channel.abort("the worker that made the channel is gone")
+
+    def _forget(self, channel: Channel) -> None:
+        self._channels.pop(channel.channel_id, None)
+        if channel.timer is not None:
+            self._timers.cancel(channel.timer)
+
+    @staticmethod
+    def _expire(channel: Channel) -> None:
+        if channel.writer is None or channel.reader is None:
+            channel.abort(f"an end was not taken within {TAKE_WITHIN:.0f} s")
+
+
+@final
+class LocalChannelEnd:
+    """One end of a channel in this process; see ``iii_trio.transport.ChannelEnd``."""
+
+    def __init__(self, channel: Channel, direction: Literal["read", "write"]) -> None:
+        self._channel = channel
+        self._peer: Literal["read", "write"] = (
+            "write" if direction == "read" else "read"
+        )
+        self._direction = direction
+        self._changed = trio.lowlevel.ParkingLot()
+        self._closed = False
+        taken = (
+            channel.attach_reader(self)
+            if direction == "read"
+            else channel.attach_writer(self)
+        )
+        if not taken:
+            msg = f"the {direction} end of channel {channel.channel_id} is taken"
+            raise trio.BrokenResourceError(msg)
+
+    def on_room(self) -> None:
+        """Wake a sender."""
+        self._changed.unpark_all()
+
+    def on_data(self) -> None:
+        """Wake a receiver."""
+        self._changed.unpark_all()
+
+    def on_broken(self, reason: str) -> None:
+        """Wake whoever waits; it sees that the channel is gone."""
+        del reason  # the channel keeps it
+        self._changed.unpark_all()
+
+    async def send(self, data: bytes, *, text: bool = False) -> None:
+        """Send one frame; waits while the buffer is full."""
+        await trio.lowlevel.checkpoint()
+        while self._channel.is_full and not self._closed:
+            self._check_whole()
+            await self._changed.park()
+        self._check_open()
+        self._check_whole()
+        self._channel.put(data, text=text)
+
+    async def receive(self) -> ChannelFrame | None:
+        """The next frame, or ``None`` at the end of the stream."""
+        await trio.lowlevel.checkpoint()
+        while True:
+            self._check_open()
+            frame = self._channel.take()
+            if frame is not None:
+                return frame
+            if self._channel.is_finished:
+                if not self._channel.broken:
+                    self._channel.free()
+                return None
+            self._check_whole()
+            await self._changed.park()
+
+    async def wait_peer(self) -> None:
+        """Wait until the other end was taken."""
+        await self._channel.wait_taken(self._peer)
+        if not self._channel.ended:
+            self._check_whole()
+
+    def close(self) -> None:
+        """End this side: a writer ends the stream, a reader breaks it off."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._direction == "write":
+            self._channel.end()
+        elif not self._channel.is_finished:
+            self._channel.abort("the reader closed its end")
+        self._changed.unpark_all()
+
+    def abort(self, reason: str) -> None:
+        """Drop the channel with both ends, now."""
+        self._closed = True
+        self._channel.abort(reason)
+        self._changed.unpark_all()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            msg = "this end of the channel was closed"
+            raise trio.ClosedResourceError(msg)
+
+    def _check_whole(self) -> None:
+        if self._channel.broken:
+            raise trio.BrokenResourceError(self._channel.broken)

@@ -1,0 +1,319 @@
+"""The ordinary composition of an engine: its tables, its one task, its way to stop."""
+
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final, final
+
+import attrs
+import trio
+
+from iii_trio._util import NoPublicConstructor, open_background_nursery
+from iii_trio.engine._bindings import Bindings
+from iii_trio.engine._channels import Channels
+from iii_trio.engine._discovery import Discovery
+from iii_trio.engine._engine_port import EnginePort
+from iii_trio.engine._intrinsics import Intrinsics
+from iii_trio.engine._invocation import InvocationTable
+from iii_trio.engine._listings import Listings
+from iii_trio.engine._local import LocalWorkerPort
+from iii_trio.engine._ports import AnyPort, LinkPort
+from iii_trio.engine._registrar import Registrar
+from iii_trio.engine._registry import Registry
+from iii_trio.engine._roster import Roster, WorkerRecord
+from iii_trio.engine._router import Router
+from iii_trio.engine._supervisor import Supervisor
+from iii_trio.engine._timers import Timers
+from iii_trio.engine._topology import FUNCTIONS_AVAILABLE, WORKERS_AVAILABLE, Topology
+from iii_trio.engine._triggers import Triggers, TriggerType
+from iii_trio.protocol import DEFAULT_NAMESPACE, Event
+from iii_trio.transport import AttachedPort, Handlers, Link, WorkerSpec
+
+NAMESPACE_GRACE: Final = 5.0
+"""Seconds that a new connection has to tell its namespace (protocol, section 3.2)."""
+
+
+@attrs.frozen(kw_only=True)
+class EngineStatistics:
+    """Counts at one moment; all zero (but the engine's own functions) when idle.
+
+    Attributes:
+        functions: functions of workers; those of the engine are not counted.
+        parked: bindings that wait for a provider.
+        invocations: calls in flight.
+        opened: calls ever opened.
+        bad_frames: frames dropped because they could not be read.
+        dropped_fires: void calls that nobody could run.
+        late_answers: answers for calls that were settled already, or not the
+            answering worker's.
+        timers: moments that the engine still waits for.
+    """
+
+    workers: int
+    functions: int
+    trigger_types: int
+    triggers: int
+    parked: int
+    invocations: int
+    channels: int
+    opened: int
+    bad_frames: int
+    dropped_fires: int
+    late_answers: int
+    timers: int
+
+
+@final
+@attrs.define(eq=False, kw_only=True)
+class Engine(metaclass=NoPublicConstructor):
+    """An open engine: attach workers to it, ask it what it does, drain it.
+
+    It satisfies ``iii_trio.transport.Attachment``, so ``open_worker(engine)`` works.
+    """
+
+    supervisor: Supervisor
+    registry: Registry[AnyPort]
+    router: Router
+    invocations: InvocationTable
+    roster: Roster
+    triggers: Triggers[AnyPort]
+    channels: Channels
+    _registrar: Registrar
+    _bindings: Bindings
+    _timers: Timers
+    _topology: Topology
+    _own_functions: int
+    _listeners: list[Callable[[Event], None]]
+
+    def attach(self, link: Link) -> LinkPort:
+        """Take a link of a worker; it is detached when the link closes."""
+        return self.supervisor.attach(link)
+
+    def attach_local(
+        self, spec: WorkerSpec, handlers: Handlers
+    ) -> AbstractAsyncContextManager[AttachedPort]:
+        """Attach a worker of this process for the length of a block."""
+        return self._attach_local(spec, handlers)
+
+    @asynccontextmanager
+    async def _attach_local(
+        self, spec: WorkerSpec, handlers: Handlers
+    ) -> AsyncIterator[AttachedPort]:
+        await trio.lowlevel.checkpoint()
+        port = self.supervisor.attach_local(spec, handlers)
+        handlers.on_connected(port.worker_id)
+        try:
+            yield LocalWorkerPort(
+                port=port,
+                router=self.router,
+                invocations=self.invocations,
+                registrar=self._registrar,
+                bindings=self._bindings,
+                channels=self.channels,
+            )
+        finally:
+            self.supervisor.detach(port, "the worker closed")
+
+    def subscribe(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+        """Call ``listener`` (sync, quick) with every event from now on.
+
+        Events of invocations are made only while somebody listens.
+
+        Returns:
+            A function that ends the subscription.
+        """
+        self._listeners.append(listener)
+        self.invocations.on_event = self._publish
+
+        def unsubscribe() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+            if not self._listeners:
+                self.invocations.on_event = None
+
+        return unsubscribe
+
+    def _publish(self, event: Event) -> None:
+        for listener in tuple(self._listeners):
+            listener(event)
+
+    def reserve(self, function_ids: dict[str, str]) -> None:
+        """Keep function ids of ``default`` for local workers; see `Registry.reserve`."""
+        self.registry.reserve(function_ids)
+
+    async def drain(self, grace: float) -> None:
+        """Stop gracefully: refuse new calls, let those in flight settle.
+
+        After ``grace`` seconds what is left ends with ``invocation_stopped`` and its
+        handlers are cancelled. Links stay; see `close_links`. Cancelling a drain ends
+        the waiting only: the engine keeps refusing calls.
+        """
+        self.router.draining = True
+        with trio.move_on_after(grace):
+            await self.invocations.wait_idle()
+        self.invocations.stop_all("the engine is shutting down")
+
+    def close_links(self, reason: str) -> None:
+        """Drop every link without a Close frame, which SDKs take as "reconnect"."""
+        for port in self.supervisor.ports:
+            if isinstance(port, LinkPort):
+                self.supervisor.detach(port, reason)
+                port.link.close(reason, polite=False)
+
+    def statistics(self) -> EngineStatistics:
+        """Counts at this moment."""
+        return EngineStatistics(
+            workers=len(self.roster) - 1,
+            functions=len(self.registry) - self._own_functions,
+            trigger_types=len(list(self.triggers.types)) - 2,
+            triggers=len(self.triggers),
+            parked=self.triggers.parked(),
+            invocations=len(self.invocations),
+            channels=len(self.channels),
+            opened=self.invocations.opened,
+            bad_frames=self.router.bad_frames,
+            dropped_fires=self.router.dropped_fires,
+            late_answers=self.invocations.late_answers,
+            timers=len(self._timers),
+        )
+
+
+@asynccontextmanager
+async def open_engine(
+    *,
+    now: Callable[[], float] = time.time,
+    new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+    grace: float = NAMESPACE_GRACE,
+    on_event: Callable[[Event], None] | None = None,
+    on_telemetry: Callable[[bytes], None] = lambda _data: None,
+    latest_metrics: Callable[[str], dict[str, Any] | None] = lambda _worker_id: None,
+) -> AsyncIterator[Engine]:
+    """Open an engine: no socket, no process, no thread.
+
+    Leaving the block ends every call with ``invocation_stopped``, drops every link and
+    leaves no task behind. For a graceful end `Engine.drain` first.
+
+    Args:
+        now: wall time, epoch seconds.
+        new_id: makes UUID text: worker ids, tokens, channels, triggers.
+        grace: seconds that registrations of a new link wait for its namespace.
+        on_event: told of everything that happens; see also `Engine.subscribe`.
+        on_telemetry: gets OTLP messages (four-letter prefix, then JSON) of workers.
+        latest_metrics: for ``engine::workers::info``.
+    """
+    engine = _compose(now, new_id, grace, on_telemetry, latest_metrics)
+    if on_event is not None:
+        engine.subscribe(on_event)
+    async with open_background_nursery("the engine was closed") as nursery:
+        nursery.start_soon(engine._timers.serve, name="engine timers")  # noqa: SLF001 - our own
+        try:
+            yield engine
+        finally:
+            engine.invocations.stop_all("the engine was closed")
+            engine.close_links("the engine was closed")
+
+
+def _compose(
+    now: Callable[[], float],
+    new_id: Callable[[], str],
+    grace: float,
+    on_telemetry: Callable[[bytes], None],
+    latest_metrics: Callable[[str], dict[str, Any] | None],
+) -> Engine:
+    listeners: list[Callable[[Event], None]] = []
+
+    def publish(event: Event) -> None:
+        for listener in tuple(listeners):
+            listener(event)
+
+    def port_of(worker_id: str) -> AnyPort:
+        return supervisor.port_of(worker_id)
+
+    timers = Timers()
+    registry: Registry[AnyPort] = Registry()
+    roster = Roster()
+    triggers: Triggers[AnyPort] = Triggers()
+    invocations = InvocationTable(timers, lambda: new_id()[:24])
+    bindings = Bindings(triggers, now, publish)
+    router = Router(registry, invocations, bindings, new_id)
+    discovery = Discovery(registry, roster, triggers, port_of, latest_metrics)
+    topology = Topology(
+        triggers,
+        router,
+        timers,
+        lambda: [discovery.function_summary(f) for f in registry],
+    )
+    registrar = Registrar(registry, bindings, publish, topology.functions_changed)
+    channels = Channels(timers, new_id)
+    supervisor = Supervisor(
+        roster=roster,
+        registrar=registrar,
+        invocations=invocations,
+        bindings=bindings,
+        channels=channels,
+        router=router,
+        timers=timers,
+        topology=topology,
+        now=now,
+        new_id=new_id,
+        grace=grace,
+        on_event=publish,
+        on_telemetry=on_telemetry,
+    )
+    own = supervisor.add_engine(EnginePort(engine_record(new_id(), now()), invocations))
+    intrinsics = Intrinsics(
+        port=own,
+        listings=Listings(discovery, port_of),
+        supervisor=supervisor,
+        bindings=bindings,
+        channels=channels,
+        invocations=invocations,
+        timers=timers,
+        new_id=new_id,
+    )
+    functions = intrinsics.install()
+    for function in functions:
+        registry.claim(function)
+    for trigger_type, description in (
+        (FUNCTIONS_AVAILABLE, "The set of functions changed."),
+        (WORKERS_AVAILABLE, "A worker connected, told who it is, or is gone."),
+    ):
+        triggers.add_type(
+            TriggerType(
+                trigger_type=trigger_type,
+                namespace=DEFAULT_NAMESPACE,
+                provider=own,
+                description=description,
+            )
+        )
+    return Engine._create(
+        supervisor=supervisor,
+        registry=registry,
+        router=router,
+        invocations=invocations,
+        roster=roster,
+        triggers=triggers,
+        channels=channels,
+        registrar=registrar,
+        bindings=bindings,
+        timers=timers,
+        topology=topology,
+        own_functions=len(functions),
+        listeners=listeners,
+    )
+
+
+def engine_record(worker_id: str, now: float) -> WorkerRecord:
+    """Who the engine itself is in listings."""
+    return WorkerRecord(
+        worker_id=worker_id,
+        reattach_token="",
+        kind="local",
+        connected_at_ms=int(now * 1000),
+        announced=True,
+        name="iii-engine-functions",
+        namespace=DEFAULT_NAMESPACE,
+        runtime="engine",
+        internal=True,
+    )

@@ -1,0 +1,67 @@
+"""The engine itself as an owner of functions and a provider of trigger types."""
+
+import re
+from collections.abc import Callable
+from typing import Any, final
+
+import msgspec
+
+from iii_trio.engine._connection import Connection
+from iii_trio.engine._invocation import Invocation, InvocationTable, RawOutcome
+from iii_trio.engine._ports import AnyPort, BindAnswer
+from iii_trio.engine._roster import WorkerRecord
+from iii_trio.engine._triggers import Trigger, TriggerType
+from iii_trio.protocol import ErrorBody, bad_input
+
+Handler = Callable[[Invocation, Any], RawOutcome | None]
+"""Gives the outcome, or ``None`` if it settles the invocation later."""
+
+
+@final
+class EnginePort(Connection):
+    """The engine itself as the owner of functions and provider of trigger types."""
+
+    is_local = True
+
+    def __init__(self, record: WorkerRecord, invocations: InvocationTable) -> None:
+        super().__init__(record)
+        self._invocations = invocations
+        self.handlers: dict[str, tuple[Handler, msgspec.json.Decoder[Any]]] = {}
+
+    def refuses(self) -> ErrorBody | None:
+        """Never."""
+        return None
+
+    def dispatch(self, invocation: Invocation) -> None:
+        """Run the function now."""
+        handler, decoder = self.handlers[invocation.function.function_id]
+        outcome = self._run(invocation, handler, decoder)
+        if outcome is not None:
+            self._invocations.settle(invocation, outcome)
+
+    @staticmethod
+    def _run(
+        invocation: Invocation, handler: Handler, decoder: msgspec.json.Decoder[Any]
+    ) -> RawOutcome | None:
+        payload = bytes(invocation.payload)
+        try:
+            data = decoder.decode(b"{}" if payload == b"null" else payload)
+        except (msgspec.DecodeError, RecursionError) as exc:
+            reason = re.sub(
+                "Object missing required field (`[^`]*`)", r"missing field \1", str(exc)
+            )
+            return bad_input(invocation.function.function_id, reason)
+        return handler(invocation, data)
+
+    def abandon(self, invocation: Invocation, reason: str) -> None:
+        """Nothing to cancel: what waits here ends with the invocation."""
+
+    def bind_trigger(
+        self, trigger: Trigger[AnyPort], kind: TriggerType[AnyPort]
+    ) -> BindAnswer:
+        """Everybody may listen to the engine's own events."""
+        del trigger, kind
+        return "accepted"
+
+    def unbind_trigger(self, trigger: Trigger[AnyPort]) -> None:
+        """Nothing is kept here."""

@@ -1,0 +1,269 @@
+"""The ``engine::*`` functions: the only functions that run inside the engine.
+
+Each is a sync function of the invocation and its decoded input, and settles it in the
+same step, except `register_trigger`, which may wait for a provider. Their owner is the
+engine's own port. Source: the discovery sheet.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, final
+
+import msgspec
+import trio
+
+from iii_trio.engine._bindings import Bindings
+from iii_trio.engine._channels import Channels
+from iii_trio.engine._connection import Connection
+from iii_trio.engine._engine_port import EnginePort, Handler
+from iii_trio.engine._inputs import (
+    ById,
+    ChannelsCreate,
+    FunctionsInfo,
+    FunctionsList,
+    RegisteredTriggersList,
+    TriggerRegister,
+    TriggersInfo,
+    TriggersList,
+    WorkersInfo,
+    WorkersList,
+    WorkersRegister,
+)
+from iii_trio.engine._invocation import Invocation, InvocationTable, RawOutcome
+from iii_trio.engine._listings import Listings
+from iii_trio.engine._ports import AnyPort, LinkPort
+from iii_trio.engine._registry import Function
+from iii_trio.engine._roster import Announcement
+from iii_trio.engine._supervisor import Supervisor
+from iii_trio.engine._timers import Timers
+from iii_trio.protocol import (
+    CANCEL_FEATURE,
+    DEFAULT_NAMESPACE,
+    ErrorBody,
+    blank_namespace,
+    is_blank,
+)
+from iii_trio.transport import TriggerSpec
+
+PROVIDER_PATIENCE: Final = 10.0
+"""Seconds that ``engine::register_trigger`` waits for a provider; silence accepts."""
+
+JSON = Any
+
+
+@final
+class Intrinsics:
+    """Serves the ``engine::*`` functions on the engine's own port."""
+
+    def __init__(
+        self,
+        *,
+        port: EnginePort,
+        listings: Listings,
+        supervisor: Supervisor,
+        bindings: Bindings,
+        channels: Channels,
+        invocations: InvocationTable,
+        timers: Timers,
+        new_id: Callable[[], str],
+    ) -> None:
+        self._port = port
+        self._listings = listings
+        self._supervisor = supervisor
+        self._bindings = bindings
+        self._channels = channels
+        self._invocations = invocations
+        self._timers = timers
+        self._new_id = new_id
+
+    def table(self) -> list[tuple[str, type, Handler, str]]:
+        """Id, input class, handler and description of every function."""
+        listings = self._listings
+        return [
+            (
+                "engine::functions::list",
+                FunctionsList,
+                listings.functions_list,
+                "Lists the functions that can be called now.",
+            ),
+            (
+                "engine::functions::info",
+                FunctionsInfo,
+                listings.functions_info,
+                "Tells everything about one function or several.",
+            ),
+            (
+                "engine::triggers::list",
+                TriggersList,
+                listings.triggers_list,
+                "Lists the trigger types that have a provider.",
+            ),
+            (
+                "engine::triggers::info",
+                TriggersInfo,
+                listings.triggers_info,
+                "Tells everything about one trigger type.",
+            ),
+            (
+                "engine::registered-triggers::list",
+                RegisteredTriggersList,
+                listings.registered_list,
+                "Lists the triggers that are bound to functions.",
+            ),
+            (
+                "engine::registered-triggers::info",
+                ById,
+                listings.registered_info,
+                "Tells everything about one bound trigger.",
+            ),
+            (
+                "engine::workers::list",
+                WorkersList,
+                listings.workers_list,
+                "Lists the workers that are attached.",
+            ),
+            (
+                "engine::workers::info",
+                WorkersInfo,
+                listings.workers_info,
+                "Tells everything about one worker.",
+            ),
+            (
+                "engine::workers::register",
+                WorkersRegister,
+                self._workers_register,
+                "A worker tells who it is; sent by SDKs when they connect.",
+            ),
+            (
+                "engine::register_trigger",
+                TriggerRegister,
+                self._register_trigger,
+                "Binds a function to an event until it is unregistered.",
+            ),
+            (
+                "engine::unregister_trigger",
+                ById,
+                self._unregister_trigger,
+                "Ends a binding.",
+            ),
+            (
+                "engine::channels::create",
+                ChannelsCreate,
+                self._channels_create,
+                "Makes a byte channel between two workers.",
+            ),
+        ]
+
+    def install(self) -> list[Function[AnyPort]]:
+        """Make the functions, ready to be claimed in the registry."""
+        functions: list[Function[AnyPort]] = []
+        for function_id, input_class, handler, description in self.table():
+            self._port.handlers[function_id] = (
+                handler,
+                msgspec.json.Decoder(input_class),
+            )
+            functions.append(
+                Function(
+                    function_id=function_id,
+                    namespace=DEFAULT_NAMESPACE,
+                    owner=self._port,
+                    description=description,
+                    request_format=msgspec.json.encode(
+                        msgspec.json.schema(input_class)
+                    ),
+                )
+            )
+        return functions
+
+    # Triggers
+
+    def _register_trigger(
+        self, invocation: Invocation, asked: TriggerRegister
+    ) -> RawOutcome | None:
+        home = self._home_of(invocation)
+        spec = TriggerSpec(
+            trigger_id=self._new_id(),
+            trigger_type=asked.trigger_type,
+            function_id=asked.function_id,
+            config=asked.config,
+            metadata=asked.metadata,
+            namespace=home if asked.namespace is None else asked.namespace,
+            trigger_namespace=asked.trigger_namespace,
+        )
+        for field in ("namespace", "trigger_namespace"):
+            if is_blank(getattr(spec, field)):
+                return blank_namespace(field)
+        accepted = _encode({"id": spec.trigger_id})
+
+        def answer(error: ErrorBody | None) -> None:
+            self._timers.cancel(timer)
+            self._invocations.settle(
+                invocation,
+                accepted
+                if error is None
+                else ErrorBody(
+                    code="trigger_registration_failed",
+                    message=f"{error.code}: {error.message}",
+                ),
+            )
+
+        def lose_patience() -> None:
+            self._bindings.forget_waiter(spec.trigger_id)
+            self._invocations.settle(invocation, accepted)
+
+        timer = self._timers.call_at(
+            trio.current_time() + PROVIDER_PATIENCE, lose_patience
+        )
+        self._bindings.bind(spec, None, home, answer)
+        return None
+
+    def _unregister_trigger(self, _: Invocation, asked: ById) -> RawOutcome:
+        return _encode({"removed": self._bindings.unbind(asked.id)})
+
+    def _home_of(self, invocation: Invocation) -> str:
+        """The namespace of whoever calls."""
+        sender = invocation.sender
+        return sender.namespace if isinstance(sender, Connection) else DEFAULT_NAMESPACE
+
+    # Workers and channels
+
+    def _workers_register(
+        self, invocation: Invocation, asked: WorkersRegister
+    ) -> RawOutcome:
+        port = invocation.sender
+        if not isinstance(port, LinkPort):
+            return ErrorBody(
+                code="INVALID_ARGUMENTS",
+                message="only a worker that is connected by a link announces itself",
+            )
+        features = frozenset(asked.features or ())
+        refusal = self._supervisor.announce(
+            port,
+            Announcement(
+                name=asked.name,
+                namespace=asked.namespace,
+                runtime=asked.runtime,
+                version=asked.version,
+                description=asked.description,
+                os=asked.os,
+                pid=asked.pid,
+                isolation=asked.isolation,
+                features=features,
+            ),
+        )
+        if refusal is not None and refusal.code == "INVALID_NAMESPACE":
+            return refusal
+        answer: JSON = {"success": refusal is None}
+        if port.cancels:
+            # Only a peer that told us its features learns ours.
+            answer["features"] = [CANCEL_FEATURE]
+        return _encode(answer)
+
+    def _channels_create(
+        self, invocation: Invocation, asked: ChannelsCreate
+    ) -> RawOutcome:
+        channel = self._channels.create(invocation.sender, asked.buffer_size)
+        return _encode({"writer": channel.ref("write"), "reader": channel.ref("read")})
+
+
+def _encode(value: JSON) -> bytes:
+    return msgspec.json.encode(value)

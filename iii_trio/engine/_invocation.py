@@ -1,0 +1,322 @@
+"""The life of an invocation, read top to bottom: open, dispatch, settle, answer.
+
+Routing (who is called, and may it be) is in ``_router.py``; the two kinds of caller and
+callee are in ``_ports.py``. Here is what is in flight, and the rule that a call reaches
+exactly one outcome: the first one wins, the entry leaves the table in the same step,
+and whoever waits is told once.
+
+States: pending, then settled. What may settle a call, each one function:
+
+====================  ==============================================================
+`answered`            the callee gave a result or an error
+`callee_gone`         its worker went away: ``invocation_stopped``, at once
+`caller_gone`         the caller's worker went away: the handler is cancelled, nobody
+                      is told
+`cancel`              the caller itself no longer wants it: the same
+`expire`              its explicit deadline passed: ``TIMEOUT``, the handler is
+                      cancelled
+`stop_all`            the engine stops: ``invocation_stopped``
+====================  ==============================================================
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, final
+
+import msgspec
+import trio
+
+from iii_trio.engine._registry import Function
+from iii_trio.engine._timers import Timer, Timers
+from iii_trio.protocol import (
+    STOPPED,
+    ErrorBody,
+    Event,
+    InvocationOpened,
+    InvocationSettled,
+    timed_out,
+)
+
+RawOutcome = bytes | msgspec.Raw | ErrorBody
+"""JSON text of a result (empty: none), or the failure."""
+
+
+class CalleePort(Protocol):
+    """Whoever runs a function: a link worker, a local worker, or the engine itself."""
+
+    worker_id: str
+    executing: "dict[Invocation, None]"
+
+    @property
+    def is_live(self) -> bool:
+        """False from the moment its teardown began."""
+
+    @property
+    def is_local(self) -> bool:
+        """True for workers inside this process."""
+
+    def refuses(self) -> ErrorBody | None:
+        """Why no further call may be sent now: overload; else ``None``."""
+
+    def dispatch(self, invocation: "Invocation") -> None:
+        """Hand the call over. Sync; may settle it at once."""
+
+    def abandon(self, invocation: "Invocation", reason: str) -> None:
+        """Nobody wants the outcome any more: cancel the handler if that is possible."""
+
+
+class Sender(Protocol):
+    """Who called, as far as a callee may know."""
+
+    worker_id: str
+    caller_field: bytes
+
+
+class CallerPort(Protocol):
+    """Whoever waits for an outcome: a link worker or local code."""
+
+    worker_id: str
+    made: "dict[Invocation, None]"
+
+    def answer(self, invocation: "Invocation", outcome: RawOutcome) -> None:
+        """Tell the caller. Sync, once per call."""
+
+
+@final
+class Invocation:
+    """One call in flight; a plain record, changed only by `InvocationTable` and ports.
+
+    Attributes:
+        id: ours; unique in this engine, UUID-shaped.
+        caller: who waits, ``None`` for void calls and firings.
+        asked_json: the id that the caller asked for, if an action led elsewhere.
+        caller_ref: what the caller knows the call by: its own id on a link.
+        sender: who called, as the callee may know; ``None`` hides it.
+        deadline: Trio time, ``math.inf`` if none.
+        timeout: what the deadline was made of, in seconds.
+        scope: cancels the handler when it runs in this process.
+        transform: turns the callee's result into what the caller asked for.
+        outcome: ``None`` while pending.
+    """
+
+    __slots__ = (
+        "asked_json",
+        "baggage",
+        "callee",
+        "caller",
+        "caller_ref",
+        "deadline",
+        "function",
+        "id",
+        "metadata",
+        "namespace",
+        "outcome",
+        "payload",
+        "scope",
+        "sender",
+        "task",
+        "timeout",
+        "timer",
+        "traceparent",
+        "transform",
+    )
+
+    def __init__(
+        self,
+        payload: bytes | msgspec.Raw,
+        *,
+        namespace: str,
+        caller: CallerPort | None = None,
+        caller_ref: str = "",
+        sender: "Sender | None" = None,
+        metadata: bytes | msgspec.Raw = b"",
+        timeout: float = math.inf,
+        traceparent: str | None = None,
+        baggage: str | None = None,
+        transform: "Callable[[RawOutcome], RawOutcome] | None" = None,
+    ) -> None:
+        self.id = ""
+        self.asked_json = b""
+        self.payload = payload
+        self.namespace = namespace
+        self.caller = caller
+        self.caller_ref = caller_ref
+        self.sender = sender
+        self.metadata = metadata
+        self.timeout = timeout
+        self.traceparent = traceparent
+        self.baggage = baggage
+        self.transform = transform
+        self.deadline = math.inf
+        self.function: Function[Any]
+        self.callee: CalleePort
+        self.outcome: RawOutcome | None = None
+        self.scope: trio.CancelScope | None = None
+        self.task: trio.lowlevel.Task | None = None
+        self.timer: Timer | None = None
+
+    def __repr__(self) -> str:
+        state = "pending" if self.outcome is None else "settled"
+        return f"<Invocation {self.id} {state}>"
+
+
+@final
+class InvocationTable:
+    """Every call in flight.
+
+    Plain tables, changed only between checkpoints.
+
+    Args:
+        timers: where deadlines wait.
+        new_prefix: makes the random first 24 characters of our ids.
+        on_event: gets `InvocationOpened` and `InvocationSettled`; ``None`` (the
+            default, and the fast way) makes no events.
+    """
+
+    def __init__(
+        self,
+        timers: Timers,
+        new_prefix: Callable[[], str],
+        on_event: Callable[[Event], None] | None = None,
+    ) -> None:
+        self._timers = timers
+        self._prefix = new_prefix()
+        self._counter = 0
+        self._entries: dict[str, Invocation] = {}
+        self.on_event = on_event
+        self.late_answers = 0
+        self._idle = trio.lowlevel.ParkingLot()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def opened(self) -> int:
+        """How many calls were ever opened."""
+        return self._counter
+
+    async def wait_idle(self) -> None:
+        """Wait until no call is in flight."""
+        await trio.lowlevel.checkpoint()
+        while self._entries:
+            await self._idle.park()
+
+    def open(self, invocation: Invocation, function: Function[Any]) -> None:
+        """Enter a call that was routed to ``function``, before it is dispatched."""
+        self._counter += 1
+        invocation.id = f"{self._prefix}{self._counter:012x}"
+        invocation.function = function
+        callee: CalleePort = function.owner
+        invocation.callee = callee
+        self._entries[invocation.id] = invocation
+        callee.executing[invocation] = None
+        if invocation.caller is not None:
+            invocation.caller.made[invocation] = None
+        if invocation.timeout != math.inf:
+            self._set_deadline(invocation)
+        if self.on_event is not None:
+            sender = invocation.sender
+            self.on_event(
+                InvocationOpened(
+                    invocation_id=invocation.id,
+                    function_id=function.function_id,
+                    caller_worker_id=None if sender is None else sender.worker_id,
+                    callee_worker_id=callee.worker_id,
+                )
+            )
+
+    def settle(self, invocation: Invocation, outcome: RawOutcome) -> bool:
+        """Give a call its outcome, unless it has one.
+
+        Returns:
+            Whether this was the first outcome.
+        """
+        if invocation.outcome is not None:
+            return False
+        caller = invocation.caller
+        self._leave(invocation, outcome)
+        if caller is not None:
+            if invocation.transform is not None:
+                outcome = invocation.outcome = invocation.transform(outcome)
+            caller.answer(invocation, outcome)
+        return True
+
+    def answered(
+        self, callee: CalleePort, invocation_id: str, outcome: RawOutcome
+    ) -> None:
+        """A callee's answer came; only the executor of a call may give it."""
+        invocation = self._entries.get(invocation_id)
+        if invocation is None or invocation.callee is not callee:
+            self.late_answers += 1
+            return
+        self.settle(invocation, outcome)
+
+    def callee_gone(self, callee: CalleePort, reason: str) -> None:
+        """End every call that a vanished worker was running."""
+        for invocation in list(callee.executing):
+            if self.settle(invocation, STOPPED):
+                callee.abandon(invocation, reason)
+
+    def caller_gone(
+        self, caller: CallerPort, reason: str, *, tell: bool = False
+    ) -> None:
+        """Cancel every call that a vanished worker was waiting for.
+
+        Args:
+            caller: who went away.
+            reason: for the handlers that are cancelled.
+            tell: wake its tasks with ``invocation_stopped``: they are in this process.
+        """
+        for invocation in list(caller.made):
+            if not tell:
+                self.cancel(invocation, reason)
+            elif self.settle(invocation, STOPPED):
+                invocation.callee.abandon(invocation, reason)
+
+    def cancel(self, invocation: Invocation, reason: str) -> None:
+        """The caller does not want the outcome any more: tell nobody but the callee."""
+        if invocation.outcome is None:
+            self._leave(invocation, STOPPED)
+            invocation.callee.abandon(invocation, reason)
+
+    def expire(self, invocation: Invocation) -> None:
+        """The explicit deadline of a call passed."""
+        if self.settle(invocation, timed_out(invocation.timeout * 1000)):
+            invocation.callee.abandon(invocation, "deadline passed")
+
+    def stop_all(self, reason: str) -> None:
+        """End every call in flight."""
+        for invocation in self.pending():
+            if self.settle(invocation, STOPPED):
+                invocation.callee.abandon(invocation, reason)
+
+    def pending(self) -> Iterable[Invocation]:
+        """A snapshot of the calls in flight, oldest first."""
+        return list(self._entries.values())
+
+    def _set_deadline(self, invocation: Invocation) -> None:
+        invocation.deadline = trio.current_time() + invocation.timeout
+        invocation.timer = self._timers.call_at(
+            invocation.deadline, lambda: self.expire(invocation)
+        )
+
+    def _leave(self, invocation: Invocation, outcome: RawOutcome) -> None:
+        invocation.outcome = outcome
+        del self._entries[invocation.id]
+        if self._idle and not self._entries:
+            self._idle.unpark_all()
+        del invocation.callee.executing[invocation]
+        if invocation.caller is not None:
+            del invocation.caller.made[invocation]
+        if invocation.timer is not None:
+            self._timers.cancel(invocation.timer)
+            invocation.timer = None
+        if self.on_event is not None:
+            code = outcome.code if isinstance(outcome, ErrorBody) else None
+            self.on_event(
+                InvocationSettled(
+                    invocation_id=invocation.id,
+                    function_id=invocation.function.function_id,
+                    code=code,
+                )
+            )

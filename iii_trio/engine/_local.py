@@ -1,0 +1,225 @@
+"""What a worker of this process holds: see ``iii_trio.transport.AttachedPort``."""
+
+import math
+from typing import Any, Final, final
+
+import msgspec
+import trio
+
+from iii_trio.engine._bindings import Bindings
+from iii_trio.engine._channels import Channels, LocalChannelEnd
+from iii_trio.engine._invocation import Invocation, InvocationTable
+from iii_trio.engine._ports import LocalPort, wait_settled
+from iii_trio.engine._registrar import Registrar
+from iii_trio.engine._registry import Function
+from iii_trio.engine._router import Router
+from iii_trio.engine._triggers import TriggerType
+from iii_trio.errors import RegistrationError
+from iii_trio.protocol import (
+    ChannelRef,
+    ErrorBody,
+    blank_namespace,
+    exception_from,
+    is_blank,
+)
+from iii_trio.transport import (
+    ChannelEnd,
+    FunctionSpec,
+    Request,
+    TriggerSpec,
+    TriggerTypeSpec,
+)
+
+PROVIDER_PATIENCE: Final = 10.0
+"""Seconds that binding waits for a provider's answer; silence accepts."""
+
+
+@final
+class LocalWorkerPort:
+    """Registers, binds and calls for one worker of this process."""
+
+    def __init__(
+        self,
+        *,
+        port: LocalPort,
+        router: Router,
+        invocations: InvocationTable,
+        registrar: Registrar,
+        bindings: Bindings,
+        channels: Channels,
+    ) -> None:
+        self._port = port
+        self._router = router
+        self._invocations = invocations
+        self._registrar = registrar
+        self._bindings = bindings
+        self._channels = channels
+
+    @property
+    def worker_id(self) -> str:
+        """The worker's public id."""
+        return self._port.worker_id
+
+    async def invoke(self, request: Request) -> bytes:
+        """Call and wait; see `AttachedPort.invoke`."""
+        await trio.lowlevel.checkpoint()
+        invocation = self._invocation_for(request)
+        invocation.caller = self._port
+        error = self._router.route(invocation, request.function_id, request.action)
+        if error is not None:
+            raise exception_from(error, function_id=request.function_id)
+        callee = invocation.callee
+        if isinstance(callee, LocalPort) and invocation.caller is not None:
+            await callee.run_inline(invocation)
+        else:
+            callee.dispatch(invocation)
+            if invocation.caller is not None:
+                await wait_settled(invocation, self._invocations)
+        outcome = invocation.outcome
+        if isinstance(outcome, ErrorBody):
+            raise exception_from(
+                outcome, function_id=request.function_id, invocation_id=invocation.id
+            )
+        return b"" if outcome is None else bytes(outcome)
+
+    def fire(self, request: Request) -> None:
+        """Call without an answer; see `AttachedPort.fire`."""
+        self._router.start_void(
+            self._invocation_for(request), request.function_id, request.action
+        )
+
+    def is_local(self, function_id: str, namespace: str) -> bool:
+        """Tell whether a worker of this process serves a function."""
+        function = self._router.registry.find(namespace, function_id)
+        return function is not None and bool(function.owner.is_local)
+
+    def _invocation_for(self, request: Request) -> Invocation:
+        port = self._port
+        if not port.record.is_live:
+            msg = f"worker {port.record.name or port.worker_id!r} was closed"
+            raise trio.ClosedResourceError(msg)
+        timeout = request.timeout
+        return Invocation(
+            request.payload,
+            namespace=request.namespace,
+            sender=port if request.kind == "call" else None,
+            metadata=request.metadata,
+            timeout=math.inf if timeout is None else timeout,
+            traceparent=request.traceparent,
+            baggage=request.baggage,
+        )
+
+    # Functions and trigger types
+
+    def register_function(self, spec: FunctionSpec) -> None:
+        """Offer a function.
+
+        Raises:
+            RegistrationError: a live worker of the namespace has it, or the engine.
+        """
+        conflict = self._registrar.add_function(
+            Function(
+                function_id=spec.function_id,
+                namespace=self._port.namespace,
+                owner=self._port,
+                description=spec.description,
+                request_format=_json(spec.request_format),
+                response_format=_json(spec.response_format),
+                metadata=spec.metadata,
+            )
+        )
+        if conflict is not None:
+            owner = conflict.owner_worker_id
+            msg = (
+                f"function {spec.function_id!r} in namespace "
+                f"{self._port.namespace!r} belongs to "
+                + (f"live worker {owner}" if owner else "the engine")
+            )
+            raise RegistrationError(
+                msg, code="FUNCTION_NAMESPACE_CONFLICT", owner_worker_id=owner
+            )
+
+    def unregister_function(self, function_id: str) -> None:
+        """Stop offering a function."""
+        self._registrar.remove_function(self._port, function_id)
+
+    def register_trigger_type(self, spec: TriggerTypeSpec) -> None:
+        """Provide a trigger type; bindings that wait for it come at once."""
+        self._registrar.add_type(
+            TriggerType(
+                trigger_type=spec.trigger_type,
+                namespace=self._port.namespace,
+                provider=self._port,
+                description=spec.description,
+                config_format=spec.config_format,
+                call_format=spec.call_format,
+                return_format=spec.return_format,
+            )
+        )
+
+    def unregister_trigger_type(self, trigger_type: str) -> None:
+        """Stop providing a trigger type; its bindings move or wait."""
+        self._registrar.remove_type(self._port, self._port.namespace, trigger_type)
+
+    # Triggers
+
+    async def register_trigger(self, spec: TriggerSpec) -> None:
+        """Bind; waits for the answer of a provider that needs time.
+
+        Raises:
+            RegistrationError: the provider refused, or a namespace is blank.
+        """
+        await trio.lowlevel.checkpoint()
+        for field in ("namespace", "trigger_namespace"):
+            if is_blank(getattr(spec, field)):
+                raise _refusal(blank_namespace(field))
+        answers: list[ErrorBody | None] = []
+        answered = trio.Event()
+
+        def on_answer(error: ErrorBody | None) -> None:
+            answers.append(error)
+            answered.set()
+
+        self._bindings.bind(spec, self._port, self._port.namespace, on_answer)
+        try:
+            with trio.move_on_after(PROVIDER_PATIENCE):
+                await answered.wait()
+        except trio.Cancelled:
+            self._bindings.unbind(spec.trigger_id)
+            raise
+        finally:
+            self._bindings.forget_waiter(spec.trigger_id)
+        error = answers[0] if answers else None
+        if error is not None:
+            raise _refusal(error)
+
+    def unregister_trigger(self, trigger_id: str) -> None:
+        """End a binding."""
+        self._bindings.unbind(trigger_id)
+
+    def note_fired(self, trigger_id: str) -> None:
+        """A trigger of a type that this worker provides fired."""
+        self._bindings.note_fired(trigger_id)
+
+    # Channels
+
+    async def open_channel_end(self, ref: ChannelRef) -> ChannelEnd:
+        """Take an end of a channel.
+
+        Raises:
+            trio.BrokenResourceError: no such channel, wrong key, or the end is taken.
+        """
+        await trio.lowlevel.checkpoint()
+        channel = self._channels.find(ref.channel_id, ref.access_key)
+        if channel is None:
+            msg = f"channel {ref.channel_id} is not known, or its key is wrong"
+            raise trio.BrokenResourceError(msg)
+        return LocalChannelEnd(channel, "read" if ref.direction == "read" else "write")
+
+
+def _json(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
+    return b"" if value is None else msgspec.json.encode(value)
+
+
+def _refusal(error: ErrorBody) -> RegistrationError:
+    return RegistrationError(error.message, code=error.code)

@@ -1,0 +1,232 @@
+"""Registrar: functions, trigger types and triggers enter and leave, and are told of.
+
+What each registration frame of a link worker does, and the same for local workers.
+Its effects are visible to the next frame of the same link.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final, final
+
+import msgspec
+
+from iii_trio.engine._bindings import Bindings
+from iii_trio.engine._ports import AnyPort, LinkPort
+from iii_trio.engine._registry import Conflict, Function, Registry
+from iii_trio.engine._triggers import TriggerType
+from iii_trio.protocol import (
+    ABSENT,
+    AnyFrame,
+    Event,
+    FunctionRegistered,
+    FunctionUnregistered,
+    RegisterFunction,
+    RegisterTrigger,
+    RegisterTriggerType,
+    RegistrationRejected,
+    TriggerTypeRegistered,
+    TriggerTypeUnregistered,
+    UnregisterFunction,
+    UnregisterTrigger,
+    UnregisterTriggerType,
+    blank_namespace,
+    is_absent,
+    is_blank,
+)
+from iii_trio.transport import TriggerSpec
+
+_log: Final = logging.getLogger("iii_trio.engine.registrar")
+
+
+@final
+class Registrar:
+    """Changes the registry and the triggers for workers.
+
+    Args:
+        registry: functions.
+        bindings: trigger types and triggers.
+        on_event: told of every change.
+        on_functions_changed: called when the set of functions changed.
+    """
+
+    def __init__(
+        self,
+        registry: Registry[AnyPort],
+        bindings: Bindings,
+        on_event: Callable[[Event], None],
+        on_functions_changed: Callable[[], None],
+    ) -> None:
+        self._registry = registry
+        self._bindings = bindings
+        self._on_event = on_event
+        self._on_functions_changed = on_functions_changed
+        self._handlers: dict[type, Callable[[LinkPort, Any], None]] = {
+            RegisterFunction: self._register_function,
+            UnregisterFunction: self._unregister_function,
+            RegisterTriggerType: self._register_type,
+            UnregisterTriggerType: self._unregister_type,
+            RegisterTrigger: self._register_trigger,
+            UnregisterTrigger: self._unregister_trigger,
+        }
+
+    def release_functions(self, port: AnyPort) -> None:
+        """Remove every function that is still this worker's."""
+        for function in self._registry.release_all(port):
+            self._report_unregistered(function)
+
+    def release_triggers(self, port: AnyPort) -> None:
+        """Remove the bindings a worker made and the trigger types it provides."""
+        for trigger in self._bindings.triggers.owned_by(port):
+            self._bindings.unbind(trigger.spec.trigger_id)
+        for kind in self._bindings.triggers.types_of(port):
+            self.remove_type(port, kind.namespace, kind.trigger_type)
+
+    def register(self, port: LinkPort, frame: AnyFrame) -> None:
+        """Apply one registration frame; its effects are visible at once."""
+        handler = self._handlers.get(type(frame))
+        if handler is None:
+            return
+        try:
+            handler(port, frame)
+        except (msgspec.DecodeError, RecursionError) as exc:
+            # JSON that has the syntax of a value but no value, such as 1e400.
+            _log.warning("%s: %s dropped: %s", port, type(frame).__name__, exc)
+
+    def add_function(self, function: Function[AnyPort]) -> Conflict | None:
+        """Register a function for its owner."""
+        conflict = self._registry.claim(function)
+        if conflict is None:
+            self._on_event(
+                FunctionRegistered(
+                    worker_id=function.owner.worker_id,
+                    namespace=function.namespace,
+                    function_id=function.function_id,
+                )
+            )
+            self._on_functions_changed()
+        return conflict
+
+    def remove_function(self, port: AnyPort, function_id: str) -> None:
+        """Unregister a function if it is still this worker's."""
+        function = self._registry.release(port.namespace, function_id, port)
+        if function is not None:
+            self._report_unregistered(function)
+
+    def _report_unregistered(self, function: Function[AnyPort]) -> None:
+        self._on_event(
+            FunctionUnregistered(
+                worker_id=function.owner.worker_id,
+                namespace=function.namespace,
+                function_id=function.function_id,
+            )
+        )
+        self._on_functions_changed()
+
+    def add_type(self, kind: TriggerType[AnyPort]) -> None:
+        """Register a trigger type; bindings that wait for it become live."""
+        self._bindings.add_type(kind)
+        self._on_event(
+            TriggerTypeRegistered(
+                worker_id=kind.provider.worker_id,
+                namespace=kind.namespace,
+                trigger_type=kind.trigger_type,
+            )
+        )
+
+    def remove_type(self, port: AnyPort, namespace: str, trigger_type: str) -> None:
+        """Unregister a trigger type if it is still this worker's."""
+        kind = self._bindings.triggers.find_type(namespace, trigger_type)
+        if kind is None or kind.provider is not port:
+            return
+        self._bindings.remove_type(kind)
+        self._on_event(
+            TriggerTypeUnregistered(
+                worker_id=port.worker_id,
+                namespace=namespace,
+                trigger_type=trigger_type,
+            )
+        )
+
+    # Frames that register
+
+    def _register_function(self, port: LinkPort, frame: RegisterFunction) -> None:
+        if not is_absent(frame.invocation):
+            _log.error(
+                "%s registers %r as an HTTP-invoked function, which this version does "
+                "not run: ignored",
+                port,
+                frame.id,
+            )
+            return
+        conflict = self.add_function(
+            Function(
+                function_id=frame.id,
+                namespace=port.namespace,
+                owner=port,
+                description=frame.description,
+                request_format=_text(frame.request_format),
+                response_format=_text(frame.response_format),
+                metadata=_value(frame.metadata),
+            )
+        )
+        if conflict is not None:
+            port.send(
+                RegistrationRejected(
+                    code="FUNCTION_NAMESPACE_CONFLICT",
+                    namespace=port.namespace,
+                    function_id=frame.id,
+                    owner_worker_id=conflict.owner_worker_id,
+                )
+            )
+
+    def _unregister_function(self, port: LinkPort, frame: UnregisterFunction) -> None:
+        self.remove_function(port, frame.id)
+
+    def _register_type(self, port: LinkPort, frame: RegisterTriggerType) -> None:
+        if is_blank(frame.namespace):
+            _log.error(
+                "%s: trigger type %r: %s", port, frame.id, blank_namespace().message
+            )
+            return
+        self.add_type(
+            TriggerType(
+                trigger_type=frame.id,
+                namespace=frame.namespace or port.namespace,
+                provider=port,
+                description=frame.description or "",
+                config_format=_value(frame.trigger_request_format),
+                call_format=_value(frame.call_request_format),
+            )
+        )
+
+    def _unregister_type(self, port: LinkPort, frame: UnregisterTriggerType) -> None:
+        self.remove_type(port, frame.namespace or port.namespace, frame.id)
+
+    def _register_trigger(self, port: LinkPort, frame: RegisterTrigger) -> None:
+        spec = TriggerSpec(
+            trigger_id=frame.id,
+            trigger_type=frame.trigger_type,
+            function_id=frame.function_id,
+            config=_value(frame.config),
+            metadata=_value(frame.metadata),
+            namespace="default" if frame.namespace is None else frame.namespace,
+            trigger_namespace=frame.trigger_namespace,
+            owner_worker_id=port.worker_id,
+        )
+        for field in ("namespace", "trigger_namespace"):
+            if is_blank(getattr(spec, field)):
+                port.trigger_refused(spec, blank_namespace(field))
+                return
+        self._bindings.bind(spec, port, port.namespace, None)
+
+    def _unregister_trigger(self, port: LinkPort, frame: UnregisterTrigger) -> None:
+        del port  # anybody may: see the protocol, section 5.6
+        self._bindings.unbind(frame.id)
+
+
+def _text(value: msgspec.Raw) -> bytes:
+    return b"" if is_absent(value) else bytes(value)
+
+
+def _value(value: msgspec.Raw) -> Any:  # noqa: ANN401 - any JSON value
+    return None if value is ABSENT or not value else msgspec.json.decode(value)

@@ -1,0 +1,220 @@
+"""Functions and their owners by (namespace, id): claim, take over, release.
+
+Pure: no loop, no clock, no sockets. The rules (protocol, section 3.4):
+
+- the first live owner keeps an id; the same owner may register again, which replaces;
+- an owner that is gone or going is taken over;
+- ``engine::`` ids belong to the engine and to local workers that were given them;
+- the ids of a queue provider may be taken from the bundled one by a connected worker,
+  and fall back to the bundled one when that worker leaves.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final, Generic, Protocol, TypeVar, final
+
+import attrs
+
+from iii_trio.protocol import DEFAULT_NAMESPACE
+
+PROVIDER_IDS: Final = frozenset(
+    {
+        "engine::queue::enqueue",
+        "engine::queue::list_topics",
+        "engine::queue::topic_stats",
+        "engine::queue::dlq_topics",
+        "engine::queue::dlq_messages",
+        "iii::durable::publish",
+        "iii::queue::redrive",
+        "iii::queue::redrive_message",
+        "iii::queue::discard_message",
+        "queue::define",
+    }
+)
+"""Ids that a standalone queue worker registers; it may take them from ours."""
+
+
+class Owner(Protocol):
+    """Whoever holds functions: an attached worker, or the engine itself."""
+
+    @property
+    def worker_id(self) -> str:
+        """The owner's public id."""
+
+    @property
+    def is_live(self) -> bool:
+        """False from the moment its teardown began."""
+
+    @property
+    def is_local(self) -> bool:
+        """True for workers inside the engine's process."""
+
+
+OwnerT = TypeVar("OwnerT", bound=Owner)
+
+
+@final
+@attrs.define(eq=False, kw_only=True)
+class Function(Generic[OwnerT]):
+    """One registered function.
+
+    Attributes:
+        request_format: JSON text of its schema, ``b""`` if none; so ``response_format``.
+        id_json: the id as JSON text, made once for the hot path.
+    """
+
+    function_id: str
+    namespace: str
+    owner: OwnerT
+    description: str | None = None
+    request_format: bytes = b""
+    response_format: bytes = b""
+    metadata: Any = None
+    id_json: bytes = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.id_json = json.dumps(self.function_id).encode()
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Namespace and id."""
+        return self.namespace, self.function_id
+
+
+@final
+@attrs.frozen
+class Conflict:
+    """A claim was refused; ``owner_worker_id`` is ``""`` for ids of the engine."""
+
+    owner_worker_id: str
+
+
+@final
+class Registry(Generic[OwnerT]):
+    """Every function that can be called now."""
+
+    def __init__(self) -> None:
+        self._namespaces: dict[str, dict[str, Function[OwnerT]]] = {
+            DEFAULT_NAMESPACE: {}
+        }
+        self._owned: dict[OwnerT, dict[tuple[str, str], Function[OwnerT]]] = {}
+        self._shadowed: dict[tuple[str, str], Function[OwnerT]] = {}
+        self._reserved: dict[str, str] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._namespaces.values()))
+
+    def __iter__(self) -> Iterator[Function[OwnerT]]:
+        for functions in self._namespaces.values():
+            yield from functions.values()
+
+    def find(self, namespace: str, function_id: str) -> Function[OwnerT] | None:
+        """The function, or ``None``."""
+        functions = self._namespaces.get(namespace)
+        return None if functions is None else functions.get(function_id)
+
+    def namespaces_of(self, function_id: str) -> list[str]:
+        """Every namespace that has this id, sorted."""
+        return sorted(
+            name for name, ids in self._namespaces.items() if function_id in ids
+        )
+
+    def owned_by(self, owner: OwnerT) -> list[Function[OwnerT]]:
+        """The functions of one owner, in the order of registration."""
+        return list(self._owned.get(owner, {}).values())
+
+    def reserve(self, function_ids: dict[str, str]) -> None:
+        """Keep ids of ``default`` for local workers, even while nobody serves them.
+
+        Args:
+            function_ids: id to the label of who will serve it, for people.
+        """
+        self._reserved.update(function_ids)
+
+    def unreserve(self, function_ids: list[str]) -> None:
+        """Give reserved ids free."""
+        for function_id in function_ids:
+            self._reserved.pop(function_id, None)
+
+    def claim(self, function: Function[OwnerT]) -> Conflict | None:
+        """Register a function for its owner, by the rules above.
+
+        Returns:
+            ``None`` when it is registered, else why not.
+        """
+        held_by_engine = self._refuse_reserved(function)
+        if held_by_engine is not None:
+            return held_by_engine
+        current = self.find(function.namespace, function.function_id)
+        if current is not None and current.owner is not function.owner:
+            if current.owner.is_live and not self._may_shadow(function, current):
+                return Conflict(current.owner.worker_id)
+            if current.owner.is_live:
+                self._shadowed[function.key] = current
+            del self._owned[current.owner][function.key]
+        self._put(function)
+        return None
+
+    def release(
+        self, namespace: str, function_id: str, owner: OwnerT
+    ) -> Function[OwnerT] | None:
+        """Remove a function if it is still this owner's.
+
+        Returns:
+            What was removed, ``None`` if there was nothing of this owner to remove.
+        """
+        key = namespace, function_id
+        shadowed = self._shadowed.get(key)
+        if shadowed is not None and shadowed.owner is owner:
+            del self._shadowed[key]
+            return shadowed
+        function = self.find(namespace, function_id)
+        if function is None or function.owner is not owner:
+            return None
+        del self._namespaces[namespace][function_id]
+        if not self._namespaces[namespace] and namespace != DEFAULT_NAMESPACE:
+            del self._namespaces[namespace]
+        owned = self._owned[owner]
+        del owned[key]
+        if not owned:
+            del self._owned[owner]
+        if key in self._shadowed:
+            self._put(self._shadowed.pop(key))
+        return function
+
+    def release_all(self, owner: OwnerT) -> list[Function[OwnerT]]:
+        """Remove everything that is still this owner's."""
+        shadowed = [f for f in self._shadowed.values() if f.owner is owner]
+        mine = [*self.owned_by(owner), *shadowed]
+        for function in mine:
+            self.release(*function.key, owner)
+        return mine
+
+    def _put(self, function: Function[OwnerT]) -> None:
+        functions = self._namespaces.setdefault(function.namespace, {})
+        functions[function.function_id] = function
+        self._owned.setdefault(function.owner, {})[function.key] = function
+
+    def _refuse_reserved(self, function: Function[OwnerT]) -> Conflict | None:
+        function_id = function.function_id
+        if function_id.startswith("engine::") and (
+            function.namespace != DEFAULT_NAMESPACE
+            or (not function.owner.is_local and function_id not in PROVIDER_IDS)
+        ):
+            return Conflict("")
+        if (
+            function.namespace == DEFAULT_NAMESPACE
+            and function_id in self._reserved
+            and function_id not in PROVIDER_IDS
+            and not function.owner.is_local
+        ):
+            return Conflict("")
+        return None
+
+    @staticmethod
+    def _may_shadow(new: Function[OwnerT], current: Function[OwnerT]) -> bool:
+        return (
+            new.function_id in PROVIDER_IDS
+            and not new.owner.is_local
+            and current.owner.is_local
+        )

@@ -1,0 +1,362 @@
+"""Router: who is called, and may it be; and what each frame of a worker does.
+
+One table maps a frame's type to a small sync function. None of them waits for another
+peer, so a reader handles the frames of its own link in order and is never held up by
+anybody else's.
+"""
+
+import json
+import logging
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol, final
+
+import msgspec
+
+from iii_trio.engine._bindings import Bindings
+from iii_trio.engine._invocation import Invocation, InvocationTable, RawOutcome
+from iii_trio.engine._ports import AnyPort, LinkPort
+from iii_trio.engine._registry import Function, Registry
+from iii_trio.errors import RemoteProtocolError
+from iii_trio.protocol import (
+    ABSENT,
+    DEFAULT_NAMESPACE,
+    HELD_BACK,
+    AnyFrame,
+    CancelInvocation,
+    ErrorBody,
+    Frame,
+    InvocationResult,
+    InvokeFunction,
+    JSONBytes,
+    Ping,
+    Pong,
+    Reattach,
+    Side,
+    TriggerRegistrationResult,
+    UnknownFrameError,
+    blank_namespace,
+    decode,
+    decode_error,
+    encode_error,
+    encode_result,
+    is_absent,
+    is_blank,
+    may_send,
+    not_found,
+)
+
+ENQUEUE: Final = "engine::queue::enqueue"
+
+_log: Final = logging.getLogger("iii_trio.engine.router")
+
+_DRAINING: Final = ErrorBody(
+    code="engine_draining",
+    message="the engine is shutting down and takes no new calls",
+)
+
+
+class Action(msgspec.Struct, frozen=True):
+    """The ``action`` of a call; other fields belong to whoever defined its type."""
+
+    type: str
+    queue: str | None = None
+
+
+_action_decoder: Final = msgspec.json.Decoder(Action)
+
+
+class Supervision(Protocol):
+    """What the supervisor does for frames that register, announce or reattach."""
+
+    def hold(self, port: LinkPort, frame: AnyFrame) -> None:
+        """Apply a registration, now or once the namespace is known."""
+
+    def reattach(self, port: LinkPort, frame: Reattach) -> None:
+        """The peer says who it was before."""
+
+
+@final
+class Router:
+    """Finds callees, refuses what may not be called, and reads frames.
+
+    Args:
+        registry: who offers what.
+        invocations: what is in flight.
+        bindings: for providers' answers.
+        new_id: makes UUID text, for queue receipts.
+    """
+
+    def __init__(
+        self,
+        registry: Registry[AnyPort],
+        invocations: InvocationTable,
+        bindings: Bindings,
+        new_id: Callable[[], str],
+    ) -> None:
+        self.registry = registry
+        self.invocations = invocations
+        self.supervisor: Supervision
+        self.draining = False
+        self.bad_frames = 0
+        self.dropped_fires = 0
+        self._bindings = bindings
+        self._new_id = new_id
+        self._handlers: dict[type[Frame], Callable[[LinkPort, Any], None]] = {
+            InvokeFunction: self._on_invoke,
+            InvocationResult: self._on_result,
+            CancelInvocation: self._on_cancel,
+            TriggerRegistrationResult: self._on_trigger_result,
+            Reattach: self._on_reattach,
+            Ping: self._on_ping,
+            **dict.fromkeys(HELD_BACK, self._on_registration),
+        }
+
+    # Calls
+
+    def route(
+        self, invocation: Invocation, function_id: str, action: JSONBytes = b""
+    ) -> ErrorBody | None:
+        """Find the callee of a call and open it; dispatching is the caller's next step.
+
+        Returns:
+            ``None`` when the call is open, else why it was refused.
+        """
+        if action and not is_absent(action):
+            function_id, error = self._apply_action(invocation, function_id, action)
+            if error is not None:
+                return error
+        if is_blank(invocation.namespace):
+            return blank_namespace()
+        function = self.registry.find(invocation.namespace, function_id)
+        if function is None:
+            return not_found(
+                function_id,
+                invocation.namespace,
+                self.registry.namespaces_of(function_id),
+            )
+        if self.draining and not function.function_id.startswith("engine::"):
+            return _DRAINING
+        overload: ErrorBody | None = function.owner.refuses()
+        if overload is None:
+            self.invocations.open(invocation, function)
+        return overload
+
+    def fire(
+        self,
+        function_id: str,
+        namespace: str,
+        payload: bytes,
+        metadata: bytes = b"",
+    ) -> None:
+        """Call a function for the engine itself: no sender, no answer."""
+        invocation = Invocation(payload, namespace=namespace, metadata=metadata)
+        self.start_void(invocation, function_id)
+
+    def start_void(
+        self, invocation: Invocation, function_id: str, action: JSONBytes = b""
+    ) -> None:
+        """Start a call that nobody waits for; a refusal is logged and counted."""
+        error = self.route(invocation, function_id, action)
+        if error is None:
+            invocation.callee.dispatch(invocation)
+            return
+        self.dropped_fires += 1
+        _log.warning("void call dropped: %s: %s", error.code, error.message)
+
+    def _apply_action(
+        self, invocation: Invocation, function_id: str, action: JSONBytes
+    ) -> tuple[str, ErrorBody | None]:
+        """Turn a call with an action into the call that does it."""
+        try:
+            parsed = _action_decoder.decode(action)
+        except msgspec.DecodeError as exc:
+            return function_id, ErrorBody(
+                code="INVALID_ACTION", message=f"`action` is not usable: {exc}"
+            )
+        if parsed.type == "void":
+            invocation.caller = None
+            return function_id, None
+        if parsed.type == "enqueue":
+            return self._enqueue(invocation, function_id, parsed.queue)
+        return self._custom_action(invocation, function_id, parsed.type, action)
+
+    def _enqueue(
+        self, invocation: Invocation, function_id: str, queue: str | None
+    ) -> tuple[str, ErrorBody | None]:
+        if self.registry.find(DEFAULT_NAMESPACE, ENQUEUE) is None:
+            return function_id, ErrorBody(
+                code="enqueue_error",
+                message=(
+                    "No queue provider is installed: nobody serves `"
+                    f"{ENQUEUE}`. Add a `queue` worker to the configuration (with the "
+                    "reference engine: `iii worker add queue`)."
+                ),
+            )
+        receipt = self._new_id()
+        fields = {
+            "queue": queue,
+            "function_id": function_id,
+            "data": _raw(invocation.payload),
+            "messageReceiptId": receipt,
+            "traceparent": invocation.traceparent,
+            "baggage": invocation.baggage,
+        }
+        if invocation.namespace != DEFAULT_NAMESPACE:
+            fields["namespace"] = invocation.namespace
+        result = msgspec.json.encode({"messageReceiptId": receipt})
+
+        def receipt_or_error(outcome: RawOutcome) -> RawOutcome:
+            if not isinstance(outcome, ErrorBody):
+                return result
+            return ErrorBody(
+                code="enqueue_error", message=f"{outcome.code}: {outcome.message}"
+            )
+
+        _redirect(invocation, function_id, fields, receipt_or_error)
+        return ENQUEUE, None
+
+    def _custom_action(
+        self, invocation: Invocation, function_id: str, kind: str, action: JSONBytes
+    ) -> tuple[str, ErrorBody | None]:
+        known = {"void": "", "enqueue": ""}
+        for function in self.registry:
+            served = _served_action(function)
+            if served is not None:
+                known[served] = function.function_id
+                if served == kind:
+                    fields = {
+                        "action": _raw(action),
+                        "function_id": function_id,
+                        "data": _raw(invocation.payload),
+                        "namespace": invocation.namespace,
+                    }
+                    _redirect(invocation, function_id, fields, None)
+                    invocation.namespace = function.namespace
+                    return function.function_id, None
+        names = ", ".join(sorted(known))
+        return function_id, ErrorBody(
+            code="unknown_action",
+            message=f"no worker serves the action {kind!r}; known actions: {names}",
+        )
+
+    # Frames
+
+    def on_frame(self, port: LinkPort, text: bytes) -> None:
+        """Read one text message of a worker and do what it says."""
+        try:
+            frame = decode(text)
+        except RemoteProtocolError as exc:
+            self.bad_frames += 1
+            known = "ignored" if isinstance(exc, UnknownFrameError) else "dropped"
+            _log.warning("frame of %s from %s: %s", port, known, exc)
+            return
+        handler = self._handlers.get(type(frame))
+        if handler is not None:
+            handler(port, frame)
+        elif not may_send(Side.WORKER, frame):
+            _log.info("%s sent a frame that only engines send: ignored", port)
+
+    def _on_invoke(self, port: LinkPort, frame: InvokeFunction) -> None:
+        wanted = frame.invocation_id
+        timeout = frame.deadline_ms
+        invocation = Invocation(
+            frame.data or b"null",
+            namespace=DEFAULT_NAMESPACE if frame.namespace is None else frame.namespace,
+            caller=None if wanted is None else port,
+            caller_ref=wanted or "",
+            sender=port,
+            metadata=b"" if not frame.metadata else _without_null(frame.metadata),
+            timeout=math.inf if timeout is None else timeout / 1000,
+            traceparent=frame.traceparent,
+            baggage=frame.baggage,
+        )
+        error = self.route(invocation, frame.function_id, frame.action)
+        if error is None:
+            if port.cancels and invocation.caller is port:
+                port.made_by_ref[invocation.caller_ref] = invocation
+            invocation.callee.dispatch(invocation)
+        elif invocation.caller is not None:
+            _refuse(port, invocation, frame.function_id, error)
+        else:
+            self.dropped_fires += 1
+            _log.warning("%s: void call dropped: %s", port, error.message)
+
+    def _on_result(self, port: LinkPort, frame: InvocationResult) -> None:
+        outcome: RawOutcome
+        if frame.error and not is_absent(frame.error):
+            outcome = decode_error(frame.error)
+        else:
+            outcome = _without_null(frame.result)
+        self.invocations.answered(port, frame.invocation_id, outcome)
+
+    def _on_cancel(self, port: LinkPort, frame: CancelInvocation) -> None:
+        invocation = port.made_by_ref.pop(frame.invocation_id, None)
+        if invocation is not None:
+            reason = frame.reason or "cancelled by the caller"
+            self.invocations.cancel(invocation, reason)
+
+    def _on_trigger_result(
+        self, port: LinkPort, frame: TriggerRegistrationResult
+    ) -> None:
+        refused = frame.error and not is_absent(frame.error)
+        error = decode_error(frame.error) if refused else None
+        self._bindings.answered(frame.id, port, error)
+
+    def _on_reattach(self, port: LinkPort, frame: Reattach) -> None:
+        self.supervisor.reattach(port, frame)
+
+    def _on_registration(self, port: LinkPort, frame: AnyFrame) -> None:
+        port.registered = True
+        self.supervisor.hold(port, frame)
+
+    def _on_ping(self, port: LinkPort, _frame: Ping) -> None:
+        port.send(Pong())
+
+
+def _refuse(
+    port: LinkPort, invocation: Invocation, function_id: str, error: ErrorBody
+) -> None:
+    """Answer a call that was never opened."""
+    port.link.send_nowait(
+        encode_result(
+            invocation.caller_ref,
+            json.dumps(function_id).encode(),
+            b"",
+            encode_error(error),
+            invocation.traceparent,
+            invocation.baggage,
+        )
+    )
+
+
+def _without_null(value: msgspec.Raw) -> JSONBytes:
+    """A null is the same as nothing, and is left out when it is passed on."""
+    return ABSENT if len(value) == 4 and is_absent(value) else value
+
+
+def _raw(value: JSONBytes) -> msgspec.Raw:
+    return value if isinstance(value, msgspec.Raw) else msgspec.Raw(value)
+
+
+def _redirect(
+    invocation: Invocation,
+    asked: str,
+    fields: Mapping[str, object],
+    transform: Callable[[RawOutcome], RawOutcome] | None,
+) -> None:
+    """Make a call the call of an action's provider: hidden sender, no metadata."""
+    invocation.asked_json = json.dumps(asked).encode()
+    invocation.payload = msgspec.json.encode(fields)
+    invocation.metadata = b""
+    invocation.namespace = DEFAULT_NAMESPACE
+    invocation.sender = None
+    invocation.transform = transform
+
+
+def _served_action(function: Function[Any]) -> str | None:
+    metadata = function.metadata
+    if not isinstance(metadata, dict):
+        return None
+    action = metadata.get("trigger_action")
+    return action if isinstance(action, str) else None

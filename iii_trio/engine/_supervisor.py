@@ -1,0 +1,351 @@
+"""Supervisor: workers attach, tell who they are, come back, and are taken down.
+
+Sync from end to end: a teardown is one step that nobody can see half done, so a worker
+that reattaches finds nothing of its former self.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Final, Literal, final
+
+import trio
+
+from iii_trio.engine._bindings import Bindings
+from iii_trio.engine._channels import Channels
+from iii_trio.engine._connection import Connection
+from iii_trio.engine._engine_port import EnginePort
+from iii_trio.engine._invocation import InvocationTable
+from iii_trio.engine._ports import LinkPort, LocalPort
+from iii_trio.engine._registrar import Registrar
+from iii_trio.engine._roster import Announcement, Roster, WorkerRecord
+from iii_trio.engine._router import Router
+from iii_trio.engine._timers import Timers
+from iii_trio.engine._topology import Topology
+from iii_trio.errors import RegistrationError
+from iii_trio.protocol import (
+    AnyFrame,
+    ErrorBody,
+    Event,
+    Reattach,
+    RegistrationRejected,
+    WorkerAnnounced,
+    WorkerAttached,
+    WorkerDetached,
+    WorkerRegistered,
+    blank_namespace,
+    is_blank,
+)
+from iii_trio.transport import Handlers, Link, WorkerSpec
+
+_log: Final = logging.getLogger("iii_trio.engine.supervisor")
+
+MAX_HELD_FRAMES: Final = 20_000
+"""Registrations that may wait for a namespace; above it the connection is dropped."""
+
+
+@final
+class _Sink:
+    """Gives a link's frames to the router and its end to the supervisor."""
+
+    __slots__ = ("_port", "_router", "_supervisor")
+
+    def __init__(
+        self, port: LinkPort, router: Router, supervisor: "Supervisor"
+    ) -> None:
+        self._port = port
+        self._router = router
+        self._supervisor = supervisor
+
+    def on_frame(self, text: bytes) -> None:
+        if self._port.record.is_live:
+            self._router.on_frame(self._port, text)
+
+    def on_telemetry(self, data: bytes) -> None:
+        self._supervisor.on_telemetry(data)
+
+    def on_closed(self, reason: str) -> None:
+        self._supervisor.detach(self._port, reason)
+
+
+@final
+class Supervisor:
+    """Brings workers in and takes them out, in the one right order.
+
+    Args:
+        now: wall time, epoch seconds.
+        new_id: makes UUID text: worker ids and reattach tokens.
+        grace: seconds that registrations of a new connection wait for its namespace.
+        on_event: told of everything that happened.
+        on_telemetry: gets the telemetry messages that came over worker links.
+    """
+
+    def __init__(
+        self,
+        *,
+        roster: Roster,
+        registrar: Registrar,
+        invocations: InvocationTable,
+        bindings: Bindings,
+        channels: Channels,
+        router: Router,
+        timers: Timers,
+        topology: Topology,
+        now: Callable[[], float],
+        new_id: Callable[[], str],
+        grace: float,
+        on_event: Callable[[Event], None],
+        on_telemetry: Callable[[bytes], None],
+    ) -> None:
+        self.roster = roster
+        self.on_telemetry = on_telemetry
+        self._registrar = registrar
+        self._invocations = invocations
+        self._bindings = bindings
+        self._channels = channels
+        self._router = router
+        self._timers = timers
+        self._topology = topology
+        self._now = now
+        self._new_id = new_id
+        self._grace = grace
+        self._on_event = on_event
+        self._ports: dict[str, Connection] = {}
+        router.supervisor = self
+
+    # Attach
+
+    def attach(self, link: Link) -> LinkPort:
+        """Take a new link: it gets an id and a token, and its frames are read."""
+        record = self._new_record("link", link.peer.rpartition(":")[0].strip("[]"))
+        port = LinkPort(record, link, self._invocations)
+        self._enter(port)
+        port.grace = self._timers.call_at(
+            trio.current_time() + self._grace, lambda: self._end_grace(port)
+        )
+        port.send(
+            WorkerRegistered(
+                worker_id=record.worker_id, reattach_token=record.reattach_token
+            )
+        )
+        link.start(_Sink(port, self._router, self))
+        return port
+
+    def attach_local(self, spec: WorkerSpec, handlers: Handlers) -> LocalPort:
+        """Take a worker of this process; it is known from the first moment.
+
+        Raises:
+            RegistrationError: its name is held, or its namespace blank.
+        """
+        if is_blank(spec.namespace):
+            raise _as_exception(blank_namespace())
+        record = self._new_record("local", None)
+        told = Announcement(
+            name=spec.name,
+            namespace=spec.namespace,
+            runtime=spec.runtime,
+            version=spec.version,
+            description=spec.description,
+            os=spec.os,
+            pid=spec.pid,
+            isolation=spec.isolation,
+        )
+        holder = self.roster.announce(record, told)
+        if holder is not None:
+            msg = (
+                f"worker name {spec.name!r} in namespace {spec.namespace!r} is held by "
+                f"live worker {holder.worker_id}"
+            )
+            raise RegistrationError(
+                msg, code="WORKER_NAMESPACE_CONFLICT", owner_worker_id=holder.worker_id
+            )
+        record.internal = spec.internal
+        port = LocalPort(record, handlers, self._invocations)
+        port.on_bound = lambda trigger, error: self._bindings.answered(
+            trigger.spec.trigger_id, port, error
+        )
+        self._enter(port)
+        self._report_announced(record)
+        return port
+
+    def _new_record(
+        self, kind: Literal["link", "local"], ip_address: str | None
+    ) -> WorkerRecord:
+        return WorkerRecord(
+            worker_id=self._new_id(),
+            reattach_token=self._new_id(),
+            kind=kind,
+            connected_at_ms=int(self._now() * 1000),
+            ip_address=ip_address or None,
+        )
+
+    def _enter(self, port: LinkPort | LocalPort) -> None:
+        record = port.record
+        self.roster.add(record)
+        self._ports[port.worker_id] = port
+        self._on_event(WorkerAttached(worker_id=port.worker_id, kind=record.kind))
+        self._topology.worker_changed("worker_connected", port.worker_id)
+
+    def add_engine(self, port: EnginePort) -> EnginePort:
+        """Enter the engine itself, the owner of its own functions."""
+        self.roster.add(port.record)
+        self._ports[port.worker_id] = port
+        return port
+
+    def port_of(self, worker_id: str) -> Connection:
+        """The port of an attached worker."""
+        return self._ports[worker_id]
+
+    @property
+    def ports(self) -> list[Connection]:
+        """Every attached worker."""
+        return list(self._ports.values())
+
+    # Announce
+
+    def announce(self, port: LinkPort, told: Announcement) -> ErrorBody | None:
+        """A worker tells who it is; its namespace and its registrations take effect.
+
+        Returns:
+            ``None``, or why it was refused; its connection is then closing.
+        """
+        if is_blank(told.namespace):
+            body = ErrorBody(
+                code="INVALID_NAMESPACE",
+                message=(
+                    f"namespace is empty: worker '{told.name or '<unnamed>'}' declared "
+                    f'"{told.namespace}". Give it a name, or omit the field to '
+                    "register in 'default'."
+                ),
+            )
+            self._dismiss(port, body.message)
+            return body
+        known = port.record.namespace
+        if known is not None and told.namespace not in {None, known}:
+            _log.warning(
+                "%s is already in namespace %r and cannot move to %r",
+                port,
+                known,
+                told.namespace,
+            )
+        holder = self.roster.announce(port.record, told)
+        if holder is not None:
+            return self._reject_name(port, told, holder)
+        port.registered = True
+        port.announce_features(told.features)
+        self._release_held(port)
+        self._report_announced(port.record)
+        return None
+
+    def _reject_name(
+        self, port: LinkPort, told: Announcement, holder: WorkerRecord
+    ) -> ErrorBody:
+        namespace = told.namespace or port.namespace
+        port.send(
+            RegistrationRejected(
+                code="WORKER_NAMESPACE_CONFLICT",
+                namespace=namespace,
+                worker_name=told.name,
+                owner_worker_id=holder.worker_id,
+            )
+        )
+        message = f"worker name {told.name!r} in {namespace!r} is held by a live worker"
+        self._dismiss(port, message)
+        return ErrorBody(code="WORKER_NAMESPACE_CONFLICT", message=message)
+
+    def _dismiss(self, port: LinkPort, reason: str) -> None:
+        _log.warning("%s refused: %s", port, reason)
+        port.held = []
+        port.link.close(reason, polite=True)
+
+    def _report_announced(self, record: WorkerRecord) -> None:
+        self._on_event(
+            WorkerAnnounced(
+                worker_id=record.worker_id,
+                name=record.name,
+                namespace=record.namespace or "",
+            )
+        )
+        self._topology.worker_changed("worker_metadata_updated", record.worker_id)
+
+    def _end_grace(self, port: LinkPort) -> None:
+        if port.held is None or not port.is_live:
+            return
+        if port.held:
+            _log.warning(
+                "%s did not announce itself within %g s: its %d registrations go to "
+                "namespace 'default'",
+                port,
+                self._grace,
+                len(port.held),
+            )
+        port.record.namespace = port.record.namespace or "default"
+        self._release_held(port)
+
+    def _release_held(self, port: LinkPort) -> None:
+        """The namespace is known: apply what waited for it, in order."""
+        held, port.held = port.held, None
+        if port.grace is not None:
+            self._timers.cancel(port.grace)
+            port.grace = None
+        for frame in held or ():
+            self._registrar.register(port, frame)
+
+    def hold(self, port: LinkPort, frame: AnyFrame) -> None:
+        """Keep a registration until the namespace is known."""
+        if port.held is None:
+            self._registrar.register(port, frame)
+            return
+        port.held.append(frame)
+        if len(port.held) > MAX_HELD_FRAMES:
+            reason = f"more than {MAX_HELD_FRAMES} registrations before announcement"
+            self._dismiss(port, reason)
+
+    # Reattach and detach
+
+    def reattach(self, port: LinkPort, frame: Reattach) -> None:
+        """The peer says who it was: take that down first, completely."""
+        if port.registered:
+            _log.info("%s sent a late reattach: ignored", port)
+            return
+        port.registered = True
+        old = self.roster.find_for_reattach(
+            frame.previous_worker_id, frame.reattach_token, port.record
+        )
+        if old is None:
+            _log.info("%s: no worker to reattach to", port)
+            return
+        ghost = self._ports[old.worker_id]
+        if isinstance(ghost, LinkPort):
+            self.detach(ghost, "its worker reconnected")
+            ghost.link.close("its worker reconnected", polite=False)
+
+    def detach(self, port: LinkPort | LocalPort, reason: str) -> None:
+        """Take a worker down; the order is that of the protocol, section 3.6.
+
+        What a successor has taken over already is left alone. The link itself is not
+        touched. A second call does nothing.
+        """
+        record = port.record
+        if not record.is_live:
+            return
+        record.is_live = False
+        if isinstance(port, LinkPort):
+            port.held = []
+        self._registrar.release_functions(port)
+        self._invocations.callee_gone(port, f"its worker is gone: {reason}")
+        self._invocations.caller_gone(
+            port, f"its caller is gone: {reason}", tell=port.is_local
+        )
+        self._registrar.release_triggers(port)
+        self._channels.owner_gone(port)
+        self.roster.release_name(record)
+        self.roster.remove(record)
+        del self._ports[port.worker_id]
+        if isinstance(port, LinkPort) and port.grace is not None:
+            self._timers.cancel(port.grace)
+        self._topology.worker_changed("worker_disconnected", port.worker_id)
+        self._on_event(WorkerDetached(worker_id=port.worker_id, reason=reason))
+
+
+def _as_exception(body: ErrorBody) -> RegistrationError:
+    return RegistrationError(body.message, code=body.code)

@@ -1,0 +1,92 @@
+"""Topology: tells listeners that workers or functions came and went.
+
+Two trigger types of the engine itself. Worker events fire at once; changes of the set of
+functions are gathered for a moment, so that a starting worker causes one event.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, Literal, final
+
+import msgspec
+import trio
+
+from iii_trio.engine._ports import AnyPort
+from iii_trio.engine._router import Router
+from iii_trio.engine._timers import Timers
+from iii_trio.engine._triggers import Triggers
+from iii_trio.protocol import DEFAULT_NAMESPACE
+
+FUNCTIONS_AVAILABLE: Final = "engine::functions-available"
+WORKERS_AVAILABLE: Final = "engine::workers-available"
+
+DEBOUNCE: Final = 0.1
+"""Seconds from the first change of the functions to the event that tells it."""
+
+WorkerEvent = Literal[
+    "worker_connected", "worker_metadata_updated", "worker_disconnected"
+]
+
+
+@final
+class Topology:
+    """Counts changes and fires the discovery triggers.
+
+    Args:
+        triggers: where listeners are.
+        router: calls them.
+        timers: for the debounce.
+        summaries: FunctionSummary of every function.
+    """
+
+    def __init__(
+        self,
+        triggers: Triggers[AnyPort],
+        router: Router,
+        timers: Timers,
+        summaries: Callable[[], list[dict[str, Any]]],
+    ) -> None:
+        self.revision = 0
+        self._triggers = triggers
+        self._router = router
+        self._timers = timers
+        self._summaries = summaries
+        self._announced = frozenset[tuple[str, str]]()
+        self._waiting = False
+
+    def worker_changed(self, event: WorkerEvent, worker_id: str) -> None:
+        """A worker connected, told who it is, or is gone."""
+        self.revision += 1
+        self._fire(WORKERS_AVAILABLE, {"event": event, "worker_id": worker_id})
+
+    def functions_changed(self) -> None:
+        """A function was registered or removed."""
+        self.revision += 1
+        if not self._waiting:
+            self._waiting = True
+            self._timers.call_at(trio.current_time() + DEBOUNCE, self._fire_functions)
+
+    def _fire_functions(self) -> None:
+        self._waiting = False
+        rows = self._summaries()
+        present = frozenset((r["namespace"], r["function_id"]) for r in rows)
+        if present != self._announced:
+            self._announced = present
+            self._fire(
+                FUNCTIONS_AVAILABLE, {"event": "functions_changed", "functions": rows}
+            )
+
+    def _fire(self, trigger_type: str, event: dict[str, Any]) -> None:
+        kind = self._triggers.find_type(DEFAULT_NAMESPACE, trigger_type)
+        if kind is None:
+            return
+        listeners = self._triggers.served_by(kind)
+        if not listeners:
+            return
+        payload = msgspec.json.encode({**event, "revision": self.revision})
+        for trigger in listeners:
+            spec = trigger.spec
+            metadata = (
+                b"" if spec.metadata is None else msgspec.json.encode(spec.metadata)
+            )
+            trigger.fired += 1
+            self._router.fire(spec.function_id, spec.namespace, payload, metadata)

@@ -1,0 +1,209 @@
+"""Turns the sockets of a front door into links, channel ends and telemetry.
+
+Paths (protocol, section 1.1): ``/`` is a worker's link, ``/otel`` telemetry only,
+``/ws/channels/<id>?key=..&dir=..`` one end of a channel; everything else is 404. Who is
+behind a link, and which channels exist, only the `ListenerHandler` knows.
+"""
+
+from typing import Final, Protocol, final
+from urllib.parse import parse_qs
+
+from iii_trio.net import HTTPExchange, HTTPRequest, WebSocket, WebSocketSink
+from iii_trio.transport._deliver import TELEMETRY, deliver_binary, deliver_text
+from iii_trio.transport._link import Link, LinkSink
+
+MAX_MESSAGE_BYTES: Final = 64 * 2**20
+MAX_CHANNEL_MESSAGE_BYTES: Final = 16 * 2**20
+_CHANNELS: Final = "/ws/channels/"
+
+
+class ChannelSocket(WebSocketSink, Protocol):
+    """The sink of one channel end's socket."""
+
+    def attach(self, socket: WebSocket) -> bool:
+        """The socket is up; false if that end of the channel is taken."""
+
+
+class ListenerHandler(Protocol):
+    """What a listener needs from an engine."""
+
+    def attach(self, link: Link) -> object:
+        """A worker connected; start its link."""
+
+    def channel_end(
+        self, channel_id: str, access_key: str, direction: str
+    ) -> ChannelSocket | None:
+        """The sink for one end of a channel; ``None``: not known, or a wrong key."""
+
+    def telemetry(self, data: bytes) -> None:
+        """One telemetry message: a prefix of four letters, then JSON."""
+
+
+@final
+class WebSocketLink:
+    """A `Link` over a WebSocket of a front door."""
+
+    __slots__ = ("_listener", "_reason", "_sink", "socket")
+
+    def __init__(self, listener: "Listener") -> None:
+        self._listener = listener
+        self._sink: LinkSink
+        self.socket: WebSocket
+
+    @property
+    def peer(self) -> str:
+        """Host and port of the peer."""
+        return self.socket.peer
+
+    @property
+    def outbox_bytes(self) -> int:
+        """Bytes that the peer has not taken yet."""
+        return self.socket.outbox_bytes
+
+    def start(self, sink: LinkSink) -> None:
+        """Deliver to ``sink`` from now on."""
+        self._sink = sink
+
+    def send_nowait(self, text: bytes) -> None:
+        """Queue one frame."""
+        self.socket.send_text_nowait(text)
+
+    def hold(self) -> None:
+        """Stop reading."""
+        self.socket.hold()
+
+    def resume(self) -> None:
+        """Read on."""
+        self.socket.resume()
+
+    def close(self, reason: str, *, polite: bool) -> None:
+        """Close with a Close frame, or drop TCP."""
+        if polite:
+            self.socket.close(None)
+        else:
+            self.socket.drop(reason)
+
+    # As the sink of its socket
+
+    def on_text(self, data: bytes) -> None:
+        """A frame, unless it is blank."""
+        deliver_text(self._sink, data)
+
+    def on_binary(self, data: bytes) -> None:
+        """Telemetry, or a frame that was sent as binary."""
+        deliver_binary(self._sink, data, peer=self.peer)
+
+    def on_writable(self) -> None:
+        """Nobody waits for that: overload is answered, not queued."""
+
+    def on_closed(self, reason: str) -> None:
+        """The worker is gone."""
+        self._listener.links.pop(self, None)
+        self._sink.on_closed(reason)
+
+
+@final
+class _TelemetrySocket:
+    """A socket on ``/otel``: telemetry in, nothing out, never a worker."""
+
+    __slots__ = ("_handler",)
+
+    def __init__(self, handler: ListenerHandler) -> None:
+        self._handler = handler
+
+    def on_text(self, data: bytes) -> None:
+        """Text means nothing here."""
+
+    def on_binary(self, data: bytes) -> None:
+        """A telemetry message; anything else is dropped."""
+        if data.startswith(TELEMETRY):
+            self._handler.telemetry(data)
+
+    def on_writable(self) -> None:
+        """Nothing is sent."""
+
+    def on_closed(self, reason: str) -> None:
+        """Nothing depends on it."""
+
+
+@final
+class Listener:
+    """The request handler of a worker port.
+
+    Attributes:
+        links: the links that are up, for keepalive.
+    """
+
+    def __init__(self, handler: ListenerHandler) -> None:
+        self._handler = handler
+        self.links: dict[WebSocketLink, None] = {}
+
+    def on_request(self, exchange: HTTPExchange) -> None:
+        """Decide what a connection becomes."""
+        request = exchange.request
+        if request.path not in {"/", "/otel"} and not request.path.startswith(
+            _CHANNELS
+        ):
+            _answer(exchange, 404, "Not Found")
+        elif request.method != "GET":
+            _answer(exchange, 405, "Method Not Allowed", ("allow", "GET"))
+        elif not request.is_websocket_upgrade:
+            _answer(exchange, 426, "Upgrade Required", ("upgrade", "websocket"))
+        elif request.path == "/otel":
+            exchange.accept_websocket(
+                _TelemetrySocket(self._handler), max_message_bytes=MAX_MESSAGE_BYTES
+            )
+        else:
+            self._upgrade(exchange)
+
+    def _upgrade(self, exchange: HTTPExchange) -> None:
+        wanted = _channel_request(exchange.request)
+        if wanted is None:
+            self._attach(exchange)
+            return
+        channel_id, query = wanted
+        keys, directions = query.get("key", []), query.get("dir", [])
+        if len(keys) != 1 or directions not in (["read"], ["write"]):
+            _answer(exchange, 400, "key and dir=read|write are needed")
+            return
+        end = self._handler.channel_end(channel_id, keys[0], directions[0])
+        if end is None:
+            _answer(exchange, 404, "Channel not found")
+            return
+        socket = exchange.accept_websocket(
+            end, max_message_bytes=MAX_CHANNEL_MESSAGE_BYTES
+        )
+        if not end.attach(socket):
+            socket.close(None)
+
+    def _attach(self, exchange: HTTPExchange) -> None:
+        link = WebSocketLink(self)
+        link.socket = exchange.accept_websocket(
+            link, max_message_bytes=MAX_MESSAGE_BYTES
+        )
+        self.links[link] = None
+        self._handler.attach(link)
+
+
+def _channel_request(request: HTTPRequest) -> tuple[str, dict[str, list[str]]] | None:
+    """The channel that a request asks for, or ``None`` for a worker's link.
+
+    Some SDKs append the path after the query of their address (protocol, section 6), so
+    it is looked for there too.
+    """
+    target = request.target
+    start = target.find(_CHANNELS)
+    if start < 0:
+        return None
+    channel_id, _, query = target[start + len(_CHANNELS) :].partition("?")
+    return channel_id, parse_qs(query)
+
+
+def _answer(
+    exchange: HTTPExchange, status: int, text: str, *headers: tuple[str, str]
+) -> None:
+    exchange.respond(
+        status,
+        [("content-type", "text/plain; charset=utf-8"), *headers],
+        f"{text}\n".encode(),
+    )
