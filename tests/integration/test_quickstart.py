@@ -1,0 +1,74 @@
+"""The Quickstart's 20 steps with real SDKs: the newest pair, and all pairs in full."""
+
+import pathlib
+import re
+import socket
+import sys
+
+import pytest
+import trio
+
+from tests import sdks
+
+PAIRS = [
+    pytest.param(python, node, marks=pytest.mark.full)
+    for python in sdks.PYTHON_VERSIONS
+    for node in sdks.NODE_VERSIONS
+    if (python, node) != (sdks.NEWEST_PYTHON, sdks.NEWEST_NODE)
+]
+
+
+def two_free_ports() -> tuple[int, int]:
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], other.getsockname()[1]
+
+
+async def run_quickstart(*arguments: str) -> tuple[int, str, str]:
+    finished = await trio.run_process(
+        [sys.executable, str(sdks.QUICKSTART / "run.py"), *arguments],
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+    )
+    return finished.returncode, finished.stdout.decode(), finished.stderr.decode()
+
+
+@pytest.mark.needs_node
+@pytest.mark.parametrize(
+    ("python_version", "node_version"),
+    [pytest.param(sdks.NEWEST_PYTHON, sdks.NEWEST_NODE), *PAIRS],
+)
+async def test_the_twenty_steps_hold_and_nothing_is_left_running(
+    python_version: str, node_version: str, tmp_path: pathlib.Path
+) -> None:
+    port, http_port = two_free_ports()
+    exit_code, out, err = await run_quickstart(
+        f"--port={port}",
+        f"--http-port={http_port}",
+        f"--python={sdks.python_with_sdk(python_version)}",
+        f"--node-modules={sdks.node_modules_with_sdk(node_version)}",
+        f"--math-worker={sdks.math_worker(python_version, tmp_path)}",
+        f"--caller-worker={sdks.caller_worker(node_version, tmp_path)}",
+    )
+
+    assert exit_code == 0, out + err
+    numbers = [int(number) for number in re.findall(r"(?m)^ ?(\d+)\. ", out)]
+    assert numbers == list(range(1, 21))
+    assert out.endswith("nothing left running, no port left open.\n")
+
+
+@pytest.mark.parametrize("option", ["--port", "--http-port"])
+async def test_a_busy_port_is_named_before_anything_is_started(option: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        taken = busy.getsockname()[1]
+        ports = dict(zip(("--port", "--http-port"), two_free_ports(), strict=True))
+        ports[option] = taken
+        exit_code, out, err = await run_quickstart(
+            *(f"{name}={port}" for name, port in ports.items())
+        )
+
+    assert exit_code == 1
+    assert out == ""
+    assert f"port {taken} on 127.0.0.1 is busy" in err

@@ -1,1 +1,0 @@
-"""Tests: samples of the API, checked by mypy only."""
