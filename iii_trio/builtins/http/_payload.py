@@ -1,0 +1,198 @@
+"""What a handler, a condition and a middleware are given (pure).
+
+Everything is JSON text from here on. A JSON body is checked and then passed as it came,
+never decoded and encoded again. Source: the http trigger, payload and body rules.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from iii_trio.builtins.http._config import PRE_HANDLER
+from iii_trio.protocol import ChannelRef
+
+Headers = Iterable[tuple[str, str]]
+
+MAX_DEPTH: Final = 127
+"""Bodies nested deeper are null, as in the reference (serde_json's limit)."""
+
+NULL: Final = msgspec.Raw(b"null")
+
+_RAW: Final = msgspec.json.Decoder(msgspec.Raw)
+
+# A number that may be too large for a double: a large exponent, or many digits.
+_HUGE_NUMBER: Final = re.compile(rb"[eE]\+?0*[0-9]{3}|[0-9]{300}")
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_TO_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+
+class _Origin(msgspec.Struct, frozen=True, gc=False):
+    """The key ``trigger`` of the payload."""
+
+    type: str
+    path: str
+    method: str
+
+
+class Payload(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The payload of a handler; a condition gets it without the channels."""
+
+    query_params: dict[str, str]
+    path_params: dict[str, str]
+    headers: dict[str, str]
+    path: str
+    method: str
+    body: msgspec.Raw
+    trigger: _Origin
+    request_body: ChannelRef | msgspec.UnsetType = msgspec.UNSET
+    response: ChannelRef | msgspec.UnsetType = msgspec.UNSET
+
+
+class _MiddlewareRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    path_params: dict[str, str]
+    query_params: dict[str, str]
+    headers: dict[str, str]
+    method: str
+
+
+class _MiddlewarePayload(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    phase: str
+    request: _MiddlewareRequest
+    context: dict[str, str]
+
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def as_text(raw: str) -> str:
+    """Read the bytes of a raw target, given as Latin-1, as UTF-8."""
+    if raw.isascii():
+        return raw
+    return raw.encode("latin-1").decode("utf-8", "replace")
+
+
+def query_params(query: str) -> dict[str, str]:
+    """Form-decode a raw query; of a repeated key the last value stays."""
+    if not query:
+        return {}
+    return dict(parse_qsl(as_text(query), keep_blank_values=True, errors="replace"))
+
+
+def header_map(headers: Headers) -> dict[str, str]:
+    """Make the map of headers that handlers see.
+
+    Of a repeated name the last value stays, but cookies are joined. A value that is not
+    visible ASCII is ``""``.
+    """
+    found: dict[str, str] = {}
+    for name, raw in headers:
+        value = raw
+        if not value.isascii() or not value.replace("\t", " ").isprintable():
+            value = ""
+        if name == "cookie" and name in found:
+            value = f"{found[name]}; {value}"
+        found[name] = value
+    return found
+
+
+def may_be_json(headers: Headers) -> bool:
+    """Tell whether a body is read as JSON: its type says so, or is absent.
+
+    The first content-type decides; ``application/json`` may stand anywhere in it, in
+    lower case.
+    """
+    for name, value in headers:
+        if name == "content-type":
+            return "application/json" in value
+    return True
+
+
+def _is_too_deep(text: bytes) -> bool:
+    """Tell whether valid JSON is nested deeper than `MAX_DEPTH`."""
+    if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
+        return False
+    brackets = _STRING.sub(b"", text).translate(_TO_SQUARE, _NO_BRACKETS)
+    # Every pass takes exactly the innermost level away.
+    for _ in range(MAX_DEPTH):
+        brackets = brackets.replace(b"[]", b"")
+    return bool(brackets)
+
+
+def parse_json_body(body: bytes) -> msgspec.Raw:
+    """Check that a body is JSON and give its text, else `NULL`.
+
+    Invalid UTF-8, a byte order mark, depth above `MAX_DEPTH` and numbers beyond a double
+    are invalid; integers of any size are fine.
+    """
+    if not body:
+        return NULL
+    try:
+        checked = _RAW.decode(body)
+        if not body.isascii():
+            str(body, "utf-8")
+        if _HUGE_NUMBER.search(body):
+            msgspec.json.decode(body)
+        return NULL if _is_too_deep(body) else checked
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return NULL
+
+
+def make_payload(
+    *,
+    query: str,
+    path_params: dict[str, str],
+    headers: Headers,
+    pattern: str,
+    method: str,
+    body: msgspec.Raw,
+) -> Payload:
+    """Put the payload of a request together, without channels."""
+    return Payload(
+        query_params=query_params(query),
+        path_params=path_params,
+        headers=header_map(headers),
+        path=pattern,
+        method=method,
+        body=body,
+        trigger=_Origin("http", pattern, method),
+    )
+
+
+def with_channels(
+    payload: Payload, *, request_body: ChannelRef, response: ChannelRef
+) -> Payload:
+    """Give the payload with its two channels."""
+    return msgspec.structs.replace(
+        payload, request_body=request_body, response=response
+    )
+
+
+def encode_payload(payload: Payload) -> bytes:
+    """Give the payload as JSON text."""
+    return _encode(payload)
+
+
+def encode_middleware_payload(
+    *,
+    query: str,
+    path_params: Mapping[str, str],
+    headers: Headers,
+    method: str,
+) -> bytes:
+    """Give what a middleware is called with, as JSON text."""
+    return _encode(
+        _MiddlewarePayload(
+            phase=PRE_HANDLER,
+            request=_MiddlewareRequest(
+                path_params=dict(path_params),
+                query_params=query_params(query),
+                headers=header_map(headers),
+                method=method,
+            ),
+            context={},
+        )
+    )

@@ -1,0 +1,185 @@
+"""What handlers, conditions and middleware are given."""
+
+import json
+
+import msgspec
+import pytest
+
+from iii_trio.builtins.http._payload import (
+    NULL,
+    encode_middleware_payload,
+    encode_payload,
+    header_map,
+    make_payload,
+    may_be_json,
+    parse_json_body,
+    query_params,
+    with_channels,
+)
+from iii_trio.protocol import ChannelRef
+
+
+@pytest.mark.parametrize(
+    ("query", "params"),
+    [
+        ("", {}),
+        ("a=1&b=2", {"a": "1", "b": "2"}),
+        ("a=1&a=2", {"a": "2"}),
+        ("a", {"a": ""}),
+        ("a=", {"a": ""}),
+        ("=x", {"": "x"}),
+        ("a+b=c+d", {"a b": "c d"}),
+        ("a=%C3%A9&b=%26", {"a": "é", "b": "&"}),
+        ("a=%FF", {"a": "\ufffd"}),
+        ("a=%zz", {"a": "%zz"}),
+        ("a=1;b=2", {"a": "1;b=2"}),
+        ("&&a=1&", {"a": "1"}),
+        ("a=\xc3\xa9", {"a": "é"}),
+    ],
+)
+def test_the_query_is_form_decoded(query: str, params: dict[str, str]) -> None:
+    assert query_params(query) == params
+
+
+def test_of_a_repeated_header_the_last_value_stays() -> None:
+    assert header_map([("x", "1"), ("y", "2"), ("x", "3")]) == {"x": "3", "y": "2"}
+
+
+def test_cookie_lines_are_joined() -> None:
+    lines = [("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")]
+    assert header_map(lines) == {"cookie": "a=1; b=2; c=3"}
+
+
+def test_a_header_value_that_is_not_visible_ascii_is_empty() -> None:
+    lines = [("a", "caf\xe9"), ("b", "x\x7f"), ("c", "x\ty z"), ("d", "")]
+    assert header_map(lines) == {"a": "", "b": "", "c": "x\ty z", "d": ""}
+
+
+@pytest.mark.parametrize(
+    ("types", "expected"),
+    [
+        ([], True),
+        (["application/json"], True),
+        (["application/json; charset=utf-8"], True),
+        (["application/json-seq"], True),
+        (['text/plain; x="application/json"'], True),
+        (["Application/JSON"], False),
+        (["application/x-www-form-urlencoded"], False),
+        ([""], False),
+        (["text/plain", "application/json"], False),
+        (["application/json", "text/plain"], True),
+    ],
+)
+def test_the_first_content_type_decides_about_json(
+    types: list[str], expected: bool
+) -> None:
+    assert may_be_json([("content-type", value) for value in types]) is expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b' {"a": [1, 2.5e3, "\\u00e9", true, null]} ',
+        b"1",
+        b'"text"',
+        b"null",
+        '["é", "\U0001f600"]'.encode(),
+        b"123456789012345678901234567890",
+        b"1" * 400,
+        b"[" * 127 + b"]" * 127,
+        b"[" + b"[[]]," * 200 + b"[]]",
+        b'{"a":"' + b"[{" * 200 + b'"}',
+        b'["' + b'\\"[' * 200 + b'"]',
+        b"1e-400",
+        b'"1e400"',
+        b'{"a":1,"a":2}',
+    ],
+)
+def test_a_json_body_is_passed_as_it_came(body: bytes) -> None:
+    assert bytes(parse_json_body(body)).strip() == body.strip()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"  ",
+        b"{",
+        b"{} x",
+        b"nul",
+        b"NaN",
+        b"\xef\xbb\xbf{}",
+        b'"\xff"',
+        b'{"\xc3": 1}',
+        b'"\\ud800"',
+        b"1e400",
+        b'{"a": [-1E+400]}',
+        b"1" * 400 + b".0",
+        b"[" * 128 + b"]" * 128,
+        b"[" * 64 + b'{"a":' * 64 + b"1" + b"}" * 64 + b"]" * 64,
+        b"[" * 100_000 + b"]" * 100_000,
+        b"a=1&b=2",
+    ],
+)
+def test_anything_else_is_null(body: bytes) -> None:
+    assert parse_json_body(body) is NULL
+
+
+def payload_of(body: bytes = b'{"z": 1}') -> dict[str, object]:
+    payload = make_payload(
+        query="q=1",
+        path_params={"id": "a%20b"},
+        headers=[("host", "h")],
+        pattern="users/:id",
+        method="POST",
+        body=msgspec.Raw(body),
+    )
+    found = json.loads(encode_payload(payload))
+    assert isinstance(found, dict)
+    return found
+
+
+def test_the_payload_has_the_documented_keys() -> None:
+    assert payload_of() == {
+        "query_params": {"q": "1"},
+        "path_params": {"id": "a%20b"},
+        "headers": {"host": "h"},
+        "path": "users/:id",
+        "method": "POST",
+        "body": {"z": 1},
+        "trigger": {"type": "http", "path": "users/:id", "method": "POST"},
+    }
+
+
+def test_channels_are_added_as_references() -> None:
+    payload = make_payload(
+        query="", path_params={}, headers=[], pattern="/", method="GET", body=NULL
+    )
+    read = ChannelRef(channel_id="1", access_key="k", direction="read")
+    write = ChannelRef(channel_id="2", access_key="l", direction="write")
+    full = with_channels(payload, request_body=read, response=write)
+    found = json.loads(encode_payload(full))
+    assert found["request_body"] == {
+        "channel_id": "1",
+        "access_key": "k",
+        "direction": "read",
+    }
+    assert found["response"]["direction"] == "write"
+    assert "response" not in json.loads(encode_payload(payload))
+
+
+def test_middleware_gets_the_request_without_its_body() -> None:
+    found = encode_middleware_payload(
+        query="a=1", path_params={"x": "2"}, headers=[("h", "3")], method="GET"
+    )
+    assert json.loads(found) == {
+        "phase": "preHandler",
+        "request": {
+            "path_params": {"x": "2"},
+            "query_params": {"a": "1"},
+            "headers": {"h": "3"},
+            "method": "GET",
+        },
+        "context": {},
+    }
