@@ -1,0 +1,179 @@
+"""open_test_engine: an engine in process, with recorded events and faulty links."""
+
+import random
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, final
+
+import attrs
+import trio
+
+from iii_trio._util import NoPublicConstructor
+from iii_trio.engine import Engine, open_engine
+from iii_trio.testing._clock import EPOCH, Clock, is_virtual
+from iii_trio.testing._events import EventRecorder
+from iii_trio.testing._raw_peer import RawPeer
+from iii_trio.transport import (
+    FaultPlan,
+    Link,
+    MemoryConnection,
+    MemoryNetwork,
+    open_memory_network,
+)
+from iii_trio.worker import (
+    SYNC_RUNNER,
+    RemoteAttachment,
+    Worker,
+    open_worker,
+    run_inline,
+)
+
+_NO_FAULTS = FaultPlan()
+
+
+@final
+@attrs.define(eq=False, kw_only=True)
+class EngineUnderTest(metaclass=NoPublicConstructor):
+    """An engine, and what a test needs around it.
+
+    Attributes:
+        engine: the engine itself.
+        events: everything that happened in it.
+        clock: its wall time.
+        network: the memory links to it.
+    """
+
+    engine: Engine
+    events: EventRecorder
+    clock: Clock
+    network: MemoryNetwork
+    _rng: random.Random
+
+    @asynccontextmanager
+    async def open_worker(
+        self,
+        name: str | None = None,
+        **options: Any,  # noqa: ANN401 - those of open_worker
+    ) -> AsyncIterator[Worker]:
+        """Open a worker in process; options as of ``iii_trio.open_worker``."""
+        async with open_worker(self.engine, name=name, **options) as worker:
+            yield worker
+
+    @asynccontextmanager
+    async def open_link_worker(
+        self,
+        name: str | None = None,
+        *,
+        to_engine: FaultPlan = _NO_FAULTS,
+        to_worker: FaultPlan = _NO_FAULTS,
+        on_connect: Callable[[MemoryConnection], None] = lambda _connection: None,
+        **options: Any,  # noqa: ANN401 - those of open_worker
+    ) -> AsyncIterator[Worker]:
+        """Open one of our workers over a memory link; it reconnects by itself.
+
+        Args:
+            name: the worker's name.
+            to_engine: faults of what the worker sends, on each connection.
+            to_worker: faults of what the engine sends, on each connection.
+            on_connect: gets each connection, to cut or stall it later.
+            options: further ones of ``iii_trio.open_worker``.
+        """
+
+        @asynccontextmanager
+        async def dial(_url: str) -> AsyncIterator[Link]:
+            await trio.lowlevel.checkpoint()
+            connection = self.network.connect(to_server=to_engine, to_client=to_worker)
+            self.engine.attach(connection.server)
+            on_connect(connection)
+            try:
+                yield connection.client
+            finally:
+                connection.client.close("the worker left", polite=True)
+
+        attachment = RemoteAttachment("ws://memory", rng=self._rng, dial=dial)
+        async with open_worker(attachment, name=name, **options) as worker:
+            yield worker
+
+    def connect_raw_peer(
+        self,
+        *,
+        to_engine: FaultPlan = _NO_FAULTS,
+        to_peer: FaultPlan = _NO_FAULTS,
+    ) -> RawPeer:
+        """Connect a peer made of frames; it stays until it closes or is cut.
+
+        Args:
+            to_engine: what goes wrong with the bytes that the peer sends.
+            to_peer: what goes wrong with the bytes that the engine sends.
+        """
+        connection = self.network.connect(to_server=to_engine, to_client=to_peer)
+        peer = RawPeer(connection)
+        self.engine.attach(connection.server)
+        return peer
+
+    @asynccontextmanager
+    async def open_raw_peer(
+        self,
+        name: str | None = None,
+        *functions: str,
+        to_engine: FaultPlan = _NO_FAULTS,
+        to_peer: FaultPlan = _NO_FAULTS,
+        **announcement: object,
+    ) -> AsyncIterator[RawPeer]:
+        """Open a raw peer for the length of a block; at its end the link is cut.
+
+        Args:
+            name: announced together with ``announcement``; without both the peer
+                announces nothing.
+            functions: function ids that it registers.
+            to_engine: faults of what the peer sends.
+            to_peer: faults of what the engine sends.
+            announcement: further fields of ``engine::workers::register``.
+        """
+        peer = self.connect_raw_peer(to_engine=to_engine, to_peer=to_peer)
+        try:
+            if name is not None or announcement:
+                peer.announce(name, **announcement)
+            for function_id in functions:
+                peer.register(function_id)
+            yield peer
+        finally:
+            peer.cut()
+
+
+@asynccontextmanager
+async def open_test_engine(
+    *,
+    epoch: float = EPOCH,
+    seed: int = 0,
+    **options: Any,  # noqa: ANN401
+) -> AsyncIterator[EngineUnderTest]:
+    """Open an engine for a test: no socket, no thread, ids that repeat.
+
+    Works with any clock; with a virtual one (`run`, or the ``autojump_clock`` fixture of
+    pytest-trio) all timeouts pass at once, and plain ``def`` handlers run inline instead
+    of in threads.
+
+    Args:
+        epoch: wall time at the beginning, seconds since 1970.
+        seed: of ids and of the order of what happens on several links at once.
+        options: further ones of ``iii_trio.open_engine``.
+    """
+    if is_virtual():
+        SYNC_RUNNER.set(run_inline)
+    rng = random.Random(seed)  # noqa: S311
+    clock, events = Clock(epoch), EventRecorder()
+    async with (
+        open_engine(
+            now=clock,
+            new_id=lambda: str(uuid.UUID(int=rng.getrandbits(128), version=4)),
+            on_event=events,
+            **options,
+        ) as engine,
+        open_memory_network(rng=random.Random(seed)) as network,  # noqa: S311
+    ):
+        await trio.lowlevel.checkpoint()
+        yield EngineUnderTest._create(
+            engine=engine, events=events, clock=clock, network=network, rng=rng
+        )

@@ -1,0 +1,188 @@
+"""check_link: does a transport keep the contract of `iii_trio.transport.Link`?"""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Final, Protocol, final
+
+import attrs
+import trio
+
+from iii_trio.transport import Link
+
+PATIENCE: Final = 10.0
+"""Seconds that anything may take before the link is declared broken."""
+
+LARGE: Final = 3 * 2**20
+"""Bytes of a message that needs fragments or several reads."""
+
+OpenPair = Callable[[], AbstractAsyncContextManager[tuple[Link, Link]]]
+"""Opens two connected ends, not started; leaving the block may drop them."""
+
+
+@final
+@attrs.define(eq=False)
+class LinkEar:
+    """A sink that notes what it hears, and checks that the end is the end."""
+
+    frames: list[bytes] = attrs.field(factory=list, init=False)
+    telemetry: list[bytes] = attrs.field(factory=list, init=False)
+    closed: list[str] = attrs.field(factory=list, init=False)
+    _lot: trio.lowlevel.ParkingLot = attrs.field(
+        factory=trio.lowlevel.ParkingLot, init=False
+    )
+
+    def on_frame(self, text: bytes) -> None:
+        """Note a frame."""
+        self._note(self.frames, text)
+
+    def on_telemetry(self, data: bytes) -> None:
+        """Note a telemetry message."""
+        self._note(self.telemetry, data)
+
+    def on_closed(self, reason: str) -> None:
+        """Note the end."""
+        self.closed.append(reason)
+        self._lot.unpark_all()
+
+    def _note(self, heard: list[bytes], data: bytes) -> None:
+        assert type(data) is bytes, f"a message came as {type(data)}"
+        assert not self.closed, "a message came after on_closed"
+        heard.append(data)
+        self._lot.unpark_all()
+
+    async def wait_for(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait until a condition on what was heard holds."""
+        await trio.lowlevel.checkpoint()
+        with trio.move_on_after(PATIENCE):
+            await trio.lowlevel.checkpoint()
+            while not condition():
+                await self._lot.park()
+        assert condition(), f"within {PATIENCE} s there was no {what}"
+
+    async def wait_frames(self, count: int) -> None:
+        """Wait until so many frames came."""
+        await self.wait_for(lambda: len(self.frames) >= count, f"frame {count}")
+
+    async def wait_closed(self) -> None:
+        """Wait for the end."""
+        await self.wait_for(lambda: bool(self.closed), "on_closed")
+
+
+class _Check(Protocol):
+    async def __call__(self, a: Link, b: Link, at_a: LinkEar, at_b: LinkEar) -> None:
+        """Check one rule on a fresh pair that was started."""
+
+
+async def check_link(open_pair: OpenPair) -> None:
+    """Check a transport against the contract of `Link`; raises ``AssertionError``.
+
+    Needs a clock that does not jump if the transport uses sockets.
+
+    Args:
+        open_pair: called once per rule.
+    """
+    await trio.lowlevel.checkpoint()
+    for check in _CHECKS:
+        async with open_pair() as (a, b):
+            at_a, at_b = LinkEar(), LinkEar()
+            a.start(at_a)
+            b.start(at_b)
+            await check(a, b, at_a, at_b)
+
+
+async def _order(a: Link, b: Link, at_a: LinkEar, at_b: LinkEar) -> None:
+    assert a.peer
+    assert b.peer
+    for n in range(200):
+        a.send_nowait(b'{"a":%d}' % n)
+        b.send_nowait(b'{"b":%d}' % n)
+    await at_b.wait_frames(200)
+    await at_a.wait_frames(200)
+    assert at_b.frames == [b'{"a":%d}' % n for n in range(200)]
+    assert at_a.frames == [b'{"b":%d}' % n for n in range(200)]
+
+
+async def _sizes(a: Link, b: Link, at_a: LinkEar, at_b: LinkEar) -> None:
+    texts = [b"x" * size for size in (1, 125, 126, 65535, 65536, LARGE)]
+    texts.append("{é\U0001f600}".encode())
+    for text in texts:
+        a.send_nowait(text)
+    await at_b.wait_frames(len(texts))
+    assert at_b.frames == texts
+    for text in texts:
+        b.send_nowait(text)
+    await at_a.wait_frames(len(texts))
+    assert at_a.frames == texts
+
+
+async def _outbox(a: Link, b: Link, at_a: LinkEar, at_b: LinkEar) -> None:
+    assert a.outbox_bytes == 0
+    b.hold()
+    for _ in range(16):
+        a.send_nowait(b"x" * LARGE)
+    assert a.outbox_bytes > 0, "nothing is counted as waiting"
+    b.resume()
+    await at_b.wait_frames(16)
+    b.send_nowait(b"seen")  # what was counted is taken when this arrives
+    await at_a.wait_frames(1)
+    assert a.outbox_bytes == 0, "bytes are counted that the peer has taken"
+
+
+async def _hold(a: Link, b: Link, at_a: LinkEar, at_b: LinkEar) -> None:
+    a.send_nowait(b"before")
+    await at_b.wait_frames(1)
+    b.hold()
+    for n in range(50):
+        a.send_nowait(b"%d" % n)
+    b.send_nowait(b"still sending")
+    await at_a.wait_frames(1)
+    assert at_b.frames == [b"before"], "a frame came while the link was on hold"
+    b.resume()
+    assert at_b.frames == [b"before"], "resume called on_frame itself"
+    await at_b.wait_frames(51)
+    assert at_b.frames[1:] == [b"%d" % n for n in range(50)]
+
+
+async def _polite_close(a: Link, b: Link, at_a: LinkEar, at_b: LinkEar) -> None:
+    await _close(a, at_a, at_b, polite=True)
+    b.close("after the end", polite=True)
+
+
+async def _abrupt_close(a: Link, b: Link, at_a: LinkEar, at_b: LinkEar) -> None:
+    await _close(a, at_a, at_b, polite=False)
+    b.send_nowait(b"after the end")
+
+
+async def _close(a: Link, at_a: LinkEar, at_b: LinkEar, *, polite: bool) -> None:
+    for n in range(20):
+        a.send_nowait(b"%d" % n)
+    a.close("the test is over", polite=polite)
+    assert not at_a.closed, "on_closed was called from inside close"
+    a.send_nowait(b"too late")
+    a.close("again", polite=polite)
+    await at_b.wait_closed()
+    await at_a.wait_closed()
+    assert at_b.frames == [b"%d" % n for n in range(20)], "what was queued is lost"
+    assert len(at_a.closed) == len(at_b.closed) == 1
+    assert at_a.closed[0].startswith("the test is over"), at_a.closed
+
+
+async def _closed_while_held(a: Link, b: Link, at_a: LinkEar, at_b: LinkEar) -> None:
+    b.hold()
+    a.close("gone", polite=False)
+    await at_a.wait_closed()
+    b.close("gone as well", polite=False)
+    await at_b.wait_closed()
+    b.resume()
+    assert len(at_b.closed) == 1
+
+
+_CHECKS: Final[tuple[_Check, ...]] = (
+    _order,
+    _sizes,
+    _outbox,
+    _hold,
+    _polite_close,
+    _abrupt_close,
+    _closed_while_held,
+)
