@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from iii_trio.engine import (
+    AnyPort,
     Bindings,
     Channels,
     InvocationTable,
@@ -79,8 +80,8 @@ class UpperCase:
 
 async def main() -> None:
     timers = Timers()
-    registry: Registry = Registry()
-    triggers: Triggers = Triggers()
+    registry: Registry[AnyPort] = Registry()
+    triggers: Triggers[AnyPort] = Triggers()
     invocations = InvocationTable(timers, lambda: new_id()[:24])
     bindings = Bindings(triggers, time.time, ignore)
     router = Router(registry, invocations, bindings, new_id)

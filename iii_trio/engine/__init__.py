@@ -19,7 +19,7 @@ from iii_trio.engine._intrinsics import Intrinsics
 from iii_trio.engine._invocation import Invocation, InvocationTable
 from iii_trio.engine._listings import Listings
 from iii_trio.engine._local import LocalWorkerPort
-from iii_trio.engine._ports import OUTBOX_SOFT_LIMIT, LinkPort, LocalPort
+from iii_trio.engine._ports import OUTBOX_SOFT_LIMIT, AnyPort, LinkPort, LocalPort
 from iii_trio.engine._registrar import Registrar
 from iii_trio.engine._registry import PROVIDER_IDS, Conflict, Function, Registry
 from iii_trio.engine._roster import Announcement, Roster, WorkerRecord
@@ -34,6 +34,7 @@ __all__ = [
     "OUTBOX_SOFT_LIMIT",
     "PROVIDER_IDS",
     "Announcement",
+    "AnyPort",
     "Bindings",
     "Channel",
     "Channels",
