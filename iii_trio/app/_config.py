@@ -1,0 +1,290 @@
+"""What a configuration means: frozen entries, made of a plain mapping.
+
+Pure: no file, no clock, no worker is touched. Which bundled workers exist is an argument
+(`KnownWorker` rows), so a new one needs no change here.
+"""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+import attrs
+
+from iii_trio.app._adapters import Backend, choose_backend
+from iii_trio.app._structure import describe, nearest, structure
+from iii_trio.errors import ConfigError
+
+LISTENER = "iii-worker-manager"
+"""The entry that opens a port for workers; the only one that may appear twice."""
+
+GRACE_VARIABLE = "III_NAMESPACE_GRACE_MS"
+
+
+class KnownWorker(Protocol):
+    """One row of the table of bundled workers, as far as a configuration needs it."""
+
+    @property
+    def name(self) -> str:
+        """The canonical name."""
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Other names for the same worker."""
+
+    @property
+    def config_class(self) -> type[Any]:
+        """The attrs class of its ``config`` block."""
+
+    @property
+    def stores(self) -> tuple[str, ...]:
+        """The collections it keeps; with any, its block may have an ``adapter``."""
+
+
+@attrs.frozen(kw_only=True)
+class _NotBuilt:
+    aliases: tuple[str, ...] = ()
+    skip: bool = False
+
+
+_NOT_BUILT = {
+    # Mandatory or on in the quickstart's files: a missing one must not stop the engine.
+    "configuration": _NotBuilt(skip=True),
+    "iii-engine-functions": _NotBuilt(aliases=("engine-functions",), skip=True),
+    "iii-observability": _NotBuilt(aliases=("observability",), skip=True),
+    "iii-telemetry": _NotBuilt(aliases=("telemetry",), skip=True),
+    "iii-queue": _NotBuilt(aliases=("queue",), skip=True),
+    "iii-cron": _NotBuilt(aliases=("cron",)),
+    "iii-stream": _NotBuilt(aliases=("stream",)),
+    "iii-pubsub": _NotBuilt(aliases=("pubsub",)),
+    "iii-bridge": _NotBuilt(aliases=("bridge",)),
+    "iii-exec": _NotBuilt(aliases=("exec",)),
+    "iii-http-functions": _NotBuilt(aliases=("http-functions",)),
+}
+"""Names of the reference engine that this version does not offer yet."""
+
+
+def _between(low: int, high: int) -> "Callable[[Any, attrs.Attribute[int], int], None]":
+    def check(_: Any, field: "attrs.Attribute[int]", value: int) -> None:  # noqa: ANN401
+        if not low <= value <= high:
+            msg = f"{field.name} must be {low} to {high}, not {value}"
+            raise ValueError(msg)
+
+    return check
+
+
+@attrs.frozen(kw_only=True)
+class ListenerConfig:
+    """The ``config`` block of a listener for workers.
+
+    Attributes:
+        port: 0 takes any free one.
+        host: ``None`` and ``localhost`` are loopback, IPv4 and IPv6.
+        handshake_timeout_ms: time for a peer to complete its handshake.
+    """
+
+    port: int = attrs.field(default=49134, validator=_between(0, 65535))
+    host: str | None = None
+    handshake_timeout_ms: int = attrs.field(
+        default=10_000, validator=_between(1, 600_000)
+    )
+
+    @property
+    def handshake_timeout(self) -> float:
+        """In seconds."""
+        return self.handshake_timeout_ms / 1000
+
+
+@attrs.frozen(kw_only=True)
+class WorkerEntry:
+    """One entry that the app runs.
+
+    Attributes:
+        key: its identity: the canonical name, ``#1``, ``#2`` appended for more listeners.
+        kind: the canonical name.
+        config: the structured ``config`` block.
+        backend: where its data rests, ``None`` if it keeps none.
+    """
+
+    key: str
+    kind: str
+    config: Any
+    backend: Backend | None = None
+
+
+@attrs.frozen(kw_only=True)
+class AppConfig:
+    """A whole configuration, checked.
+
+    Attributes:
+        entries: in the order of the file, listeners last.
+        registration_namespace_grace: seconds that a new connection has to announce
+            its namespace.
+        notes: what a reader of the log should know: skipped entries, ignored keys.
+    """
+
+    entries: tuple[WorkerEntry, ...]
+    registration_namespace_grace: float = 5.0
+    notes: tuple[str, ...] = ()
+
+
+DEFAULT_DOCUMENT: Mapping[str, Any] = {
+    "workers": [{"name": "iii-http"}, {"name": "iii-state"}]
+}
+"""What runs when there is no configuration at all."""
+
+_TOP_KEYS = ("workers", "modules", "registration_namespace_grace_ms")
+_ENTRY_KEYS = ("name", "config", "image")
+_ELSEWHERE = ("image", "worker_path")
+
+
+def parse_config(
+    document: object,
+    known: Iterable[KnownWorker],
+    environ: Mapping[str, str] | None = None,
+) -> AppConfig:
+    """Check a document and structure it.
+
+    Args:
+        document: what the file holds: a mapping, or ``None`` for an empty file.
+        known: the bundled workers.
+        environ: for ``III_NAMESPACE_GRACE_MS``, which wins over the document.
+
+    Raises:
+        ConfigError: an unknown key or worker, a value that does not fit, two entries of
+            one worker; ``path`` says where.
+    """
+    top = {} if document is None else document
+    if not isinstance(top, dict):
+        raise ConfigError(f"expected a mapping at the top, got {describe(top)}")
+    for key in top:
+        if key not in _TOP_KEYS:
+            msg = f"unknown top-level key{nearest(str(key), _TOP_KEYS)}"
+            raise ConfigError(msg, path=str(key))
+    reader = _Reader(known)
+    for section in ("workers", "modules"):
+        entries = top.get(section, [])
+        if not isinstance(entries, list):
+            msg = f"expected a list, got {describe(entries)}"
+            raise ConfigError(msg, path=section)
+        for index, entry in enumerate(entries):
+            reader.read(entry, f"{section}[{index}]")
+    return AppConfig(
+        entries=reader.finish(),
+        registration_namespace_grace=_grace(top, environ or {}),
+        notes=tuple(reader.notes),
+    )
+
+
+def _grace(top: Mapping[str, Any], environ: Mapping[str, str]) -> float:
+    path, value = "registration_namespace_grace_ms", None
+    value = top.get(path, 5000)
+    if GRACE_VARIABLE in environ:
+        path, text = GRACE_VARIABLE, environ[GRACE_VARIABLE].strip()
+        value = int(text) if text.isdecimal() else text
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        msg = f"expected milliseconds (an integer from 0), got {describe(value)}"
+        raise ConfigError(msg, path=path)
+    return value / 1000
+
+
+class _Reader:
+    """Collects entries; one per configuration."""
+
+    def __init__(self, known: Iterable[KnownWorker]) -> None:
+        self.notes: list[str] = []
+        self._entries: list[WorkerEntry] = []
+        self._listeners: list[WorkerEntry] = []
+        self._seen: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        self._specs = {spec.name: spec for spec in known}
+        self._canonical = {LISTENER: LISTENER}
+        for name, later in _NOT_BUILT.items():
+            self._canonical |= dict.fromkeys((name, *later.aliases), name)
+        for spec in self._specs.values():
+            self._canonical |= dict.fromkeys((spec.name, *spec.aliases), spec.name)
+
+    def read(self, entry: object, path: str) -> None:
+        """Take one entry of the list."""
+        if not isinstance(entry, dict):
+            raise ConfigError(f"expected a mapping, got {describe(entry)}", path=path)
+        name = entry.get("name")
+        if not isinstance(name, str) or not name.strip():
+            msg = f"expected a worker's name, got {describe(name)}"
+            raise ConfigError(msg, path=f"{path}.name")
+        kind = self._canonical.get(name)
+        if kind is None:
+            self._skip_external(name, entry, path)
+            return
+        self._refuse_odd_keys(entry, name, path)
+        self._seen[kind].append((name, path))
+        block = entry.get("config")
+        block = {} if block is None else block
+        if kind == LISTENER:
+            self._listeners.append(self._listener(block, f"{path}.config"))
+        elif kind in self._specs:
+            self._entries.append(self._bundled(kind, block, f"{path}.config"))
+        else:
+            self._not_built(kind, name, path)
+
+    def finish(self) -> tuple[WorkerEntry, ...]:
+        """All entries; refuses two of one worker, adds a listener if there is none."""
+        pairs = [
+            f"  {first} ({first_path}) and {second} ({second_path})"
+            for kind, places in self._seen.items()
+            for (first, first_path), (second, second_path) in itertools.pairwise(places)
+            if kind != LISTENER
+        ]
+        if pairs:
+            raise ConfigError("\n".join(["Duplicate worker configurations:", *pairs]))
+        if not self._listeners:
+            self._listeners.append(self._listener({}, LISTENER))
+        return (*self._entries, *self._listeners)
+
+    def _skip_external(self, name: str, entry: Mapping[str, Any], path: str) -> None:
+        if any(key in entry for key in _ELSEWHERE) or any(c in name for c in "/@:"):
+            note = f"worker {name!r} is not bundled: start it yourself, entry skipped"
+            self.notes.append(f"{path}: {note}")
+            return
+        msg = f"unknown worker {name!r}{nearest(name, self._canonical)}"
+        raise ConfigError(msg, path=f"{path}.name")
+
+    def _refuse_odd_keys(self, entry: Mapping[str, Any], name: str, path: str) -> None:
+        if "image" in entry:
+            msg = f"worker {name!r} is bundled and takes no image"
+            raise ConfigError(msg, path=f"{path}.image")
+        for key in entry:
+            # Other tools keep keys of their own here; only a slip of the pen is refused.
+            hint = nearest(str(key), _ENTRY_KEYS)
+            if key not in _ENTRY_KEYS and hint:
+                raise ConfigError(f"unknown key{hint}", path=f"{path}.{key}")
+
+    def _listener(self, block: object, path: str) -> WorkerEntry:
+        for key in ("rbac", "middleware_function_id"):
+            if isinstance(block, dict) and block.get(key) is not None:
+                msg = (
+                    "access rules are not built yet in this version; a listener that "
+                    "asks for them is not opened"
+                )
+                raise ConfigError(msg, path=f"{path}.{key}")
+        number = len(self._listeners)
+        return WorkerEntry(
+            key=f"{LISTENER}#{number}" if number else LISTENER,
+            kind=LISTENER,
+            config=structure(block, ListenerConfig, path),
+        )
+
+    def _bundled(self, kind: str, block: object, path: str) -> WorkerEntry:
+        spec = self._specs[kind]
+        backend: Backend | None = None
+        if spec.stores and isinstance(block, dict):
+            backend, note = choose_backend(block.get("adapter"), f"{path}.adapter")
+            self.notes.extend([note] if note else [])
+            block = {key: value for key, value in block.items() if key != "adapter"}
+        config = structure(block, spec.config_class, path)
+        return WorkerEntry(key=kind, kind=kind, config=config, backend=backend)
+
+    def _not_built(self, kind: str, name: str, path: str) -> None:
+        if not _NOT_BUILT[kind].skip:
+            msg = f"worker {name!r} is not available in this version of iii-trio"
+            raise ConfigError(msg, path=f"{path}.name")
+        self.notes.append(f"{path}: worker {name!r} is not built yet, entry skipped")
