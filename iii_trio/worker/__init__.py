@@ -1,1 +1,30 @@
-"""How a worker is written: the same API in process and over a URL."""
+"""How a worker is written: the same API remote, embedded or bundled."""
+
+from iii_trio.worker._channels import Channel, ChannelReader, ChannelWriter
+from iii_trio.worker._context import Invocation, current_invocation
+from iii_trio.worker._json import JSON, NULL
+from iii_trio.worker._open import open_worker
+from iii_trio.worker._provide import TriggerTypeHandle
+from iii_trio.worker._remote import RemoteAttachment
+from iii_trio.worker._serve import SYNC_RUNNER, RunSync, run_inline
+from iii_trio.worker._triggers import NOT_DELIVERED, Trigger
+from iii_trio.worker._worker import Worker
+
+__all__ = [
+    "JSON",
+    "NOT_DELIVERED",
+    "NULL",
+    "SYNC_RUNNER",
+    "Channel",
+    "ChannelReader",
+    "ChannelWriter",
+    "Invocation",
+    "RemoteAttachment",
+    "RunSync",
+    "Trigger",
+    "TriggerTypeHandle",
+    "Worker",
+    "current_invocation",
+    "open_worker",
+    "run_inline",
+]

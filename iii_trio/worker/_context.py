@@ -1,0 +1,76 @@
+"""What a handler can know about the invocation that runs it."""
+
+import math
+from contextvars import ContextVar
+from typing import Final
+
+import attrs
+import trio
+
+from iii_trio.transport import IncomingCall
+from iii_trio.worker._json import JSON, decode
+
+current_call: Final[ContextVar[IncomingCall | None]] = ContextVar(
+    "iii_trio_current_call", default=None
+)
+"""Set and reset around every handler. Inline handlers run in their caller's task."""
+
+
+@attrs.frozen(kw_only=True)
+class Invocation:
+    """The invocation that the current handler runs for.
+
+    Attributes:
+        invocation_id: its id on this worker's attachment.
+        function_id: the function as it was called.
+        caller_worker_id: who called; ``None`` for triggers and other deliveries.
+        metadata: JSON value that came beside the payload, or ``None``.
+        deadline: absolute time of ``trio.current_time``; ``math.inf`` if none.
+        traceparent: W3C trace context, passed on to nested calls.
+        baggage: W3C baggage, passed on to nested calls.
+    """
+
+    invocation_id: str
+    function_id: str
+    caller_worker_id: str | None
+    metadata: JSON
+    deadline: float
+    traceparent: str | None
+    baggage: str | None
+
+
+def current_invocation() -> Invocation:
+    """The invocation that the current handler runs for.
+
+    It follows Trio's context: also tasks that the handler started, and the thread of a
+    plain ``def`` handler, see it.
+
+    Raises:
+        LookupError: not called from inside a handler.
+    """
+    call = current_call.get()
+    if call is None:
+        msg = "current_invocation() works only inside a handler"
+        raise LookupError(msg)
+    return Invocation(
+        invocation_id=call.invocation_id,
+        function_id=call.function_id,
+        caller_worker_id=call.caller_worker_id,
+        metadata=decode(call.metadata) if call.metadata else None,
+        deadline=call.deadline,
+        traceparent=call.traceparent,
+        baggage=call.baggage,
+    )
+
+
+def time_left(call: IncomingCall, wanted: float | None) -> float | None:
+    """The timeout of a call nested in ``call``: a deadline only shrinks along a chain.
+
+    Args:
+        call: the invocation that makes the nested call.
+        wanted: seconds that the nested call asks for, ``None`` if it does not care.
+    """
+    if call.deadline == math.inf:
+        return wanted
+    left = max(0.0, call.deadline - trio.current_time())
+    return left if wanted is None else min(left, wanted)

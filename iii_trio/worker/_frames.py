@@ -1,0 +1,177 @@
+"""Frames that a worker sends, and what it reads out of those it gets. Pure."""
+
+from typing import Any, Final
+
+import msgspec
+
+from iii_trio.protocol import (
+    ABSENT,
+    CANCEL_FEATURE,
+    DEFAULT_NAMESPACE,
+    AnyFrame,
+    ErrorBody,
+    InvokeFunction,
+    RegisterFunction,
+    RegisterTrigger,
+    RegisterTriggerType,
+    encode_error,
+    encode_result,
+    payload_or_null,
+)
+from iii_trio.transport import (
+    MAX_MESSAGE_BYTES,
+    FunctionSpec,
+    Outcome,
+    Request,
+    TriggerSpec,
+    TriggerTypeSpec,
+    WorkerSpec,
+)
+from iii_trio.worker._json import JSON, decode, encode
+
+VOID: Final = msgspec.Raw(b'{"type":"void"}')
+_CALLER_KEY: Final = "_caller_worker_id"
+_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def raw(value: JSON) -> msgspec.Raw:
+    """A JSON value as a payload field; ``None`` leaves it out."""
+    return ABSENT if value is None else msgspec.Raw(encode(value))
+
+
+def announcement(spec: WorkerSpec) -> InvokeFunction:
+    """The void call that tells the engine who we are (protocol, section 3.3)."""
+    data: dict[str, Any] = {
+        "runtime": spec.runtime,
+        "version": spec.version,
+        "name": spec.name,
+        "description": spec.description,
+        "os": spec.os,
+        "pid": spec.pid,
+        "isolation": spec.isolation,
+        "namespace": spec.namespace,
+        "features": [CANCEL_FEATURE],
+    }
+    if spec.internal:
+        data["internal"] = True
+    known = {key: value for key, value in data.items() if value is not None}
+    return InvokeFunction(
+        function_id="engine::workers::register",
+        data=msgspec.Raw(encode(known)),
+        action=VOID,
+        namespace=DEFAULT_NAMESPACE,
+    )
+
+
+def function_frame(spec: FunctionSpec) -> AnyFrame:
+    """Offer a function."""
+    return RegisterFunction(
+        id=spec.function_id,
+        description=spec.description,
+        request_format=raw(spec.request_format),
+        response_format=raw(spec.response_format),
+        metadata=raw(spec.metadata),
+    )
+
+
+def trigger_type_frame(spec: TriggerTypeSpec) -> AnyFrame:
+    """Provide a trigger type."""
+    return RegisterTriggerType(
+        id=spec.trigger_type,
+        description=spec.description,
+        trigger_request_format=raw(spec.config_format),
+        call_request_format=raw(spec.call_format),
+    )
+
+
+def trigger_frame(spec: TriggerSpec) -> AnyFrame:
+    """Bind a trigger; the engine wants a config and would take another namespace."""
+    return RegisterTrigger(
+        id=spec.trigger_id,
+        trigger_type=spec.trigger_type,
+        function_id=spec.function_id,
+        config=msgspec.Raw(encode(spec.config)),
+        metadata=raw(spec.metadata),
+        namespace=spec.namespace,
+        trigger_namespace=spec.trigger_namespace,
+    )
+
+
+def trigger_from(frame: RegisterTrigger) -> TriggerSpec:
+    """A binding as the engine tells it to a provider.
+
+    Raises:
+        RecursionError: its config is nested too deep.
+    """
+    metadata = bytes(frame.metadata)
+    return TriggerSpec(
+        trigger_id=frame.id,
+        trigger_type=frame.trigger_type,
+        function_id=frame.function_id,
+        config=decode(payload_or_null(frame.config)),
+        metadata=decode(metadata) if metadata else None,
+        namespace=frame.namespace or DEFAULT_NAMESPACE,
+        trigger_namespace=frame.trigger_namespace,
+    )
+
+
+def call_frame(
+    request: Request, invocation_id: str | None, deadline_ms: float | None
+) -> InvokeFunction:
+    """A call of ours; without an id nobody answers it."""
+    action = msgspec.Raw(request.action) if request.action else ABSENT
+    return InvokeFunction(
+        invocation_id=invocation_id,
+        function_id=request.function_id,
+        data=msgspec.Raw(request.payload),
+        action=action if invocation_id is not None else VOID,
+        traceparent=request.traceparent,
+        baggage=request.baggage,
+        metadata=msgspec.Raw(request.metadata) if request.metadata else ABSENT,
+        namespace=request.namespace,
+        deadline_ms=deadline_ms,
+    )
+
+
+def take_caller(payload: bytes) -> tuple[bytes, str | None]:
+    """Take the caller's id, which engines put into object payloads, out again.
+
+    Members are not parsed, so they stay as they are, byte for byte.
+
+    Returns:
+        The payload without it, and the id (the last one, if there are several).
+    """
+    # An escape may spell the key, too; it is rare enough to look twice.
+    suspicious = b"_caller_worker_id" in payload or b"\\u" in payload
+    if not suspicious or not payload.lstrip().startswith(b"{"):
+        return payload, None
+    members = _members.decode(payload)
+    caller = members.pop(_CALLER_KEY, None)
+    if caller is None:
+        return payload, None
+    value = decode(caller)
+    return encode(members), value if isinstance(value, str) else None
+
+
+def result_text(frame: InvokeFunction, outcome: Outcome) -> bytes:
+    """The answer to a call that has an id."""
+    assert frame.invocation_id is not None
+    return encode_result(
+        frame.invocation_id,
+        encode(frame.function_id),
+        b"" if isinstance(outcome, ErrorBody) else outcome,
+        encode_error(outcome) if isinstance(outcome, ErrorBody) else b"",
+        frame.traceparent,
+        frame.baggage,
+    )
+
+
+def too_large(size: int) -> ErrorBody:
+    """The refusal of a message that one WebSocket frame cannot carry."""
+    return ErrorBody(
+        code="payload_too_large",
+        message=(
+            f"the message would be {size} bytes; the limit is {MAX_MESSAGE_BYTES}. "
+            "Send large data through a channel (Worker.create_channel)."
+        ),
+    )

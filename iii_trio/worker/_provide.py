@@ -1,0 +1,241 @@
+"""Providing trigger types: registering them, and firing their triggers."""
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar, final
+
+import attrs
+import trio
+
+from iii_trio.errors import InvocationError
+from iii_trio.protocol import namespace_for_call
+from iii_trio.transport import Request, TriggerTypeSpec
+from iii_trio.worker._calls import Caller
+from iii_trio.worker._handlers import WorkerHandlers
+from iii_trio.worker._json import (
+    JSON,
+    encode,
+    encode_optional,
+    plain,
+    schema_of,
+    structurer,
+)
+from iii_trio.worker._triggers import (
+    NOT_DELIVERED,
+    BindCallback,
+    Provider,
+    Trigger,
+    UnbindCallback,
+    is_truthy,
+)
+
+logger = logging.getLogger(__name__)
+
+UnbindT = TypeVar("UnbindT", bound=UnbindCallback)
+
+
+@attrs.define(eq=False, kw_only=True)
+class TriggerProvider(Caller):
+    """The half of a worker that offers kinds of events."""
+
+    _handlers: WorkerHandlers
+
+    def trigger_type(
+        self,
+        trigger_type: str,
+        *,
+        config: type | None = None,
+        description: str = "",
+        call_format: JSON = None,
+        return_format: JSON = None,
+    ) -> Callable[[BindCallback], "TriggerTypeHandle"]:
+        """Decorator form of `register_trigger_type`, for the bind callback.
+
+        What it leaves has a decorator ``unbind`` for the other callback.
+        """
+
+        def register(bind: BindCallback) -> TriggerTypeHandle:
+            provider = self.register_trigger_type(
+                trigger_type,
+                bind=bind,
+                config=config,
+                description=description,
+                call_format=call_format,
+                return_format=return_format,
+            )
+            return TriggerTypeHandle(provider)
+
+        return register
+
+    def register_trigger_type(
+        self,
+        trigger_type: str,
+        *,
+        bind: BindCallback,
+        unbind: UnbindCallback | None = None,
+        config: type | None = None,
+        description: str = "",
+        config_format: JSON = None,
+        call_format: JSON = None,
+        return_format: JSON = None,
+    ) -> Provider:
+        """Provide a kind of event. An own type of the same id is replaced.
+
+        Args:
+            trigger_type: its id.
+            bind: called for each trigger of the type; it may be async. Raising
+                `RegistrationError` refuses the trigger. A trigger that comes again
+                under the same id is unbound first.
+            unbind: called when a trigger is gone, also when the connection to the
+                engine is lost: it binds again after the reconnect.
+            config: attrs class for `Trigger.config`; a config that does not fit is
+                refused with the path.
+            description: for listings.
+            config_format: JSON Schema of the config; default: that of ``config``.
+            call_format: JSON Schema of the payload that functions get.
+            return_format: JSON Schema of what functions should return.
+
+        Raises:
+            RegistrationError: the engine refused.
+        """
+        provider = Provider(trigger_type, bind, unbind, structurer(config))
+        spec = TriggerTypeSpec(
+            trigger_type=trigger_type,
+            description=description,
+            config_format=plain(config_format) or schema_of(config),
+            call_format=plain(call_format),
+            return_format=plain(return_format),
+        )
+        previous = self._handlers.providers.add(provider)
+        try:
+            self._port.register_trigger_type(spec)
+        except BaseException:
+            if previous is None:
+                self._handlers.providers.remove(trigger_type)
+            else:
+                self._handlers.providers.add(previous)
+            raise
+        return provider
+
+    def unregister_trigger_type(self, trigger_type: str) -> None:
+        """Stop providing a type; its triggers are unbound. Unknown ids are ignored."""
+        self._port.unregister_trigger_type(trigger_type)
+        self._handlers.providers.remove(trigger_type)
+
+    async def check_condition(self, trigger: Trigger, payload: JSON) -> bool:
+        """Ask a trigger's condition about an event; ``True`` if it has none.
+
+        JSON ``false``, ``null``, no result, ``0`` and ``""`` mean no.
+
+        Raises:
+            InvocationError: the condition failed, or does not exist.
+        """
+        if trigger.condition is None:
+            await trio.lowlevel.checkpoint()
+            return True
+        result = await self.invoke_json(
+            trigger.condition,
+            encode(payload),
+            namespace=trigger.namespace,
+            kind="delivery",
+        )
+        return is_truthy(result)
+
+    async def deliver(self, trigger: Trigger, payload: JSON) -> JSON:
+        """Call a trigger's function, in its namespace, with its metadata.
+
+        It counts as a firing whatever comes of it. The condition is not asked.
+
+        Raises:
+            InvocationError: the function failed, or does not exist.
+        """
+        self._port.note_fired(trigger.trigger_id)
+        return await self.invoke(
+            trigger.function_id,
+            payload,
+            namespace=trigger.namespace,
+            metadata=trigger.metadata,
+            kind="delivery",
+        )
+
+    async def deliver_json(
+        self,
+        trigger: Trigger,
+        payload: bytes,
+        *,
+        traceparent: str | None = None,
+        baggage: str | None = None,
+    ) -> bytes:
+        """`deliver` with JSON text in and out, nothing parsed.
+
+        Args:
+            trigger: whose function is called.
+            payload: JSON text; it is not checked.
+            traceparent: W3C trace context that the event came with.
+            baggage: W3C baggage that the event came with.
+
+        Returns:
+            JSON text, ``b""`` for no result.
+
+        Raises:
+            InvocationError: the function failed, or does not exist.
+        """
+        self._port.note_fired(trigger.trigger_id)
+        return await self._port.invoke(
+            Request(
+                function_id=trigger.function_id,
+                payload=payload,
+                namespace=trigger.namespace,
+                metadata=encode_optional(trigger.metadata),
+                kind="delivery",
+                traceparent=traceparent,
+                baggage=baggage,
+            )
+        )
+
+    async def emit(self, trigger: Trigger, payload: JSON) -> JSON:
+        """`check_condition`, then `deliver`.
+
+        Returns:
+            What the function returned; `NOT_DELIVERED` if the condition said no or
+            failed (which is logged).
+
+        Raises:
+            InvocationError: the function failed, or does not exist.
+        """
+        try:
+            wanted = await self.check_condition(trigger, payload)
+        except InvocationError as exc:
+            logger.warning(
+                "condition %s of trigger %s failed, event skipped: %s",
+                trigger.condition,
+                trigger.trigger_id,
+                exc,
+            )
+            wanted = False
+        if wanted:
+            return await self.deliver(trigger, payload)
+        await trio.lowlevel.checkpoint()
+        return NOT_DELIVERED
+
+    def is_local(self, function_id: str, namespace: str | None = None) -> bool:
+        """Tell whether a worker of this process serves the function right now.
+
+        By URL the answer is always no.
+        """
+        return self._port.is_local(
+            function_id, namespace_for_call(function_id, namespace, self.namespace)
+        )
+
+
+@final
+@attrs.frozen(eq=False)
+class TriggerTypeHandle:
+    """What the decorator `Worker.trigger_type` leaves."""
+
+    _provider: Provider
+
+    def unbind(self, callback: UnbindT) -> UnbindT:
+        """Decorator: call this when a trigger of the type is gone."""
+        self._provider.unbind = callback
+        return callback

@@ -1,0 +1,210 @@
+"""Trigger types that a worker provides, and the triggers bound to them."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, final
+
+import attrs
+
+from iii_trio.errors import RegistrationError
+from iii_trio.transport import TriggerSpec
+from iii_trio.worker._json import JSON, InvalidPayloadError, decode
+from iii_trio.worker._serve import logging_failures, refusing
+
+CONDITION_KEY: Final = "condition_function_id"
+"""Where a trigger's config names its condition (protocol, section 5.8)."""
+
+
+@attrs.frozen(kw_only=True)
+class Trigger:
+    """One binding, as its provider sees it.
+
+    Attributes:
+        trigger_id: unique in the engine.
+        trigger_type: the type that the provider registered.
+        function_id: the function to call when the event happens.
+        config: an instance of the type's ``config`` class, else a JSON value.
+        metadata: JSON value for the handler, or ``None``.
+        namespace: where the function resolves.
+        condition: function that decides about each event, or ``None``.
+        owner_worker_id: who bound it, if the engine told.
+    """
+
+    trigger_id: str
+    trigger_type: str
+    function_id: str
+    config: Any = None
+    metadata: JSON = None
+    namespace: str = "default"
+    condition: str | None = None
+    owner_worker_id: str | None = None
+
+
+@final
+class _NotDelivered:
+    def __repr__(self) -> str:
+        return "NOT_DELIVERED"
+
+    def __bool__(self) -> bool:
+        return False
+
+
+NOT_DELIVERED: Final = _NotDelivered()
+"""What `Worker.emit` gives when the trigger's condition said no, or failed."""
+
+BindCallback = Callable[[Trigger], Awaitable[None] | None]
+UnbindCallback = Callable[[Trigger], None]
+
+
+def is_truthy(result: bytes) -> bool:
+    """Tell whether a condition's result lets the event pass.
+
+    JSON ``false``, ``null``, no result, ``0`` and ``""`` stop it; anything else, also
+    ``{}`` and ``[]``, lets it pass.
+
+    Args:
+        result: JSON text, ``b""`` for no result.
+    """
+    if not result:
+        return False
+    value = decode(result)
+    return isinstance(value, dict | list) or bool(value)
+
+
+def with_condition(config: JSON, condition: str | None) -> JSON:
+    """Put a condition into a trigger's config.
+
+    Raises:
+        TypeError: there is a condition, and the config is no object.
+    """
+    if condition is None:
+        return config
+    if config is None:
+        return {CONDITION_KEY: condition}
+    if not isinstance(config, dict):
+        msg = f"a condition needs a config that is an object, not {config!r}"
+        raise TypeError(msg)
+    return {**config, CONDITION_KEY: condition}
+
+
+@final
+@attrs.define(eq=False)
+class Provider:
+    """A trigger type of this worker and what to call for its triggers."""
+
+    trigger_type: str
+    bind: BindCallback
+    unbind: UnbindCallback | None = None
+    structure: Callable[[JSON], Any] | None = None
+
+    def trigger_from(self, spec: TriggerSpec) -> Trigger:
+        """Make the trigger that the callbacks get.
+
+        Raises:
+            RegistrationError: the config does not fit.
+        """
+        config = spec.config
+        condition = config.get(CONDITION_KEY) if isinstance(config, dict) else None
+        if self.structure is not None:
+            try:
+                config = self.structure({} if config is None else config)
+            except InvalidPayloadError as exc:
+                msg = f"config of trigger type {self.trigger_type!r}: {exc}"
+                raise RegistrationError(msg) from exc
+        return Trigger(
+            trigger_id=spec.trigger_id,
+            trigger_type=spec.trigger_type,
+            function_id=spec.function_id,
+            config=config,
+            metadata=spec.metadata,
+            namespace=spec.namespace,
+            condition=condition if isinstance(condition, str) and condition else None,
+            owner_worker_id=spec.owner_worker_id,
+        )
+
+
+@final
+@attrs.define(eq=False)
+class _Bound:
+    provider: Provider
+    trigger: Trigger
+    ready: bool = False  # False while an async bind is at it
+
+
+@final
+class ProviderTable:
+    """The trigger types of one worker, and which triggers are bound to them now."""
+
+    def __init__(self) -> None:
+        self._providers: dict[str, Provider] = {}
+        self._bound: dict[str, _Bound] = {}
+
+    def add(self, provider: Provider) -> Provider | None:
+        """Add or replace a type; gives the one replaced."""
+        previous = self._providers.get(provider.trigger_type)
+        self._providers[provider.trigger_type] = provider
+        return previous
+
+    def remove(self, trigger_type: str) -> None:
+        """Drop a type and unbind what is bound to it. Unknown ones are ignored."""
+        self._providers.pop(trigger_type, None)
+        for trigger_id, bound in list(self._bound.items()):
+            if bound.trigger.trigger_type == trigger_type:
+                self.unbind(trigger_id)
+
+    def bind(self, spec: TriggerSpec) -> Awaitable[None] | None:
+        """Bind a trigger; one with the same id is unbound first.
+
+        Raises:
+            RegistrationError: no such type here, or the provider refused.
+        """
+        self.unbind(spec.trigger_id)
+        provider = self._providers.get(spec.trigger_type)
+        if provider is None:
+            raise RegistrationError(
+                f"Trigger type not found: {spec.trigger_type}",
+                code="trigger_type_not_found",
+            )
+        bound = _Bound(provider, provider.trigger_from(spec))
+        # Kept before the callback runs: an event may come from inside of it.
+        self._bound[spec.trigger_id] = bound
+        with self._kept_if_fine(bound), refusing(f"bind of {spec.trigger_type!r}"):
+            waiting = provider.bind(bound.trigger)
+            if waiting is None:
+                bound.ready = True
+                return None
+        return self._finish(bound, waiting)
+
+    async def _finish(self, bound: _Bound, waiting: Awaitable[None]) -> None:
+        with (
+            self._kept_if_fine(bound),
+            refusing(f"bind of {bound.trigger.trigger_type!r}"),
+        ):
+            await waiting
+        bound.ready = True
+        if self._bound.get(bound.trigger.trigger_id) is not bound:
+            # Unbound or replaced while the provider was at it.
+            _run_unbind(bound)
+
+    @contextmanager
+    def _kept_if_fine(self, bound: _Bound) -> Iterator[None]:
+        fine = False
+        try:
+            yield
+            fine = True
+        finally:
+            trigger_id = bound.trigger.trigger_id
+            if not fine and self._bound.get(trigger_id) is bound:
+                del self._bound[trigger_id]
+
+    def unbind(self, trigger_id: str) -> None:
+        """Unbind a trigger. Unknown ids are ignored."""
+        bound = self._bound.pop(trigger_id, None)
+        if bound is not None and bound.ready:
+            _run_unbind(bound)
+
+
+def _run_unbind(bound: _Bound) -> None:
+    if bound.provider.unbind is not None:
+        with logging_failures(f"unbind of {bound.trigger.trigger_type!r}"):
+            bound.provider.unbind(bound.trigger)

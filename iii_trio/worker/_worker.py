@@ -1,0 +1,229 @@
+"""Worker: what one offers and calls, the same in process and by URL."""
+
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeVar, final
+
+import attrs
+import msgspec
+
+from iii_trio._util import NoPublicConstructor
+from iii_trio.errors import RegistrationError
+from iii_trio.protocol import ChannelRef, namespace_for_call
+from iii_trio.transport import FunctionSpec, TriggerSpec
+from iii_trio.worker._channels import Channel, ChannelReader, ChannelWriter
+from iii_trio.worker._context import current_call
+from iii_trio.worker._json import JSON, encode, plain
+from iii_trio.worker._provide import TriggerProvider
+from iii_trio.worker._serve import Handler, prepare
+from iii_trio.worker._triggers import with_condition
+
+HandlerT = TypeVar("HandlerT", bound=Handler)
+
+_channel_refs: Final = msgspec.json.Decoder(dict[str, ChannelRef])
+
+
+@final
+@attrs.define(eq=False, kw_only=True)
+class Worker(TriggerProvider, metaclass=NoPublicConstructor):
+    """A worker that is attached to an engine, for the length of its `open_worker`.
+
+    Attributes:
+        name: as given, ``None`` for a nameless one.
+        namespace: where its functions are, and where its calls go by default.
+    """
+
+    name: str | None
+    _new_id: Callable[[], str]
+
+    @property
+    def worker_id(self) -> str:
+        """The engine's id for this worker; ``""`` while it is not connected."""
+        return self._port.worker_id
+
+    @property
+    def rejections(self) -> Mapping[str, RegistrationError]:
+        """What the engine refused after the fact, by function id or trigger id.
+
+        Only an engine behind a URL answers late; in process the refused call raises.
+        """
+        return self._handlers.rejections
+
+    # Functions
+
+    def function(
+        self,
+        function_id: str,
+        *,
+        description: str | None = None,
+        metadata: JSON = None,
+        request_format: JSON = None,
+        response_format: JSON = None,
+    ) -> Callable[[HandlerT], HandlerT]:
+        """Decorator form of `register_function`; gives the handler back unchanged."""
+
+        def register(handler: HandlerT) -> HandlerT:
+            self.register_function(
+                function_id,
+                handler,
+                description=description,
+                metadata=metadata,
+                request_format=request_format,
+                response_format=response_format,
+            )
+            return handler
+
+        return register
+
+    def register_function(
+        self,
+        function_id: str,
+        handler: Handler,
+        *,
+        description: str | None = None,
+        metadata: JSON = None,
+        request_format: JSON = None,
+        response_format: JSON = None,
+    ) -> None:
+        """Offer a function. An own one of the same id is replaced.
+
+        Args:
+            function_id: ``ns::name``.
+            handler: takes the payload alone, or nothing. Annotated with attrs classes
+                it gets and gives instances of them, otherwise plain JSON. ``async def``
+                runs in a cancel scope of its own, plain ``def`` in a thread. Returning
+                ``None`` is "no result", `NULL` is a present null.
+            description: for listings.
+            metadata: JSON value; ``{"internal": true}`` hides it from listings.
+            request_format: JSON Schema; default: that of the annotation.
+            response_format: JSON Schema; default: that of the annotation.
+
+        Raises:
+            RegistrationError: another live worker offers it (in process; an engine
+                behind a URL answers late, see `rejections`).
+            TypeError: the handler's signature does not fit.
+        """
+        served = prepare(handler, self._handlers.run_sync)
+        spec = FunctionSpec(
+            function_id=function_id,
+            description=description,
+            request_format=plain(request_format) or served.request_schema,
+            response_format=plain(response_format) or served.response_schema,
+            metadata=plain(metadata),
+        )
+        functions = self._handlers.functions
+        previous = functions.get(function_id)
+        functions[function_id] = served
+        self._handlers.rejections.pop(function_id, None)
+        try:
+            self._port.register_function(spec)
+        except BaseException:
+            if previous is None:
+                del functions[function_id]
+            else:
+                functions[function_id] = previous
+            raise
+
+    def unregister_function(self, function_id: str) -> None:
+        """Stop offering a function; running calls finish. Unknown ids are ignored."""
+        if self._handlers.functions.pop(function_id, None) is not None:
+            self._port.unregister_function(function_id)
+
+    # Triggers
+
+    async def bind(
+        self,
+        trigger_type: str,
+        function_id: str,
+        config: JSON = None,
+        *,
+        metadata: JSON = None,
+        condition: str | None = None,
+        namespace: str | None = None,
+        trigger_namespace: str | None = None,
+        trigger_id: str | None = None,
+    ) -> str:
+        """Bind events of a type to a function; ends with this worker.
+
+        A type that nobody provides yet is fine: the binding waits for its provider.
+
+        Args:
+            trigger_type: such as ``http``.
+            function_id: called for every event.
+            config: JSON value for the provider; attrs instances are fine.
+            metadata: JSON value for the handler, with every event.
+            condition: function that gets each event first; a falsy result skips it.
+            namespace: where the function is; default: this worker's own.
+            trigger_namespace: where the provider must be; default: this worker's own,
+                else ``default``.
+            trigger_id: default: a new one; an existing one is replaced.
+
+        Returns:
+            The id of the trigger.
+
+        Raises:
+            RegistrationError: the provider refused (in process; an engine behind a URL
+                answers late, see `rejections`).
+        """
+        spec = TriggerSpec(
+            trigger_id=self._new_id() if trigger_id is None else trigger_id,
+            trigger_type=trigger_type,
+            function_id=function_id,
+            config=with_condition(plain(config), condition),
+            metadata=plain(metadata),
+            namespace=namespace_for_call(function_id, namespace, self.namespace),
+            trigger_namespace=trigger_namespace,
+        )
+        self._handlers.rejections.pop(spec.trigger_id, None)
+        await self._port.register_trigger(spec)
+        return spec.trigger_id
+
+    def unbind(self, trigger_id: str) -> None:
+        """End a binding. Unknown ids are ignored."""
+        self._handlers.rejections.pop(trigger_id, None)
+        self._port.unregister_trigger(trigger_id)
+
+    # Channels and tasks
+
+    async def create_channel(self, buffer_size: int = 64) -> Channel:
+        """Make a byte channel between two workers, or between two tasks.
+
+        Args:
+            buffer_size: frames that may wait for the reader, 1 to 1024.
+        """
+        result = await self.invoke_json(
+            "engine::channels::create", encode({"buffer_size": buffer_size})
+        )
+        refs = _channel_refs.decode(result)
+        return Channel(
+            reader=self.open_reader(refs["reader"]),
+            writer=self.open_writer(refs["writer"]),
+            reader_ref=refs["reader"],
+            writer_ref=refs["writer"],
+        )
+
+    def open_reader(self, ref: ChannelRef) -> ChannelReader:
+        """Hold the reading end that ``ref`` names; it is opened when first used."""
+        return ChannelReader(ref, self._port.open_channel_end)
+
+    def open_writer(self, ref: ChannelRef) -> ChannelWriter:
+        """Hold the writing end that ``ref`` names; it is opened when first used."""
+        return ChannelWriter(ref, self._port.open_channel_end)
+
+    def start_soon(
+        self, async_fn: Callable[..., Awaitable[None]], *args: object, name: str
+    ) -> None:
+        """Start a task that lives at most as long as this worker.
+
+        Started inside a handler it keeps the trace, but not the handler's deadline.
+        An exception that leaves the task ends the worker.
+        """
+        call = current_call.get()
+        if call is None or call.deadline == math.inf:
+            self._handlers.start_soon(async_fn, *args, name=name)
+            return
+        token = current_call.set(attrs.evolve(call, deadline=math.inf))
+        try:
+            self._handlers.start_soon(async_fn, *args, name=name)
+        finally:
+            current_call.reset(token)
