@@ -9,7 +9,7 @@ import pytest
 from iii_trio.adapters import KeyValueStore
 from iii_trio.adapters.memory import open_memory
 from iii_trio.adapters.sqlite import RunSync, open_sqlite, run_in_thread, run_inline
-from iii_trio.testing._stores import check_kv_store
+from iii_trio.testing import check_kv_store
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 Blocking code, run where `RunSync` says.
 """
 
+import logging
 from pathlib import Path
 from typing import Final, final
 
@@ -12,6 +13,8 @@ import attrs
 from iii_trio.adapters.sqlite import _schema
 from iii_trio.adapters.sqlite._errors import adapter_error
 from iii_trio.errors import AdapterError
+
+logger = logging.getLogger("iii_trio.adapters.sqlite")
 
 CREATE: Final = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
 
@@ -39,9 +42,14 @@ class DatabaseFile:
         return connection
 
     def close(self) -> None:
-        """Close the connection, which moves the log into the file; then unlock."""
+        """Close the connection, which moves the log into the file; then unlock.
+
+        A failure loses nothing: the next opening reads the log.
+        """
         try:
             self.connection.close()
+        except apsw.Error as exc:
+            logger.warning("%s", adapter_error("Could not tidy up", self.path, exc))
         finally:
             self._lock.close()
 

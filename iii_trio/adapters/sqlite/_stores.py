@@ -51,7 +51,9 @@ async def open_sqlite(
     """Open a file of stores, made if absent, for one engine at a time.
 
     A write is acknowledged after its transaction was committed and synced: ``kill -9``
-    loses nothing that was acknowledged, and leaves no write half done.
+    loses nothing that was acknowledged, and leaves no write half done. A write that
+    failed is undone; only if the disk failed in the sync of its commit, and the engine
+    dies before the next commit, may it be found stored after all.
 
     Args:
         path: the file; relative to the working directory at this moment.
