@@ -1,1 +1,6 @@
 """The `state` functions and trigger type."""
+
+from iii_trio.builtins.state._config import StateConfig
+from iii_trio.builtins.state._worker import StateHandle, serve_state
+
+__all__ = ["StateConfig", "StateHandle", "serve_state"]

@@ -1,0 +1,71 @@
+"""Which triggers a write fires, and the firing."""
+
+import logging
+from typing import Any, Final, final
+
+import trio
+
+from iii_trio.builtins._payloads import InputError, structure
+from iii_trio.builtins.state._inputs import StateTriggerConfig
+from iii_trio.errors import InvocationError, RegistrationError
+from iii_trio.worker import Trigger, Worker
+
+logger = logging.getLogger("iii_trio.builtins.state")
+
+TRIGGER_TYPE: Final = "state"
+
+
+@final
+class StateTriggers:
+    """The triggers bound to `state`, in the order in which they were bound."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._bound: dict[str, tuple[Trigger, StateTriggerConfig]] = {}
+
+    def bind(self, trigger: Trigger) -> None:
+        """Listen for a trigger; a known id replaces it.
+
+        Raises:
+            RegistrationError: its config does not fit.
+        """
+        try:
+            config = structure(trigger.config, StateTriggerConfig)
+        except InputError as exc:
+            raise RegistrationError(f"Failed to parse trigger config: {exc}") from exc
+        self._bound[trigger.trigger_id] = (trigger, config)
+
+    def unbind(self, trigger: Trigger) -> None:
+        """Stop listening for a trigger."""
+        self._bound.pop(trigger.trigger_id, None)
+
+    def fire(self, scope: str, key: str, event: dict[str, Any]) -> None:
+        """Start the one task that tells a write's triggers; sync, never waits.
+
+        Triggers that are bound by now are told one after another, unless they are
+        unbound before their turn.
+        """
+        matching = [
+            trigger
+            for trigger, config in self._bound.values()
+            if config.matches(scope, key)
+        ]
+        if matching:
+            self._worker.start_soon(
+                self._tell, matching, event, name=f"state triggers of {scope}/{key}"
+            )
+
+    async def _tell(self, triggers: list[Trigger], event: dict[str, Any]) -> None:
+        await trio.lowlevel.checkpoint()
+        for trigger in triggers:
+            if trigger.trigger_id not in self._bound:
+                continue
+            try:
+                await self._worker.emit(trigger, event)
+            except InvocationError as exc:
+                logger.warning(
+                    "state trigger %s: %s failed: %s",
+                    trigger.trigger_id,
+                    trigger.function_id,
+                    exc,
+                )

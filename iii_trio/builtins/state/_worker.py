@@ -1,0 +1,245 @@
+"""The state functions over a key-value store, and `serve_state`.
+
+Writes are atomic in the store. Results carry stored values as the text that the store
+holds, so that nothing is lost or reformatted on the way.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, NoReturn, final
+
+import attrs
+import msgspec
+import trio
+
+from iii_trio.adapters import Change, KeyValueStore
+from iii_trio.builtins._payloads import structure_input
+from iii_trio.builtins._update_ops import UpdateError, apply_update
+from iii_trio.builtins.state._config import StateConfig
+from iii_trio.builtins.state._inputs import (
+    CompareAndSetInput,
+    KeyInput,
+    ListGroupsInput,
+    ListInput,
+    SetInput,
+    UpdateInput,
+    json_equal,
+)
+from iii_trio.builtins.state._schemas import (
+    DESCRIPTIONS,
+    EVENT_FORMAT,
+    REQUEST_FORMATS,
+    TRIGGER_CONFIG_FORMAT,
+)
+from iii_trio.builtins.state._triggers import TRIGGER_TYPE, StateTriggers
+from iii_trio.errors import AdapterError, FunctionFailedError
+from iii_trio.worker import NULL, Worker
+
+JSON = Any
+
+encode: Final = msgspec.json.encode
+decode: Final = msgspec.json.decode
+
+
+@final
+@attrs.define(eq=False)
+class StateHandle:
+    """What a running state worker offers to whoever serves it."""
+
+    _state: "_State"
+
+    def reconfigure(self, config: StateConfig) -> None:
+        """Use other settings from the next call on."""
+        self._state.config = config
+
+
+async def serve_state(
+    worker: Worker,
+    config: StateConfig,
+    *,
+    store: KeyValueStore,
+    task_status: trio.TaskStatus[StateHandle] = trio.TASK_STATUS_IGNORED,
+) -> NoReturn:
+    """Offer the ``state::*`` functions and the trigger type ``state``, until cancelled.
+
+    Args:
+        worker: what offers them.
+        config: settings; changed later through the handle.
+        store: where values rest; an answered write is as durable as the store is.
+        task_status: gets a `StateHandle` once everything is registered.
+
+    Raises:
+        RegistrationError: another worker offers one of the functions.
+
+    Cancellation: the functions and the trigger type are withdrawn.
+    """
+    triggers = StateTriggers(worker)
+    state = _State(config=config, store=store, triggers=triggers)
+    registered: list[str] = []
+    worker.register_trigger_type(
+        TRIGGER_TYPE,
+        bind=triggers.bind,
+        unbind=triggers.unbind,
+        description="Writes to state: a key was created, updated or deleted.",
+        config_format=TRIGGER_CONFIG_FORMAT,
+        call_format=EVENT_FORMAT,
+    )
+    try:
+        for function_id, handler in state.functions().items():
+            worker.register_function(
+                function_id,
+                handler,
+                description=DESCRIPTIONS[function_id],
+                request_format=REQUEST_FORMATS[function_id],
+            )
+            registered.append(function_id)
+        task_status.started(StateHandle(state))
+        await trio.sleep_forever()
+    finally:
+        for function_id in registered:
+            worker.unregister_function(function_id)
+        worker.unregister_trigger_type(TRIGGER_TYPE)
+
+
+@attrs.define(eq=False, kw_only=True)
+class _State:
+    """The functions. A write's triggers are started in the step that ends the write."""
+
+    config: StateConfig
+    _store: KeyValueStore
+    _triggers: StateTriggers
+
+    def functions(self) -> Mapping[str, Callable[..., Any]]:
+        """Handlers by function id."""
+        return {
+            "state::set": self.set,
+            "state::get": self.get,
+            "state::delete": self.delete,
+            "state::update": self.update,
+            "state::compare_and_set": self.compare_and_set,
+            "state::list": self.list,
+            "state::list_groups": self.list_groups,
+        }
+
+    async def set(self, payload: JSON) -> JSON:
+        given = structure_input("state::set", payload, SetInput)
+        value = self._encode_within_limit(given.value)
+        with _failing_as("SET_ERROR", "Failed to set value"):
+            change = await self._store.set(given.scope, given.key, value)
+        self._written(given.scope, given.key, change)
+        return _old_and_new(change)
+
+    async def get(self, payload: JSON) -> JSON:
+        given = structure_input("state::get", payload, KeyInput)
+        with _failing_as("GET_ERROR", "Failed to get value"):
+            value = await self._store.get(given.scope, given.key)
+        return _result(value)
+
+    async def delete(self, payload: JSON) -> JSON:
+        given = structure_input("state::delete", payload, KeyInput)
+        with _failing_as("DELETE_ERROR", "Failed to delete value"):
+            change = await self._store.delete(given.scope, given.key)
+        self._fire("state:deleted", given.scope, given.key, change)
+        return _result(change.old)
+
+    async def update(self, payload: JSON) -> JSON:
+        given = structure_input("state::update", payload, UpdateInput)
+        errors: list[UpdateError] = []
+
+        def apply(old: bytes | None) -> bytes:
+            before = None if old is None else decode(old)
+            updated = apply_update(before, given.ops, exists=old is not None)
+            errors[:] = updated.errors
+            return encode(updated.value)
+
+        with _failing_as("UPDATE_ERROR", "Failed to update value"):
+            change = await self._store.update(given.scope, given.key, apply)
+        self._written(given.scope, given.key, change)
+        result = _old_and_new(change)
+        if errors:
+            result["errors"] = [error.to_json() for error in errors]
+        return result
+
+    async def compare_and_set(self, payload: JSON) -> JSON:
+        given = structure_input("state::compare_and_set", payload, CompareAndSetInput)
+        value = self._encode_within_limit(given.value)
+        swapped = False
+
+        def swap(old: bytes | None) -> bytes | None:
+            nonlocal swapped
+            swapped = (
+                given.expected is msgspec.UNSET
+                if old is None
+                else given.expected is not msgspec.UNSET
+                and json_equal(decode(old), given.expected)
+            )
+            return value if swapped else None
+
+        with _failing_as("COMPARE_AND_SET_ERROR", "Failed to compare and set value"):
+            change = await self._store.update(given.scope, given.key, swap)
+        if swapped:
+            self._written(given.scope, given.key, change)
+        return {"swapped": swapped, "value": _present(change.new)}
+
+    async def list(self, payload: JSON) -> JSON:
+        given = structure_input("state::list", payload, ListInput)
+        with _failing_as("LIST_ERROR", "Failed to list values"):
+            items = await self._store.items(given.scope)
+        return [msgspec.Raw(value) for _, value in items]
+
+    async def list_groups(self, payload: JSON) -> JSON:
+        structure_input("state::list_groups", payload, ListGroupsInput)
+        with _failing_as("LIST_GROUPS_ERROR", "Failed to list groups"):
+            return {"groups": await self._store.spaces()}
+
+    def _encode_within_limit(self, value: JSON) -> bytes:
+        text = encode(value)
+        limit = self.config.max_value_bytes
+        if limit is not None and len(text) > limit:
+            raise FunctionFailedError(
+                f"value of {len(text)} bytes exceeds the configured max_value_bytes "
+                f"limit of {limit}",
+                code="VALUE_TOO_LARGE",
+            )
+        return text
+
+    def _written(self, scope: str, key: str, change: Change) -> None:
+        kind = "state:created" if change.old is None else "state:updated"
+        self._fire(kind, scope, key, change)
+
+    def _fire(self, kind: str, scope: str, key: str, change: Change) -> None:
+        if not self.config.triggers_enabled:
+            return
+        event = {
+            "type": TRIGGER_TYPE,
+            "event_type": kind,
+            "scope": scope,
+            "key": key,
+            **_old_and_new(change),
+        }
+        self._triggers.fire(scope, key, event)
+
+
+@contextmanager
+def _failing_as(code: str, message: str) -> Iterator[None]:
+    """Give the store's failures the wire code of the function."""
+    try:
+        yield
+    except AdapterError as exc:
+        raise FunctionFailedError(f"{message}: {exc}", code=code) from exc
+
+
+def _present(value: bytes | None) -> JSON:
+    """A stored value inside of a result, where an absent one is null."""
+    return None if value is None else msgspec.Raw(value)
+
+
+def _result(value: bytes | None) -> JSON:
+    """A stored value as the whole result, where an absent one is no result."""
+    if value is None:
+        return None
+    return NULL if value == b"null" else msgspec.Raw(value)
+
+
+def _old_and_new(change: Change) -> dict[str, JSON]:
+    return {"old_value": _present(change.old), "new_value": _present(change.new)}
