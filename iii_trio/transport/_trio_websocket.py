@@ -8,7 +8,6 @@ users of this link keep to `MAX_MESSAGE_BYTES`; here only the hard limit of the 
 counts.
 """
 
-import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -23,9 +22,8 @@ from trio_websocket import (
 )
 
 from iii_trio._util import NoPublicConstructor, open_background_nursery
+from iii_trio.transport._deliver import deliver_binary, deliver_text
 from iii_trio.transport._link import Link, LinkSink
-
-logger = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES: Final = 16 * 2**20
 """Larger messages need fragments, which trio-websocket cannot make."""
@@ -43,7 +41,6 @@ CLOSE_GRACE: Final = 2.0
 """Seconds for what is queued, and for the closing handshake, each."""
 
 _NO_STATUS: Final = 1005  # wsproto: a Close frame without a code
-_TELEMETRY: Final = (b"OTLP", b"MTRC", b"LOGS")
 
 
 @final
@@ -153,7 +150,10 @@ class TrioWebSocketLink(metaclass=NoPublicConstructor):
                     await self._running.wait()
                 if self._ended.is_set():
                     return
-                _deliver(sink, message, self.peer)
+                if isinstance(message, str):
+                    deliver_text(sink, message.encode())
+                else:
+                    deliver_binary(sink, message, peer=self.peer)
 
     async def _write(self) -> None:
         with self._until_closed():
@@ -198,24 +198,6 @@ def _why(exc: ConnectionClosed) -> str:
         return "closed"
     text = f"closed by the peer ({reason.code} {reason.name})"
     return f"{text}: {reason.reason}" if reason.reason else text
-
-
-def _deliver(sink: LinkSink, message: str | bytes, peer: str) -> None:
-    """Hand one message on; binary ones are telemetry or JSON (protocol, section 1.3)."""
-    if isinstance(message, str):
-        if message and not message.isspace():
-            sink.on_frame(message.encode())
-        return
-    if message.startswith(_TELEMETRY):
-        sink.on_telemetry(message)
-        return
-    try:
-        blank = not message.decode().strip()
-    except UnicodeDecodeError:
-        logger.warning("binary message from %s is not UTF-8: ignored", peer)
-        return
-    if not blank:
-        sink.on_frame(message)
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ A value that mentions attrs classes is structured by cattrs, anything else stays
 JSON. Errors of structuring name the path of what does not fit.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final, final, get_args
 
 import attrs
@@ -105,7 +105,7 @@ def _explain(exc: Exception) -> str:
 
 
 def _describe(exc: BaseException, kind: type | None) -> str:
-    if isinstance(exc, _MisfitError):
+    if isinstance(exc, _MisfitError | msgspec.ValidationError):
         return str(exc)
     return cattrs.v.format_exception(exc, kind).removeprefix("invalid value for type, ")
 
@@ -118,10 +118,12 @@ def _exactly(kind: type, *accepted: type) -> Callable[[Any, Any], Any]:
     """A hook that refuses what cattrs would convert, such as ``"5"`` to an int."""
 
     def hook(value: Any, _: object) -> Any:  # noqa: ANN401
-        if type(value) not in accepted:
-            msg = f"expected {kind.__name__}"
-            raise _MisfitError(msg)
-        return kind(value)
+        if type(value) is kind:
+            return value
+        if type(value) in accepted:
+            return kind(value)
+        msg = f"expected {kind.__name__}"
+        raise _MisfitError(msg)
 
     return hook
 
@@ -130,7 +132,7 @@ def _object_hook(kind: type) -> Callable[[Any, Any], Any]:
     structure: Callable[[Any, Any], Any] = make_dict_structure_fn(kind, _converter)
 
     def hook(value: Any, annotation: Any) -> Any:  # noqa: ANN401
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             msg = "expected an object"
             raise _MisfitError(msg)
         return structure(value, annotation)
@@ -138,21 +140,9 @@ def _object_hook(kind: type) -> Callable[[Any, Any], Any]:
     return hook
 
 
-def _structure_struct(value: Any, kind: Any) -> Any:  # noqa: ANN401
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as exc:
-        raise _MisfitError(str(exc)) from exc
-
-
-def _is_struct(kind: Any) -> bool:  # noqa: ANN401
-    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
-
-
 _converter: Final = make_converter()
-_converter.register_structure_hook(bool, _exactly(bool, bool))
-_converter.register_structure_hook(int, _exactly(int, int))
-_converter.register_structure_hook(float, _exactly(float, int, float))
-_converter.register_structure_hook(str, _exactly(str, str))
-_converter.register_structure_hook_func(_is_struct, _structure_struct)
+_converter.register_structure_hook(bool, _exactly(bool))
+_converter.register_structure_hook(int, _exactly(int))
+_converter.register_structure_hook(float, _exactly(float, int))
+_converter.register_structure_hook(str, _exactly(str))
 _converter.register_structure_hook_factory(attrs.has, _object_hook)
