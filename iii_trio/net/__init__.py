@@ -1,1 +1,47 @@
 """Bytes and sockets: one pump for all connections. Nothing here knows iii."""
+
+from iii_trio.net._exchange import HTTPExchange
+from iii_trio.net._front_door import FrontDoor, open_front_door
+from iii_trio.net._handshake import accept_key
+from iii_trio.net._http1 import BodyTooLargeError, HTTPLimits, HTTPRequest
+from iii_trio.net._http_connection import RequestHandler
+from iii_trio.net._pump import Pump, PumpStatistics, open_pump
+from iii_trio.net._websocket import (
+    OP_BINARY,
+    OP_CLOSE,
+    OP_PING,
+    OP_PONG,
+    OP_TEXT,
+    FrameReader,
+    close_payload,
+    encode_frame,
+    encode_message,
+    parse_close,
+)
+from iii_trio.net._websocket_connection import WebSocket, WebSocketSink
+
+__all__ = [
+    "OP_BINARY",
+    "OP_CLOSE",
+    "OP_PING",
+    "OP_PONG",
+    "OP_TEXT",
+    "BodyTooLargeError",
+    "FrameReader",
+    "FrontDoor",
+    "HTTPExchange",
+    "HTTPLimits",
+    "HTTPRequest",
+    "Pump",
+    "PumpStatistics",
+    "RequestHandler",
+    "WebSocket",
+    "WebSocketSink",
+    "accept_key",
+    "close_payload",
+    "encode_frame",
+    "encode_message",
+    "open_front_door",
+    "open_pump",
+    "parse_close",
+]

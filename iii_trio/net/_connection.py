@@ -1,0 +1,340 @@
+"""One accepted socket: its outbox, what it is watched for, and how it ends.
+
+What the bytes mean is its `ByteHandler`'s business (HTTP first, perhaps a WebSocket
+later). Two rules: nothing here calls the handler from inside a write, `drop` or `end`;
+and ``on_lost`` is the last thing that a handler hears, exactly once.
+"""
+
+import math
+import socket
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Protocol
+
+from iii_trio.net._pump import Pump
+from iii_trio.net._readiness import READ, WRITE
+from iii_trio.net._websocket import Piece
+
+__all__ = [
+    "HARD_LIMIT",
+    "HIGH_WATER",
+    "LOW_WATER",
+    "ByteHandler",
+    "Connection",
+]
+
+HARD_LIMIT: Final = 96 * 1024 * 1024
+"""Bytes waiting for a peer that does not read; more, and it is dropped."""
+
+HIGH_WATER: Final = 1024 * 1024
+LOW_WATER: Final = 256 * 1024
+"""Bytes waiting: above the high mark once, then below the low one, is ``on_writable``."""
+
+READ_BYTES: Final = 64 * 1024
+BULK_READ_BYTES: Final = 256 * 1024
+"""One read, and one while a large frame is under way: 2.05 to 1.6 for 64 KB frames."""
+
+_JOIN_BYTES: Final = 1024 * 1024
+"""What is joined for one send; more would only be copied twice."""
+
+_WRITE_STALL_SECONDS: Final = 30.0
+"""A connection that only waits for its outbox to empty must move within this."""
+
+
+class ByteHandler(Protocol):
+    """What the bytes of a connection mean. All of it runs in the pump."""
+
+    def on_bytes(self, data: bytes) -> None:
+        """What one read gave."""
+
+    def on_eof(self) -> None:
+        """The peer will send nothing more."""
+
+    def on_writable(self) -> None:
+        """The outbox is below the low mark, and was above the high one."""
+
+    def on_deadline(self) -> None:
+        """The deadline set by `Connection.expire_in` has come."""
+
+    def on_lost(self, reason: str) -> None:
+        """The connection is gone or as good as gone."""
+
+
+class _Nobody:
+    """Hears what comes after the end."""
+
+    def on_bytes(self, data: bytes) -> None:
+        """Swallow."""
+
+    def on_eof(self) -> None:
+        """Ignore."""
+
+    def on_writable(self) -> None:
+        """Ignore."""
+
+    def on_deadline(self) -> None:
+        """Ignore."""
+
+    def on_lost(self, reason: str) -> None:
+        """Ignore."""
+
+
+_NOBODY: Final = _Nobody()
+
+
+class Connection:
+    """One accepted socket.
+
+    Args:
+        pump: watches and flushes it.
+        sock: non-blocking.
+        on_gone: called with this connection, inside the pump, when it is closed.
+
+    Attributes:
+        handler: who gets the bytes.
+        outbox_bytes: accepted by `write` and not taken by the socket.
+        closed: the socket is closed.
+        ending: it is to be closed when the outbox is empty; writes are ignored.
+        read_bytes: size of the next read.
+    """
+
+    __slots__ = (
+        "_blocked",
+        "_end_reason",
+        "_interest",
+        "_linger",
+        "_on_gone",
+        "_outbox",
+        "_pump",
+        "_seen",
+        "_sent",
+        "_unsent",
+        "above_high",
+        "closed",
+        "dirty",
+        "due",
+        "ending",
+        "handler",
+        "outbox_bytes",
+        "read_bytes",
+        "sock",
+        "timer",
+    )
+
+    def __init__(
+        self,
+        pump: Pump,
+        sock: socket.socket,
+        on_gone: Callable[["Connection"], None],
+    ) -> None:
+        self.sock = sock
+        self.handler: ByteHandler = _NOBODY
+        self.outbox_bytes = 0
+        self.read_bytes = READ_BYTES
+        self.above_high = False
+        self.closed = False
+        self.ending = False
+        self.dirty = False
+        self.due = math.inf
+        self.timer = math.inf
+        self._pump = pump
+        self._on_gone = on_gone
+        self._outbox: list[Piece] = []
+        self._unsent: Piece | None = None
+        self._interest = 0
+        self._blocked = False
+        self._linger = 0.0
+        self._end_reason = ""
+        self._sent = 0
+        self._seen = 0
+
+    # Reading.
+
+    def set_reading(self, wanted: bool) -> None:
+        """Read from the socket, or leave what comes to the kernel."""
+        if not self.closed:
+            self._watch(self._interest & WRITE | (READ if wanted else 0))
+
+    def _watch(self, mask: int) -> None:
+        old, self._interest = self._interest, mask
+        if mask != old:
+            self._pump.change(self, old, mask)
+
+    def on_ready(self, mask: int) -> None:
+        """Read once, or send once."""
+        if mask & READ and self._interest & READ:
+            try:
+                data = self.sock.recv(self.read_bytes)
+            except BlockingIOError:
+                pass
+            except OSError as exc:
+                self.lose(f"connection lost: {exc.strerror or exc}")
+            else:
+                if data:
+                    self.handler.on_bytes(data)
+                elif self.ending:
+                    self.lose(self._end_reason)
+                else:
+                    self.handler.on_eof()
+        if mask & WRITE and self._interest & WRITE:
+            self._blocked = False
+            self.flush()
+
+    # Writing.
+
+    def write(self, head: Piece, body: Piece = b"") -> None:
+        """Queue two pieces; going over the hard limit loses the connection.
+
+        An empty outbox takes a single write of any size.
+        """
+        if self.closed or self.ending:
+            return
+        outbox = self._outbox
+        outbox.append(head)
+        if body:
+            outbox.append(body)
+        size = len(head) + len(body)
+        self.outbox_bytes += size
+        if not self.dirty:
+            self._pump.touch(self)
+        if self.outbox_bytes > HIGH_WATER:
+            self.above_high = True
+            if self.outbox_bytes > HARD_LIMIT and size < self.outbox_bytes:
+                self.lose(f"the peer does not read: over {HARD_LIMIT} bytes waiting")
+
+    def flush(self) -> None:
+        """Send what is queued, one non-blocking send, unless the socket is full."""
+        if self._blocked or self.closed:
+            return
+        if self._unsent is None:
+            if not self._outbox:
+                self._on_empty()
+                return
+            data: Piece = self._joined()
+        else:
+            data = self._unsent
+        try:
+            sent = self.sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as exc:
+            self.lose(f"connection lost: {exc.strerror or exc}")
+            return
+        self._sent += sent
+        self.outbox_bytes -= sent
+        self._unsent = None if sent == len(data) else memoryview(data)[sent:]
+        if self.outbox_bytes:
+            self._blocked = True
+            self._watch(self._interest | WRITE)
+        else:
+            self._on_empty()
+        if self.above_high and self.outbox_bytes < LOW_WATER and not self.closed:
+            self.above_high = False
+            self._pump.defer(self, self._tell_writable)
+
+    def _tell_writable(self) -> None:
+        self.handler.on_writable()
+
+    def _joined(self) -> bytes:
+        outbox = self._outbox
+        if self.outbox_bytes <= _JOIN_BYTES:
+            data = b"".join(outbox)
+            outbox.clear()
+            return data
+        size = count = 0
+        while count < len(outbox) and size < _JOIN_BYTES:
+            size += len(outbox[count])
+            count += 1
+        data = b"".join(outbox[:count])
+        del outbox[:count]
+        return data
+
+    def _on_empty(self) -> None:
+        self._watch(self._interest & ~WRITE)
+        if not self.ending:
+            return
+        if not self._linger:
+            self.lose(self._end_reason)
+            return
+        # Say that nothing more comes, and swallow what the peer still sends: closing
+        # with unread bytes would be a reset, which destroys our last words.
+        linger, self._linger = self._linger, 0.0
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.lose(self._end_reason)
+            return
+        self._farewell(self._end_reason)
+        self.set_reading(True)
+        self.expire_in(linger)
+
+    # Time.
+
+    def defer(self, callback: Callable[[], None]) -> None:
+        """Call back in the pump, at the end of the pass or soon."""
+        self._pump.defer(self, callback)
+
+    def expire_in(self, seconds: float) -> None:
+        """Set the deadline, ``math.inf`` for none."""
+        due = math.inf if seconds == math.inf else self._pump.now() + seconds
+        self._pump.schedule(self, due)
+
+    def on_deadline(self) -> None:
+        """Let the handler decide, or see whether an ending connection still moves."""
+        if not self.ending:
+            self.handler.on_deadline()
+        elif self.outbox_bytes and not self.is_stalled():
+            self.expire_in(_WRITE_STALL_SECONDS)
+        else:
+            self.lose(self._end_reason)
+
+    def is_stalled(self) -> bool:
+        """Whether bytes wait for the peer and none were taken since the last call."""
+        seen, self._seen = self._seen, self._sent
+        return self.outbox_bytes > 0 and self._sent == seen
+
+    # The end.
+
+    def end(self, reason: str, *, linger: float) -> None:
+        """Close when the outbox is empty.
+
+        Args:
+            reason: for the handler's ``on_lost``, unless it is lost earlier.
+            linger: seconds to go on swallowing input after that, 0 to close at once.
+        """
+        if self.closed or self.ending:
+            return
+        self.ending = True
+        self._linger = linger
+        self._end_reason = reason
+        self.is_stalled()
+        self.expire_in(_WRITE_STALL_SECONDS)
+        if not self.dirty:
+            self._pump.touch(self)
+
+    def drop(self, reason: str) -> None:
+        """Send what the socket takes at once, then close."""
+        self.flush()
+        self.lose(reason)
+
+    def lose(self, reason: str) -> None:
+        """Close the socket and put off telling the handler. Idempotent."""
+        if self.closed:
+            return
+        self.closed = True
+        self._watch(0)
+        self.sock.close()
+        self._outbox.clear()
+        self._unsent = None
+        self.outbox_bytes = 0
+        self._on_gone(self)
+        self._farewell(reason)
+
+    def on_fault(self) -> None:
+        """A callback raised."""
+        self.lose("internal error")
+
+    def _farewell(self, reason: str) -> None:
+        handler, self.handler = self.handler, _NOBODY
+        if handler is not _NOBODY:
+            self._pump.defer(self, partial(handler.on_lost, reason))

@@ -1,0 +1,213 @@
+"""The front door: listening sockets, the connections that came through them, drain.
+
+What is sent and received is `_http_connection`'s and `_websocket_connection`'s business.
+"""
+
+import logging
+import math
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, final
+
+import attrs
+import trio
+
+from iii_trio._util import NoPublicConstructor
+from iii_trio.net._binding import bind
+from iii_trio.net._connection import Connection
+from iii_trio.net._http1 import HTTPLimits
+from iii_trio.net._http_connection import HTTPConnection, RequestHandler
+from iii_trio.net._pump import Pump
+from iii_trio.net._readiness import READ
+
+__all__ = ["FrontDoor", "open_front_door"]
+
+_logger = logging.getLogger("iii_trio.net")
+
+_ACCEPTS: Final = 128
+"""Connections accepted at one wake-up, so that a flood of them does not fill a pass."""
+
+_REFUSED_PAUSE_SECONDS: Final = 0.1
+"""After a refused accept (no descriptor left): the socket would be ready for ever."""
+
+
+class Listener:
+    """One listening socket.
+
+    Args:
+        pump: watches it.
+        sock: non-blocking, listening.
+        door: gets what is accepted.
+    """
+
+    __slots__ = ("_door", "_pump", "closed", "due", "sock", "timer")
+
+    def __init__(self, pump: Pump, sock: socket.socket, door: "FrontDoor") -> None:
+        self._pump = pump
+        self._door = door
+        self.sock = sock
+        self.closed = False
+        self.due = math.inf
+        self.timer = math.inf
+        pump.change(self, 0, READ)
+
+    def on_ready(self, mask: int) -> None:
+        """Accept what waits."""
+        for _ in range(_ACCEPTS if mask else 0):
+            if self.closed:
+                return
+            try:
+                sock, peer = self.sock.accept()
+            except (BlockingIOError, ConnectionError):
+                return
+            except OSError as exc:
+                self._pause(exc)
+                return
+            self._door.admit(sock, peer)
+
+    def _pause(self, exc: OSError) -> None:
+        _logger.warning("Cannot accept: %s. Trying again soon.", exc.strerror)
+        self._door.refused += 1
+        self._pump.change(self, READ, 0)
+        self._pump.schedule(self, self._pump.now() + _REFUSED_PAUSE_SECONDS)
+
+    def on_deadline(self) -> None:
+        """Try again."""
+        self._pump.change(self, 0, READ)
+
+    def on_fault(self) -> None:
+        """A connection could not be set up: it is closed, we go on."""
+
+    def close(self) -> None:
+        """Accept no more."""
+        if not self.closed:
+            self.closed = True
+            self._pump.change(self, READ if self.due == math.inf else 0, 0)
+            self.sock.close()
+
+
+@final
+@attrs.define(eq=False, kw_only=True, repr=False)
+class FrontDoor(metaclass=NoPublicConstructor):
+    """Listening sockets and their connections. Made by `open_front_door`.
+
+    Attributes:
+        addresses: host and port of each socket, as really bound.
+        handler: answers the requests.
+        limits: of each connection.
+        draining: connections end after the response they are working on.
+        accepted: connections so far.
+        refused: times that a connection could not be accepted.
+    """
+
+    addresses: tuple[tuple[str, int], ...]
+    handler: RequestHandler
+    limits: HTTPLimits
+    draining: bool = False
+    accepted: int = 0
+    refused: int = 0
+    _pump: Pump
+    _listeners: list[Listener] = attrs.Factory(list)
+    _connections: set[Connection] = attrs.Factory(set)
+    _speaking_http: int = 0
+    _quiet: trio.Event | None = None
+
+    @property
+    def connections(self) -> int:
+        """Connections that are open now, WebSockets included."""
+        return len(self._connections)
+
+    def stop_accepting(self) -> None:
+        """Close the listening sockets; connections stay. Idempotent."""
+        for listener in self._listeners:
+            listener.close()
+
+    async def drain(self, grace: float) -> None:
+        """Stop accepting, let requests finish, close the idle. WebSockets stay.
+
+        Args:
+            grace: seconds to wait at most for responses; what is still open then is
+                left to the end of the block.
+        """
+        self.stop_accepting()
+        self.draining = True
+        for connection in tuple(self._connections):
+            if isinstance(connection.handler, HTTPConnection):
+                connection.handler.close_if_idle()
+        self._quiet = trio.Event()
+        if not self._speaking_http:
+            self._quiet.set()
+        with trio.move_on_after(grace):
+            await self._quiet.wait()
+        await trio.lowlevel.checkpoint_if_cancelled()
+
+    # What listeners and connections tell.
+
+    def admit(self, sock: socket.socket, peer: tuple[str, int]) -> None:
+        """Take an accepted socket."""
+        self.accepted += 1
+        connection = Connection(self._pump, sock, self._connections.discard)
+        self._connections.add(connection)
+        self._speaking_http += 1
+        HTTPConnection(connection, self, peer[:2])
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.set_reading(wanted=True)
+        except OSError as exc:  # gone already, or the readiness set is full
+            connection.lose(f"cannot be watched: {exc.strerror}")
+
+    def date_line(self) -> bytes:
+        """The Date header line."""
+        return self._pump.date_line()
+
+    def on_http_over(self) -> None:
+        """One connection less that speaks HTTP."""
+        self._speaking_http -= 1
+        if self._quiet is not None and not self._speaking_http:
+            self._quiet.set()
+
+    @asynccontextmanager
+    async def _open(self, socks: list[socket.socket]) -> AsyncIterator[None]:
+        self._listeners += [Listener(self._pump, sock, self) for sock in socks]
+        try:
+            yield
+        finally:
+            self.stop_accepting()
+            for connection in tuple(self._connections):
+                connection.drop("the front door closed")
+            self._pump.settle()
+
+
+@asynccontextmanager
+async def open_front_door(
+    pump: Pump,
+    handler: RequestHandler,
+    *,
+    host: str | None = None,
+    port: int = 0,
+    limits: HTTPLimits | None = None,
+) -> AsyncIterator[FrontDoor]:
+    """Listen for HTTP and WebSocket clients for the length of a block.
+
+    Leaving the block closes the listening sockets and drops all connections; every
+    ``on_gone`` and ``on_closed`` has been called when it is left.
+
+    Args:
+        pump: moves the bytes; one for all front doors of an application.
+        handler: answers the requests.
+        host: address or name; ``None`` and ``localhost`` are 127.0.0.1 and ::1.
+        port: 0 chooses a free one, the same for all addresses.
+        limits: what one client may cost.
+
+    Raises:
+        OSError: the address is in use, or not ours; the message names it.
+    """
+    socks = await bind(host, port)
+    addresses = tuple(sock.getsockname()[:2] for sock in socks)
+    door = FrontDoor._create(
+        addresses=addresses, handler=handler, limits=limits or HTTPLimits(), pump=pump
+    )
+    async with door._open(socks):  # noqa: SLF001 - of this module
+        yield door

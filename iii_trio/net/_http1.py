@@ -1,0 +1,371 @@
+"""HTTP/1.1 requests: limits, heads and bodies. Pure: bytes in, events out.
+
+Parsing is llhttp's (httptools) with no leniency switched on; what it does not check, the
+limits, the Host rule and the WebSocket handshake, is checked here. One rule: a parser
+never raises on what the peer sent, its last event is then an `HTTPFailure`.
+"""
+
+from functools import lru_cache
+from typing import Final
+
+import attrs
+import httptools
+
+from iii_trio.errors import RemoteProtocolError
+from iii_trio.net._handshake import is_valid_key
+
+__all__ = [
+    "BodyTooLargeError",
+    "HTTPFailure",
+    "HTTPLimits",
+    "HTTPRequest",
+    "RequestParser",
+]
+
+
+class BodyTooLargeError(RemoteProtocolError):
+    """A request body is larger than its reader takes."""
+
+
+@attrs.frozen(kw_only=True)
+class HTTPLimits:
+    """What one client of a front door may cost. Sizes in bytes, times in seconds.
+
+    Attributes:
+        head_bytes: request line and header fields together; more is a 431.
+        head_fields: header fields (and trailer fields); more is a 431.
+        target_bytes: the request target; more is a 414.
+        pipelined: requests that may wait behind the one being answered; then the socket
+            is not read any more.
+        body_buffer: body bytes kept for a handler that does not read yet; then the
+            socket is not read any more.
+        handshake_timeout: from accept, or the first byte of a further request, to the
+            complete head. Then the connection is closed without a word.
+        keep_alive_timeout: how long a connection may idle between requests.
+        body_timeout: between two pieces of a body that is being read; then 408.
+        close_timeout: how long a WebSocket peer may take to answer our Close.
+        linger_timeout: how long a closing connection goes on to swallow what the client
+            still sends, so that it can read our last words.
+    """
+
+    head_bytes: int = 64 * 1024
+    head_fields: int = 100
+    target_bytes: int = 8 * 1024
+    pipelined: int = 16
+    body_buffer: int = 256 * 1024
+    handshake_timeout: float = 10.0
+    keep_alive_timeout: float = 75.0
+    body_timeout: float = 30.0
+    close_timeout: float = 5.0
+    linger_timeout: float = 2.0
+
+
+@attrs.frozen(kw_only=True)
+class HTTPRequest:
+    """The head of a request.
+
+    Attributes:
+        target: as it stood in the request line.
+        path: its path, raw: never percent-decoded. ``*`` for ``OPTIONS *``.
+        query: what follows the ``?``, raw.
+        headers: lower-case names and latin-1 values, in the order they came.
+        peer: address and port of the client.
+        is_websocket_upgrade: a complete RFC 6455 handshake that may be accepted.
+        http10: the client speaks HTTP/1.0: no chunked responses, no upgrade.
+        keep_alive: the client lets the connection be used again.
+        content_length: bytes of the body, ``0`` without one, ``None`` if it is chunked.
+    """
+
+    method: str
+    target: str
+    path: str
+    query: str
+    headers: tuple[tuple[str, str], ...]
+    peer: tuple[str, int]
+    is_websocket_upgrade: bool = False
+    http10: bool = False
+    keep_alive: bool = True
+    content_length: int | None = 0
+
+    def header(self, name: str) -> str | None:
+        """The last value of a header.
+
+        Args:
+            name: in lower case.
+        """
+        for key, value in reversed(self.headers):
+            if key == name:
+                return value
+        return None
+
+    def tokens(self, name: str) -> set[str]:
+        """The comma-separated elements of a header, all lines, in lower case."""
+        values = (value for key, value in self.headers if key == name)
+        return {part.strip().lower() for line in values for part in line.split(",")}
+
+
+@attrs.frozen
+class HTTPFailure:
+    """A request that is answered without a handler; then the connection is closed.
+
+    Attributes:
+        status: the status of the answer.
+        message: what was wrong, for the body.
+        headers: extra headers of the answer.
+    """
+
+    status: int
+    message: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class _Refused(Exception):  # noqa: N818 - a way out of a callback
+    """Leaves a parser callback; the failure is kept in the parser."""
+
+
+_LENGTH_DIGITS: Final = 19  # of a 64-bit number
+
+END: Final = None
+Event = HTTPRequest | bytes | HTTPFailure | None
+"""A head; a piece of its body; the end of its body (`END`); or a failure, the last."""
+
+
+class RequestParser:
+    """The requests of one connection.
+
+    Args:
+        limits: see `HTTPLimits`.
+        peer: goes into every `HTTPRequest`.
+
+    Attributes:
+        in_head: a head has begun and is not complete.
+        in_body: a head is complete and its body is not.
+        upgrade_rest: what followed the head of a WebSocket upgrade; ``None`` before. No
+            more may be fed after one.
+    """
+
+    __slots__ = (
+        "_events",
+        "_failure",
+        "_fed",
+        "_fields",
+        "_head_bytes",
+        "_headers",
+        "_limits",
+        "_parser",
+        "_peer",
+        "_silent",
+        "_target",
+        "_upgrading",
+        "in_body",
+        "in_head",
+        "upgrade_rest",
+    )
+
+    def __init__(self, limits: HTTPLimits, peer: tuple[str, int]) -> None:
+        self._limits = limits
+        self._peer = peer
+        self._failure: HTTPFailure | None = None
+        self._headers: list[tuple[str, str]] = []
+        self._target = b""
+        self._head_bytes = 0
+        self._fields = 0
+        self._fed = 0
+        self._silent = 0
+        self._upgrading = False
+        self._events: list[Event] = []
+        self.in_head = False
+        self.in_body = False
+        self.upgrade_rest: bytes | None = None
+        self._parser = httptools.HttpRequestParser(self)
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Take what was read, any cut, and give what it completes, in order."""
+        events: list[Event] = []
+        self._events = events
+        in_head = self.in_head
+        while data and self._failure is None:
+            data = self._feed(data)
+        if in_head and self.in_head:
+            # The callbacks are silent about a field that has not ended.
+            self._count_silent(self._fed)
+        elif self.in_body and not events:
+            self._count_silent(self._fed)
+        else:
+            self._silent = 0
+        return events
+
+    def _feed(self, data: bytes) -> bytes:
+        """Feed llhttp; gives what is to be fed next, if an upgrade stopped it."""
+        self._fed = len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            return self._on_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError as exc:
+            if self._failure is None and isinstance(
+                exc, httptools.HttpParserCallbackError
+            ):
+                raise  # a bug of ours, not the peer's
+            self._fail(400, str(exc) or "malformed request")
+        return b""
+
+    def _count_silent(self, size: int) -> None:
+        """Bound what llhttp collects without a callback: fields, chunk extensions."""
+        self._silent += size
+        if self._silent > self._limits.head_bytes:
+            self._fail(431, f"head over {self._limits.head_bytes} bytes")
+
+    def _on_upgrade(self, rest: bytes) -> bytes:
+        if self._upgrading:
+            self.upgrade_rest = rest
+            return b""
+        if self._parser.get_method() == b"CONNECT":
+            self._fail(501, "CONNECT is not supported")
+            return b""
+        return self._without_upgrade() + rest
+
+    def _without_upgrade(self) -> bytes:
+        """The head again, without its wish for a protocol that we do not know (h2c).
+
+        llhttp takes what follows such a head for the new protocol, but we serve the
+        request as if it had not asked, with its body.
+        """
+        lines = []
+        for name, value in self._headers:
+            if name == "connection" and "close" in value.lower():
+                lines.append("connection: close\r\n")
+            elif name not in {"connection", "upgrade"}:
+                lines.append(f"{name}: {value}\r\n")
+        method = self._parser.get_method().decode()
+        version = self._parser.get_http_version()
+        target = self._target.decode("latin-1")
+        self._parser = httptools.HttpRequestParser(self)
+        head = f"{method} {target} HTTP/{version}\r\n"
+        return "".join((head, *lines, "\r\n")).encode("latin-1")
+
+    def _fail(
+        self, status: int, message: str, headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        """End here; the first failure wins."""
+        if self._failure is None:
+            self._failure = HTTPFailure(status, message, headers)
+        self.in_head = self.in_body = False
+        self._events.append(self._failure)
+
+    def _refuse(
+        self, status: int, message: str, headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        """Leave a callback with a failure."""
+        self._failure = HTTPFailure(status, message, headers)
+        raise _Refused
+
+    # The callbacks of httptools.
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self.in_head = True
+        self._target = b""
+        self._headers = []
+        self._head_bytes = 0
+        self._fields = 0
+
+    def on_url(self, piece: bytes) -> None:
+        """A piece of the request target."""
+        self._target += piece
+        if len(self._target) > self._limits.target_bytes:
+            self._refuse(414, f"target over {self._limits.target_bytes} bytes")
+        self._head_bytes += len(piece)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One field, of the head or of the trailer."""
+        self._fields += 1
+        if self._fields > self._limits.head_fields:
+            self._refuse(431, f"more than {self._limits.head_fields} header fields")
+        self._head_bytes += len(name) + len(value) + 4
+        if self._head_bytes > self._limits.head_bytes:
+            self._refuse(431, f"head over {self._limits.head_bytes} bytes")
+        if self.in_head:
+            self._headers.append((_lower_name(name), value.decode("latin-1")))
+
+    def on_headers_complete(self) -> None:
+        """The head is complete."""
+        self.in_head = False
+        version = self._parser.get_http_version()
+        if version not in {"1.1", "1.0"}:
+            self._refuse(505, "HTTP/1.1 is spoken here")
+        hosts = sum(name == "host" for name, _ in self._headers)
+        if hosts > 1 or (hosts == 0 and version == "1.1"):
+            self._refuse(400, "exactly one Host field is due")
+        request = self._request(version == "1.0")
+        self._upgrading = request.is_websocket_upgrade
+        if self._upgrading:
+            self._check_handshake(request)
+        elif self._parser.should_upgrade():
+            return  # not handed out: see `_on_upgrade`
+        self.in_body = True
+        self._events.append(request)
+
+    def on_body(self, piece: bytes) -> None:
+        """A piece of the body."""
+        self._events.append(piece)
+
+    def on_message_complete(self) -> None:
+        """The body is complete."""
+        if self.in_body:
+            self._events.append(END)
+        self.in_body = False
+
+    def _request(self, http10: bool) -> HTTPRequest:
+        target = self._target.decode("latin-1")
+        path, _, query = _origin_form(target).partition("?")
+        length: int | None = 0
+        upgrade = False
+        for name, value in self._headers:
+            if name == "content-length":
+                if len(value) > _LENGTH_DIGITS:
+                    self._refuse(400, "Content-Length has too many digits")
+                length = int(value)
+            elif name == "transfer-encoding":
+                length = None
+            elif name == "upgrade":
+                upgrade = "websocket" in value.lower()
+        method = self._parser.get_method().decode()
+        return HTTPRequest(
+            method=method,
+            target=target,
+            path=path,
+            query=query,
+            headers=tuple(self._headers),
+            peer=self._peer,
+            http10=http10,
+            keep_alive=self._parser.should_keep_alive(),
+            content_length=length,
+            is_websocket_upgrade=upgrade
+            and method == "GET"
+            and not http10
+            and length == 0
+            and self._parser.should_upgrade(),
+        )
+
+    def _check_handshake(self, request: HTTPRequest) -> None:
+        if request.header("sec-websocket-version") != "13":
+            version = (("sec-websocket-version", "13"),)
+            self._refuse(426, "WebSocket version 13 is spoken here", version)
+        if not is_valid_key(request.header("sec-websocket-key") or ""):
+            self._refuse(400, "Sec-WebSocket-Key is not the base64 of 16 bytes")
+
+
+@lru_cache(maxsize=256)
+def _lower_name(name: bytes) -> str:
+    return name.decode("latin-1").lower()
+
+
+def _origin_form(target: str) -> str:
+    """``/path?query`` of an absolute target, others unchanged."""
+    if target.startswith(("/", "*")) or "://" not in target:
+        return target
+    rest = target.partition("://")[2]
+    cut = min((i for i in map(rest.find, "/?") if i >= 0), default=len(rest))
+    origin = rest[cut:]
+    return origin if origin.startswith("/") else f"/{origin}"

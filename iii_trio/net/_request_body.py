@@ -1,0 +1,133 @@
+"""The body of one request: a small buffer between the pump and one reading task.
+
+Back-pressure: `RequestBody.size` tells the carrier how much waits; the carrier takes the
+socket out of the readiness set while it is too much.
+"""
+
+from typing import Literal, Protocol
+
+import trio
+
+from iii_trio.net._connection import Connection
+from iii_trio.net._http1 import BodyTooLargeError, HTTPRequest
+from iii_trio.net._http1_response import CONTINUE
+
+__all__ = ["BodySource", "RequestBody"]
+
+
+class BodySource(Protocol):
+    """Where a body comes from."""
+
+    connection: Connection
+
+    def on_body_wanted(self) -> None:
+        """The reader took everything, or begins to wait."""
+
+
+class RequestBody:
+    """The body of one request.
+
+    Attributes:
+        size: bytes that came and were not taken.
+        state: ``whole``: nothing more comes; ``broken``: it never will.
+        expecting: the client waits for ``100 Continue``.
+    """
+
+    __slots__ = (
+        "_event",
+        "_pieces",
+        "_reason",
+        "_source",
+        "expecting",
+        "size",
+        "state",
+    )
+
+    def __init__(self, request: HTTPRequest, source: BodySource) -> None:
+        empty = request.content_length == 0
+        self.size = 0
+        self.state: Literal["open", "whole", "broken"] = "whole" if empty else "open"
+        self.expecting = (
+            not empty
+            and not request.http10
+            and (request.header("expect") or "").lower() == "100-continue"
+        )
+        self._source = source
+        self._pieces: list[bytes] = []
+        self._event: trio.Event | None = None
+        self._reason = ""
+
+    # For the carrier.
+
+    def add(self, piece: bytes) -> None:
+        """More of the body came."""
+        self.expecting = False
+        self._pieces.append(piece)
+        self.size += len(piece)
+        self._wake()
+
+    def end(self) -> None:
+        """Nothing more comes."""
+        self.state = "whole"
+        self.expecting = False
+        self._wake()
+
+    def break_off(self, reason: str) -> None:
+        """The rest will never come."""
+        if self.state == "open":
+            self.state = "broken"
+            self._reason = reason
+            self._wake()
+
+    def discard(self) -> None:
+        """Nobody reads any more."""
+        self._pieces.clear()
+        self.size = 0
+
+    def _wake(self) -> None:
+        if self._event is not None:
+            self._event.set()
+
+    # For the reader.
+
+    async def receive_some(self) -> bytes:
+        """See ``HTTPExchange.receive_some``."""
+        await trio.lowlevel.checkpoint()
+        while not self._pieces and self.state == "open":
+            if self._event is not None:
+                raise trio.BusyResourceError("another task reads this body")
+            if self.expecting:
+                self.expecting = False
+                self._source.connection.write(CONTINUE)
+            self._source.on_body_wanted()
+            self._event = trio.Event()
+            try:
+                await self._event.wait()
+            finally:
+                self._event = None
+        if self._pieces:
+            data = b"".join(self._pieces)
+            self.discard()
+            self._source.on_body_wanted()
+            return data
+        if self.state == "broken":
+            raise trio.BrokenResourceError(self._reason)
+        return b""
+
+    async def read_all(self, max_bytes: int, length: int | None) -> bytes:
+        """See ``HTTPExchange.read_body``."""
+        if length is not None and length > max_bytes:
+            await trio.lowlevel.checkpoint()
+            raise _too_large(max_bytes)
+        pieces = []
+        size = 0
+        while piece := await self.receive_some():
+            pieces.append(piece)
+            size += len(piece)
+            if size > max_bytes:
+                raise _too_large(max_bytes)
+        return b"".join(pieces)
+
+
+def _too_large(max_bytes: int) -> BodyTooLargeError:
+    return BodyTooLargeError(f"request body over {max_bytes} bytes")

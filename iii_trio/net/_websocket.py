@@ -1,0 +1,407 @@
+"""RFC 6455 frames, both roles. Pure: bytes in, tuples and bytes out.
+
+Two rules. A reader never raises on what the peer sent: it hands out everything that came
+before the error and then says in `FrameReader.failure` which close code is due. And the
+common case, one whole unfragmented text frame inside one read, touches no buffer: it is
+cut from the bytes as they came (our measurement: this doubles the rate of a relay).
+
+No extension is spoken: a set reserved bit is an error.
+"""
+
+import codecs
+import struct
+from typing import Final, Literal
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a platform without the compiled part
+    from websockets.utils import apply_mask
+
+__all__ = [
+    "OP_BINARY",
+    "OP_CLOSE",
+    "OP_PING",
+    "OP_PONG",
+    "OP_TEXT",
+    "FrameReader",
+    "close_payload",
+    "encode_frame",
+    "encode_message",
+    "frame_header",
+    "parse_close",
+]
+
+Role = Literal["server", "client"]
+Piece = bytes | memoryview
+
+_CONTINUATION: Final = 0
+OP_TEXT: Final = 1
+OP_BINARY: Final = 2
+OP_CLOSE: Final = 8
+OP_PING: Final = 9
+OP_PONG: Final = 10
+
+_FIN: Final = 0x80
+_FIN_TEXT: Final = _FIN | OP_TEXT
+_KNOWN_OPCODES: Final = frozenset((0, OP_TEXT, OP_BINARY, OP_CLOSE, OP_PING, OP_PONG))
+_CONTROL_MAX: Final = 125
+
+FRAGMENT_BYTES: Final = 1024 * 1024
+"""Larger messages leave as fragments of this size: what iii SDKs do and accept."""
+
+DEFAULT_MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
+
+_SHORT_TEXT: Final = tuple(bytes((_FIN_TEXT, n)) for n in range(126))
+_pack_16 = struct.Struct("!BBH").pack
+_pack_64 = struct.Struct("!BBQ").pack
+
+# RFC 6455 section 7.4 and the IANA registry; 1005, 1006 and 1015 never travel.
+_WIRE_CODES: Final = frozenset((1000, 1001, 1002, 1003, *range(1007, 1015)))
+
+
+class _PeerError(Exception):
+    """The peer broke the protocol; carries the close code and the reason."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+
+class _Pieces:
+    """Chunks that are joined once; many tiny ones cost no more than their bytes."""
+
+    __slots__ = ("_bulk", "_parts")
+
+    _MANY: Final = 1024
+
+    def __init__(self, first: bytes = b"") -> None:
+        self._parts = [first] if first else []
+        self._bulk: bytearray | None = None
+
+    def add(self, piece: bytes) -> None:
+        """Append; an empty piece leaves no trace."""
+        if not piece:
+            return
+        self._parts.append(piece)
+        if len(self._parts) == self._MANY:
+            if self._bulk is None:
+                self._bulk = bytearray()
+            self._bulk += b"".join(self._parts)
+            self._parts.clear()
+
+    def join(self) -> bytes:
+        """All of it."""
+        if self._bulk is None:
+            return b"".join(self._parts)
+        return b"".join((self._bulk, *self._parts))
+
+
+class FrameReader:
+    """Turns the bytes of one peer into messages and control frames.
+
+    Args:
+        role: ours. A server wants masked frames, a client unmasked ones.
+        max_message_bytes: of one message, fragments together; more is close code 1009.
+
+    Attributes:
+        failure: ``(close code, reason)`` once the peer broke the protocol; everything
+            after that is ignored.
+        missing: payload bytes of a frame under way that have not come yet.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_chunks",
+        "_finished",
+        "_first",
+        "_fragments",
+        "_limit",
+        "_mask",
+        "_masked",
+        "_opcode",
+        "_utf8",
+        "failure",
+        "missing",
+    )
+
+    def __init__(
+        self, role: Role, *, max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES
+    ) -> None:
+        self._masked = 0x80 if role == "server" else 0
+        self._limit = max_message_bytes  # what the message under way may still take
+        self._buffer = b""  # an incomplete frame header
+        self._chunks: _Pieces | None = None  # a payload under way, masked
+        self._first = 0  # its first byte
+        self._mask = b""
+        self._opcode = 0  # of a fragmented message under way, else 0
+        self._fragments: _Pieces | None = None
+        self._utf8: codecs.IncrementalDecoder | None = None
+        self._finished = False
+        self.failure: tuple[int, str] | None = None
+        self.missing = 0
+
+    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
+        """Take what was read, give what is complete, in order.
+
+        Args:
+            data: the bytes of one read, any cut.
+
+        Returns:
+            ``(opcode, payload)`` of whole messages (`OP_TEXT`: valid UTF-8, `OP_BINARY`)
+            and control frames (`OP_PING`, `OP_PONG`, `OP_CLOSE`: a payload that
+            `parse_close` takes). Nothing follows an `OP_CLOSE`.
+        """
+        events: list[tuple[int, bytes]] = []
+        if self._finished:
+            return events
+        try:
+            if self.missing:
+                self._go_on(data, events)
+            elif self._buffer:
+                data = self._buffer + data
+                self._buffer = b""
+                self._parse(data, 0, events)
+            else:
+                self._parse(data, 0, events)
+        except _PeerError as exc:
+            self.failure = (exc.code, exc.reason)
+            self._finish()
+        return events
+
+    def _finish(self) -> None:
+        self._finished = True
+        self.missing = 0
+        self._buffer = b""
+        self._chunks = self._fragments = None
+        self._utf8 = None
+
+    def _go_on(self, data: bytes, events: list[tuple[int, bytes]]) -> None:
+        """More of a frame whose header is known."""
+        assert self._chunks is not None
+        missing = self.missing
+        size = len(data)
+        if size < missing:
+            self._chunks.add(data)
+            self.missing = missing - size
+            return
+        self._chunks.add(data if size == missing else data[:missing])
+        self.missing = 0
+        payload = self._chunks.join()
+        self._chunks = None
+        if self._masked:
+            payload = apply_mask(payload, self._mask)
+        self._frame(self._first, payload, events)
+        if size > missing and not self._finished:
+            self._parse(data, missing, events)
+
+    def _parse(self, data: bytes, pos: int, events: list[tuple[int, bytes]]) -> None:
+        """Cut whole frames from ``data[pos:]`` and keep what is left."""
+        size = len(data)
+        while pos + 2 <= size:
+            first = data[pos]
+            start, length = self._measure(data, pos)
+            if start > size:
+                break
+            plain = first == _FIN_TEXT and not self._opcode and length <= self._limit
+            if not plain:
+                self._check_header(first, length)
+            end = start + length
+            if end > size:
+                self._begin(first, data, start, end)
+                return
+            payload = data[start:end]
+            if self._masked:
+                payload = apply_mask(payload, data[start - 4 : start])
+            pos = end
+            if plain and payload.isascii():
+                events.append((OP_TEXT, payload))
+                continue
+            self._frame(first, payload, events)
+            if self._finished:
+                return
+        if pos < size:
+            # Refuse a bad first byte even before the rest of the header is there.
+            self._check_header(data[pos], 0)
+            self._buffer = data[pos:]
+
+    def _measure(self, data: bytes, pos: int) -> tuple[int, int]:
+        """Where the payload of the frame at ``pos`` starts, and its length.
+
+        A start behind the end of ``data`` means that the header is not complete.
+        """
+        masked = self._masked
+        length = data[pos + 1] ^ masked
+        start = pos + 6 if masked else pos + 2
+        if length < 126:
+            return start, length
+        if length > 127:
+            raise _PeerError(1002, "incorrect masking")
+        width = 2 if length == 126 else 8
+        start += width
+        if start > len(data):
+            return start, 0
+        length = int.from_bytes(data[pos + 2 : pos + 2 + width], "big")
+        # Section 5.2: the shortest form must be used, and the top bit is 0.
+        if length < (126 if width == 2 else 0x10000) or length >> 63:
+            raise _PeerError(1002, "length not in its shortest form")
+        return start, length
+
+    def _begin(self, first: int, data: bytes, start: int, end: int) -> None:
+        """Keep what came of a frame; the rest goes through `_go_on`."""
+        self._first = first
+        self._mask = data[start - 4 : start]
+        self._chunks = _Pieces(data[start:])
+        self.missing = end - len(data)
+
+    def _check_header(self, first: int, length: int) -> None:
+        opcode = first & 0x0F
+        if first & 0x70:
+            raise _PeerError(1002, "reserved bits set")
+        if opcode not in _KNOWN_OPCODES:
+            raise _PeerError(1002, f"unknown opcode {opcode}")
+        if opcode >= OP_CLOSE:
+            if not first & _FIN:
+                raise _PeerError(1002, "fragmented control frame")
+            if length > _CONTROL_MAX:
+                raise _PeerError(1002, "control frame too long")
+            return
+        if bool(opcode) == bool(self._opcode):
+            reason = "expected a continuation" if opcode else "nothing to continue"
+            raise _PeerError(1002, reason)
+        if length > self._limit:
+            raise _PeerError(1009, "message too big")
+
+    def _frame(
+        self, first: int, payload: bytes, events: list[tuple[int, bytes]]
+    ) -> None:
+        """One whole frame whose header was checked."""
+        opcode = first & 0x0F
+        final = bool(first & _FIN)
+        if opcode >= OP_CLOSE:
+            if opcode == OP_CLOSE:
+                parse_close(payload)
+                self._finish()
+            events.append((opcode, payload))
+        elif final and not self._opcode:
+            if opcode == OP_TEXT and not payload.isascii():
+                _check_utf8(payload)
+            events.append((opcode, payload))
+        else:
+            self._fragment(opcode, payload, events, final=final)
+
+    def _fragment(
+        self,
+        opcode: int,
+        payload: bytes,
+        events: list[tuple[int, bytes]],
+        *,
+        final: bool,
+    ) -> None:
+        """Take one fragment; text is checked as it comes, as section 8.1 wants."""
+        if self._fragments is None:
+            self._fragments = _Pieces()
+        pieces = self._fragments
+        if opcode:
+            self._opcode = opcode
+        pieces.add(payload)
+        self._limit -= len(payload)
+        if self._opcode == OP_TEXT:
+            self._check_fragment(payload, final=final)
+        if final:
+            message = pieces.join()
+            self._limit += len(message)
+            events.append((self._opcode, message))
+            self._opcode = 0
+            self._fragments = None
+            self._utf8 = None
+
+    def _check_fragment(self, payload: bytes, *, final: bool) -> None:
+        if self._utf8 is None:
+            if payload.isascii():
+                return
+            self._utf8 = codecs.getincrementaldecoder("utf-8")()
+        try:
+            self._utf8.decode(payload, final)
+        except UnicodeDecodeError:
+            raise _PeerError(1007, "invalid UTF-8") from None
+
+
+def _check_utf8(payload: bytes) -> None:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        raise _PeerError(1007, "invalid UTF-8") from None
+
+
+def parse_close(payload: bytes) -> tuple[int | None, str]:
+    """Code and reason of a Close payload, ``(None, "")`` of an empty one.
+
+    For payloads that a `FrameReader` gave: it has refused those with a code that must
+    not travel (1002) or a reason that is no UTF-8 (1007).
+    """
+    if not payload:
+        return None, ""
+    if len(payload) == 1:
+        raise _PeerError(1002, "close code cut short")
+    code = int.from_bytes(payload[:2], "big")
+    if code not in _WIRE_CODES and not 3000 <= code < 5000:
+        raise _PeerError(1002, f"invalid close code {code}")
+    try:
+        return code, payload[2:].decode()
+    except UnicodeDecodeError:
+        raise _PeerError(1007, "invalid UTF-8 in the close reason") from None
+
+
+def close_payload(code: int | None, reason: str = "") -> bytes:
+    """The payload of a Close frame; a reason over 123 bytes is cut at a character."""
+    if code is None:
+        return b""
+    text = reason.encode()[: _CONTROL_MAX - 2].decode(errors="ignore").encode()
+    return code.to_bytes(2, "big") + text
+
+
+def frame_header(first: int, length: int) -> bytes:
+    """The header of an unmasked frame.
+
+    Args:
+        first: FIN bit and opcode.
+        length: payload bytes.
+    """
+    if length < 126:
+        return _SHORT_TEXT[length] if first == _FIN_TEXT else bytes((first, length))
+    if length < 0x10000:
+        return _pack_16(first, 126, length)
+    return _pack_64(first, 127, length)
+
+
+def encode_frame(
+    opcode: int, payload: Piece, *, fin: bool = True, mask: bytes | None = None
+) -> bytes:
+    """One frame.
+
+    Args:
+        opcode: one of the ``OP_`` constants, 0 for a continuation.
+        payload: at most 125 bytes for control frames.
+        fin: the last frame of its message.
+        mask: four bytes for a client's frame, ``None`` for a server's.
+    """
+    header = frame_header(opcode | _FIN if fin else opcode, len(payload))
+    if mask is None:
+        return b"".join((header, payload))
+    header = bytes((header[0], header[1] | 0x80)) + header[2:]
+    return b"".join((header, mask, apply_mask(payload, mask)))
+
+
+def encode_message(opcode: int, data: bytes) -> list[Piece]:
+    """One unmasked message as pieces to be written, fragments of 1 MiB if it is larger."""
+    size = len(data)
+    if size <= FRAGMENT_BYTES:
+        return [frame_header(_FIN | opcode, size), data]
+    view = memoryview(data)
+    pieces: list[Piece] = []
+    for start in range(0, size, FRAGMENT_BYTES):
+        piece = view[start : start + FRAGMENT_BYTES]
+        last = _FIN if start + FRAGMENT_BYTES >= size else 0
+        pieces += (frame_header(last | (0 if start else opcode), len(piece)), piece)
+    return pieces

@@ -1,0 +1,267 @@
+"""A WebSocket of the front door: frames become calls of a sink, sends become frames.
+
+One rule: no method of `WebSocket` calls its sink. The sink is called by the pump alone,
+and hears ``on_closed`` once, last.
+"""
+
+from typing import Protocol, final
+
+from iii_trio._util import NoPublicConstructor
+from iii_trio.errors import LocalProtocolError
+from iii_trio.net._connection import BULK_READ_BYTES, READ_BYTES, Connection
+from iii_trio.net._websocket import (
+    FRAGMENT_BYTES,
+    OP_BINARY,
+    OP_CLOSE,
+    OP_PING,
+    OP_PONG,
+    OP_TEXT,
+    FrameReader,
+    close_payload,
+    encode_frame,
+    encode_message,
+    frame_header,
+    parse_close,
+)
+
+__all__ = ["WebSocket", "WebSocketSink"]
+
+_FIN_TEXT = 0x80 | OP_TEXT
+_FIN_BINARY = 0x80 | OP_BINARY
+
+_FAILURE_LINGER_SECONDS = 2.0
+"""After a Close for a broken protocol: time for the peer to read it."""
+
+
+class WebSocketSink(Protocol):
+    """Who gets the messages of a WebSocket. All of it runs in the pump: sync, brief."""
+
+    def on_text(self, data: bytes) -> None:
+        """A complete text message: valid UTF-8."""
+
+    def on_binary(self, data: bytes) -> None:
+        """A complete binary message."""
+
+    def on_writable(self) -> None:
+        """The outbox is below its low-water mark, and was above the high one."""
+
+    def on_closed(self, reason: str) -> None:
+        """The WebSocket is gone. Exactly once, never from inside a send."""
+
+
+@final
+class WebSocket(metaclass=NoPublicConstructor):
+    """One accepted WebSocket; made by ``HTTPExchange.accept_websocket``.
+
+    Sends never wait and never fail: on a WebSocket that is closed they do nothing, and
+    one whose peer does not read is dropped at 96 MiB of waiting bytes.
+
+    Attributes:
+        peer: ``127.0.0.1:51234``.
+        heard: set by every read; whoever keeps watch over silence resets it.
+        closed: no more can be sent: `close` or `drop` was called, or it is lost.
+    """
+
+    __slots__ = (
+        "_close_seconds",
+        "_connection",
+        "_held",
+        "_kept",
+        "_reader",
+        "_sink",
+        "closed",
+        "heard",
+        "peer",
+    )
+
+    def __init__(
+        self,
+        connection: Connection,
+        sink: WebSocketSink,
+        *,
+        peer: str,
+        max_message_bytes: int,
+        close_timeout: float,
+    ) -> None:
+        self._connection = connection
+        self._sink = sink
+        self._reader = FrameReader("server", max_message_bytes=max_message_bytes)
+        self._close_seconds = close_timeout
+        self._held = False
+        self._kept: list[tuple[int, bytes]] | None = None
+        self.peer = peer
+        self.heard = True
+        self.closed = False
+
+    @property
+    def outbox_bytes(self) -> int:
+        """Bytes sent that the socket has not taken yet."""
+        return self._connection.outbox_bytes
+
+    # Sending.
+
+    def send_text_nowait(self, data: bytes) -> None:
+        """Send one text message.
+
+        Args:
+            data: UTF-8; more than 1 MiB goes out as fragments of 1 MiB.
+        """
+        self._send(_FIN_TEXT, data)
+
+    def send_binary_nowait(self, data: bytes) -> None:
+        """Send one binary message; more than 1 MiB goes out as fragments of 1 MiB."""
+        self._send(_FIN_BINARY, data)
+
+    def _send(self, first: int, data: bytes) -> None:
+        if self.closed:
+            return
+        size = len(data)
+        if size <= FRAGMENT_BYTES:
+            self._connection.write(frame_header(first, size), data)
+            return
+        pieces = iter(encode_message(first & 0x0F, data))
+        for head in pieces:
+            self._connection.write(head, next(pieces))
+
+    def ping_nowait(self, payload: bytes = b"") -> None:
+        """Send a ping.
+
+        Args:
+            payload: comes back in the pong.
+
+        Raises:
+            LocalProtocolError: a payload over 125 bytes.
+        """
+        if len(payload) > 125:
+            raise LocalProtocolError("the payload of a ping is at most 125 bytes")
+        if not self.closed:
+            self._connection.write(encode_frame(OP_PING, payload))
+
+    # Receiving.
+
+    def hold(self) -> None:
+        """Stop reading, so that TCP holds the peer back.
+
+        Nothing reaches the sink until `resume`, not even the loss of the connection,
+        unless a send or a time limit finds out.
+        """
+        if not self.closed:
+            self._held = True
+            self._connection.set_reading(False)
+
+    def resume(self) -> None:
+        """Go on; messages that were already decoded come first, in order."""
+        if not self._held:
+            return
+        self._held = False
+        if not self.closed:
+            self._connection.set_reading(True)
+            if self._kept is not None:
+                self._connection.defer(self._deliver_kept)
+
+    def on_bytes(self, data: bytes) -> None:
+        """Decode and deliver what one read gave."""
+        self.heard = True
+        reader = self._reader
+        events = reader.feed(data)
+        if events or reader.failure is not None:
+            if self._kept is not None:
+                self._kept += events
+            elif self._held:
+                self._kept = events
+            else:
+                self._deliver(events)
+        if reader.missing:
+            self._connection.read_bytes = BULK_READ_BYTES
+        elif len(data) < READ_BYTES:
+            self._connection.read_bytes = READ_BYTES
+
+    def _deliver_kept(self) -> None:
+        if self._kept is not None and not self._held and not self._connection.closed:
+            events, self._kept = self._kept, None
+            self._deliver(events)
+
+    def _deliver(self, events: list[tuple[int, bytes]]) -> None:
+        on_text = self._sink.on_text
+        for index, (opcode, payload) in enumerate(events):
+            if opcode != OP_TEXT:
+                self._on_other(opcode, payload)
+            elif not self.closed:
+                on_text(payload)
+            if self._held:
+                self._kept = events[index + 1 :]
+                return
+        if self._reader.failure is not None:
+            self._fail(*self._reader.failure)
+
+    def _on_other(self, opcode: int, payload: bytes) -> None:
+        if opcode == OP_BINARY:
+            if not self.closed:
+                self._sink.on_binary(payload)
+        elif opcode == OP_PING:
+            if not self.closed:
+                self._connection.write(encode_frame(OP_PONG, payload))
+        elif opcode == OP_CLOSE:
+            self._on_close(payload)
+
+    def _on_close(self, payload: bytes) -> None:
+        code, reason = parse_close(payload)
+        if not self.closed:
+            self.closed = True
+            self._connection.write(encode_frame(OP_CLOSE, close_payload(code)))
+        text = f"closed by the peer: {code or 'no code'} {reason}".rstrip()
+        self._connection.end(text, linger=0)
+
+    def _fail(self, code: int, reason: str) -> None:
+        """The peer broke the protocol: say so, and end."""
+        if not self.closed:
+            self.closed = True
+            payload = close_payload(code, reason)
+            self._connection.write(encode_frame(OP_CLOSE, payload))
+        text = f"failed with {code}: {reason}"
+        self._connection.end(text, linger=_FAILURE_LINGER_SECONDS)
+
+    def on_eof(self) -> None:
+        """The peer is gone without a Close."""
+        self._connection.lose("connection lost: end of input without a Close")
+
+    def on_writable(self) -> None:
+        """Pass it on."""
+        if not self.closed:
+            self._sink.on_writable()
+
+    def on_deadline(self) -> None:
+        """Our Close was not answered in time."""
+        self._connection.lose("the peer did not answer our Close")
+
+    def on_lost(self, reason: str) -> None:
+        """The end."""
+        self.closed = True
+        self._kept = None
+        self._sink.on_closed(reason)
+
+    # Ending.
+
+    def close(self, code: int | None = 1000, reason: str = "") -> None:
+        """Say goodbye after what was sent, wait (bounded) for the peer's Close, close.
+
+        Messages that come meanwhile are dropped.
+
+        Args:
+            code: ``None`` sends a Close without one.
+            reason: UTF-8, cut at 123 bytes.
+        """
+        if self.closed:
+            return
+        self._connection.write(encode_frame(OP_CLOSE, close_payload(code, reason)))
+        self.closed = True
+        self._connection.expire_in(self._close_seconds)
+        self._held = False
+        self._connection.set_reading(True)
+        if self._kept is not None:
+            self._connection.defer(self._deliver_kept)
+
+    def drop(self, reason: str) -> None:
+        """Send what the socket takes at once, then close TCP without a Close."""
+        self.closed = True
+        self._connection.drop(reason)
