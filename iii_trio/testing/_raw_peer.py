@@ -158,6 +158,16 @@ class RawPeer:
         assert isinstance(frame, kind)
         return frame
 
+    def take_nowait(self) -> AnyFrame:
+        """Take the next frame that has come already.
+
+        Raises:
+            trio.WouldBlock: there is none.
+        """
+        if not self._unread:
+            raise trio.WouldBlock
+        return self._unread.pop(0)
+
     async def accepted(self) -> WorkerRegistered:
         """Wait for the engine's welcome: this peer's id and reattach token."""
         return await self.expect(WorkerRegistered)
