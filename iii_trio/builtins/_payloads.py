@@ -67,14 +67,17 @@ def describe(value: object) -> str:
         case bool():
             return f"boolean `{str(value).lower()}`"
         case int():
-            return f"integer `{value}`"
+            return f"integer `{_shortened(repr(value))}`"
         case float():
             return f"floating point `{value}`"
         case _:
-            text = str(value)
-            if len(text) > SHOWN_CHARACTERS:
-                text = text[: SHOWN_CHARACTERS - 1] + "…"
-            return f'string "{text}"'
+            return f'string "{_shortened(str(value))}"'
+
+
+def _shortened(text: str) -> str:
+    if len(text) > SHOWN_CHARACTERS:
+        return text[: SHOWN_CHARACTERS - 1] + "…"
+    return text
 
 
 def _wrong_type(value: object, expected: str) -> InputError:
@@ -90,11 +93,8 @@ def _first_reason(exc: BaseException, where: str) -> str:
                 return _first_reason(first, f"{where}.{note.name}")
             return _first_reason(unplaced[0], where)
         case cattrs.IterableValidationError():
-            items, others = exc.group_exceptions()
-            if items:
-                first, position = items[0]
-                return _first_reason(first, f"{where}[{position.index}]")
-            return _first_reason(others[0], where)
+            first, position = exc.group_exceptions()[0][0]
+            return _first_reason(first, f"{where}[{position.index}]")
         case _:
             return f"{where.lstrip('.')}: {exc}" if where else str(exc)
 

@@ -181,6 +181,7 @@ MALFORMED: list[tuple[str, object, str]] = [
         ("update", {"scope": "s", "key": "k", "ops": [op]}, reason)
         for op, reason in [
             ({"type": "push"}, "ops[0]: unknown variant `push`"),
+            ({"type": 1}, "ops[0]: invalid type: integer `1`"),
             ({"path": "a"}, "ops[0]: missing field `type`"),
             ("set", "ops[0]: invalid type: string"),
             ({"type": "set"}, "ops[0]: missing field `path`"),

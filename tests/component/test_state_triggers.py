@@ -219,6 +219,21 @@ async def test_an_unbound_trigger_is_not_told() -> None:
         assert events == []
 
 
+async def test_a_trigger_unbound_before_its_turn_is_not_told() -> None:
+    async with open_state_rig() as rig:
+
+        async def unbind_the_next(_event: Any) -> None:
+            await trio.lowlevel.checkpoint()
+            rig.client.unbind("next")
+
+        rig.client.register_function("test::first", unbind_the_next)
+        await rig.client.bind("state", "test::first", {})
+        events = await rig.record("test::on_state", {}, trigger_id="next")
+        await rig.call("set", scope="s", key="k", value=1)
+        await rig.settle()
+        assert events == []
+
+
 async def test_a_trigger_bound_again_under_its_id_replaces_the_first() -> None:
     async with open_state_rig() as rig:
         events = await rig.record("test::on_state", {"scope": "s"}, trigger_id="one")

@@ -143,3 +143,10 @@ def unwritable(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 async def test_unwritable_directory_is_refused(unwritable: Path) -> None:
     assert "choose another path" in await refusal(unwritable / "engine.db")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc, where none may write")
+async def test_directory_that_takes_no_files_is_refused_even_to_root() -> None:
+    message = await refusal(Path("/proc/engine.db"))
+    assert "/proc/engine.db" in message
+    assert "may write to its directory, or choose another path" in message

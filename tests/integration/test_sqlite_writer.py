@@ -1,18 +1,29 @@
 """Group commit: who is woken when, and what cancellation and closing do."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from threading import Event
+from typing import TypeVar
 
 import apsw
 import pytest
 import trio
 import trio.testing
 
-from iii_trio.adapters.sqlite import SQLiteStores, open_sqlite, run_inline
+from iii_trio.adapters.sqlite import (
+    RunSync,
+    SQLiteStores,
+    open_sqlite,
+    run_in_thread,
+    run_inline,
+)
+from iii_trio.adapters.sqlite._writer import CLOSE_GRACE
 from iii_trio.errors import AdapterError
 
 pytestmark = pytest.mark.slow
+
+T = TypeVar("T")
 
 
 def insert(connection: apsw.Connection, key: str) -> int:
@@ -119,6 +130,86 @@ async def test_a_refused_commit_fails_every_write_of_its_transaction(
         assert await keys(stores) == ["d"]
 
 
+async def test_a_transaction_lost_under_a_write_fails_its_neighbours_too(
+    tmp_path: Path,
+) -> None:
+    """SQLite rolls back by itself when the disk is full amid a statement."""
+
+    def lose(connection: apsw.Connection) -> None:
+        connection.execute("ROLLBACK")
+        raise apsw.FullError("database or disk is full")
+
+    await check_batch_fails(tmp_path, lose)
+
+
+async def test_a_write_that_breaks_the_rules_fails_its_batch_not_the_writer(
+    tmp_path: Path,
+) -> None:
+    def release_too_much(connection: apsw.Connection) -> None:
+        connection.execute("RELEASE one_write")
+
+    await check_batch_fails(tmp_path, release_too_much)
+
+
+async def check_batch_fails(
+    tmp_path: Path, bad: Callable[[apsw.Connection], object]
+) -> None:
+    """A good write in one batch with a bad one fails; the next batch works."""
+    errors: list[AdapterError] = []
+
+    async def submit(
+        stores: SQLiteStores, write: Callable[[apsw.Connection], object]
+    ) -> None:
+        with pytest.raises(AdapterError) as caught:
+            await stores.writer.submit(write)
+        errors.append(caught.value)
+
+    async with open_sqlite(tmp_path / "engine.db", run=run_inline) as stores:
+        # The first to arrive goes alone; these two wait for it, and go together.
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stores.writer.submit, lambda _: None)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(submit, stores, bad)
+            nursery.start_soon(submit, stores, partial(insert, key="good"))
+        assert len(errors) == 2
+        assert await keys(stores) == []
+        await stores.writer.submit(partial(insert, key="next"))
+        assert await keys(stores) == ["next"]
+
+
+async def test_closing_waits_for_a_stuck_disk_only_so_long(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    stuck = False
+
+    async def run(fn: Callable[[], T], *, limiter: trio.CapacityLimiter) -> T:
+        async with limiter:
+            if stuck:
+                await trio.sleep(1000)
+            return fn()
+
+    errors: list[AdapterError] = []
+
+    async def submit(stores: SQLiteStores, key: str) -> None:
+        with pytest.raises(AdapterError) as caught:
+            await stores.writer.submit(partial(insert, key=key))
+        errors.append(caught.value)
+
+    async with trio.open_nursery() as callers:
+        opened = open_sqlite(tmp_path / "engine.db", run=run)
+        stores = await opened.__aenter__()
+        stuck = True
+        callers.start_soon(submit, stores, "under way")
+        await trio.testing.wait_all_tasks_blocked()
+        callers.start_soon(submit, stores, "waiting")
+        await trio.testing.wait_all_tasks_blocked()
+        started = trio.current_time()
+        await opened.__aexit__(None, None, None)
+        assert trio.current_time() - started == pytest.approx(CLOSE_GRACE + 5)
+    assert len(errors) == 2
+    assert all("closed before this was written" in str(error) for error in errors)
+
+
 async def test_a_caller_cancelled_while_it_waits_takes_its_write_back(
     tmp_path: Path,
 ) -> None:
@@ -129,11 +220,19 @@ async def test_a_caller_cancelled_while_it_waits_takes_its_write_back(
         go_on.wait(10)
 
     async with open_sqlite(tmp_path / "engine.db") as stores:
+        scope = trio.CancelScope()
+
+        async def call() -> None:
+            with scope:
+                await stores.writer.submit(partial(insert, key="late"))
+
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stores.writer.submit, block)
             await busy.wait()
-            with trio.move_on_after(0) as scope:
-                await stores.writer.submit(lambda c: insert(c, "late"))
+            nursery.start_soon(call)
+            await trio.testing.wait_all_tasks_blocked()
+            scope.cancel(reason="test")
+            await trio.testing.wait_all_tasks_blocked()
             assert scope.cancelled_caught
             go_on.set()
         assert await keys(stores) == []
@@ -178,8 +277,9 @@ async def test_closing_finishes_what_was_accepted(tmp_path: Path) -> None:
         assert len(await keys(stores)) == 50
 
 
-async def test_a_closed_store_says_so(tmp_path: Path) -> None:
-    async with open_sqlite(tmp_path / "engine.db") as stores:
+@pytest.mark.parametrize("run", [run_in_thread, run_inline])
+async def test_a_closed_store_says_so(tmp_path: Path, run: RunSync) -> None:
+    async with open_sqlite(tmp_path / "engine.db", run=run) as stores:
         store = stores.key_value("state")
     with pytest.raises(trio.ClosedResourceError):
         await store.set("s", "k", b"1")

@@ -1,0 +1,97 @@
+"""Structuring of builtin inputs: strict types, and the wording that clients know."""
+
+from typing import Any
+
+import attrs
+import pytest
+
+from iii_trio.builtins._payloads import (
+    ALIAS,
+    InputError,
+    describe,
+    structure,
+    structure_input,
+)
+from iii_trio.errors import FunctionFailedError
+
+
+@attrs.frozen
+class Inner:
+    count: int
+
+
+@attrs.frozen
+class Sample:
+    name: str = attrs.field(metadata={ALIAS: "title"})
+    inners: list[Inner] = attrs.field(factory=list)
+    flag: bool = False
+    ratio: float = 1.0
+    note: str | None = None
+    anything: Any = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.name == "bad":
+            raise ValueError("no bad names")
+
+
+def test_all_of_a_good_input_arrives() -> None:
+    given = {
+        "title": "t",
+        "inners": [{"count": 1}, {"count": 2}],
+        "flag": True,
+        "ratio": 2,
+        "note": None,
+        "anything": {"a": [None]},
+        "unknown": 1,
+    }
+    assert structure_input("f::f", given, Sample) == Sample(
+        name="t",
+        inners=[Inner(1), Inner(2)],
+        flag=True,
+        ratio=2,
+        note=None,
+        anything={"a": [None]},
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "invalid type: null, expected an object"),
+        ("x", 'invalid type: string "x", expected an object'),
+        ({}, "missing field `name`"),
+        ({"name": 1}, "name: invalid type: integer `1`, expected a string"),
+        ({"name": "a", "title": "b"}, "duplicate field `name`"),
+        ({"name": "bad"}, "no bad names"),
+        ({"name": "a", "flag": 1}, "flag: invalid type: integer `1`"),
+        ({"name": "a", "ratio": True}, "ratio: invalid type: boolean `true`"),
+        ({"name": "a", "ratio": "1"}, 'ratio: invalid type: string "1"'),
+        ({"name": "a", "note": 1.5}, "note: invalid type: floating point `1.5`"),
+        ({"name": "a", "inners": "bc"}, 'inners: invalid type: string "bc"'),
+        ({"name": "a", "inners": None}, "inners: invalid type: null"),
+        ({"name": "a", "inners": [{"count": 1}, 5]}, "inners[1]: invalid type"),
+        ({"name": "a", "inners": [{}]}, "inners[0]: missing field `count`"),
+        (
+            {"name": "a", "inners": [{"count": True}]},
+            "inners[0].count: invalid type: boolean `true`, expected an integer",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_named_with_its_place(value: object, reason: str) -> None:
+    with pytest.raises(InputError) as caught:
+        structure(value, Sample)
+    assert str(caught.value).startswith(reason)
+    with pytest.raises(FunctionFailedError) as failed:
+        structure_input("f::f", value, Sample)
+    assert failed.value.code == "deserialization_error"
+    assert failed.value.message.startswith(
+        f"Failed to deserialize input for f::f: {reason}"
+    )
+    assert not failed.value.function_id, "else the worker takes it for a nested failure"
+
+
+def test_large_values_are_not_repeated_in_messages() -> None:
+    assert len(describe("x" * 1000)) < 80
+    assert len(describe(10**1000)) < 80
+    assert describe({"a": 1}) == "map"
+    assert describe([1]) == "sequence"
