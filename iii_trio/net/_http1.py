@@ -286,7 +286,8 @@ class RequestParser:
         if self._head_bytes > self._limits.head_bytes:
             self._refuse(431, f"head over {self._limits.head_bytes} bytes")
         if self.in_head:
-            self._headers.append((_lower_name(name), value.decode("latin-1")))
+            text = value.rstrip(b" \t").decode("latin-1")
+            self._headers.append((_lower_name(name), text))
 
     def on_headers_complete(self) -> None:
         """The head is complete."""

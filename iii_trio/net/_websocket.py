@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 try:
     from websockets.speedups import apply_mask
-except ImportError:  # a platform without the compiled part
+except ImportError:  # pragma: no cover - a platform without the compiled part
     from websockets.utils import apply_mask
 
 __all__ = [
