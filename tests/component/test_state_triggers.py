@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from iii_trio.builtins.state import StateConfig
 from iii_trio.errors import FunctionFailedError, RegistrationError
@@ -126,6 +127,27 @@ async def test_a_slow_handler_delays_only_its_own_write() -> None:
         await rig.call("set", scope="s", key="k", value=2)
         await rig.settle()
         assert seen == [2]
+
+
+@pytest.mark.parametrize(("grace", "told"), [(3.0, False), (10.0, True)])
+async def test_drain_waits_for_handlers_within_its_grace(
+    autojump_clock: trio.testing.MockClock, grace: float, told: bool
+) -> None:
+    async with open_state_rig() as rig:
+        await rig.handle.drain(grace)
+        assert trio.current_time() == 0, "there was nothing to wait for"
+        finished: list[Any] = []
+
+        async def slow(payload: Any) -> None:
+            await trio.sleep(5)
+            finished.append(payload)
+
+        rig.client.register_function("test::slow", slow)
+        await rig.client.bind("state", "test::slow", {})
+        await rig.call("set", scope="s", key="k", value=1)
+        await rig.handle.drain(grace)
+        assert trio.current_time() == pytest.approx(min(grace, 5))
+        assert bool(finished) is told
 
 
 async def test_a_failing_handler_is_logged_and_the_next_one_runs(

@@ -22,6 +22,8 @@ class StateTriggers:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._bound: dict[str, tuple[Trigger, StateTriggerConfig]] = {}
+        self._telling = 0
+        self._all_told = trio.lowlevel.ParkingLot()
 
     def bind(self, trigger: Trigger) -> None:
         """Listen for a trigger; a known id replaces it.
@@ -54,8 +56,23 @@ class StateTriggers:
             self._worker.start_soon(
                 self._tell, matching, event, name=f"state triggers of {scope}/{key}"
             )
+            self._telling += 1
+
+    async def wait_all_told(self) -> None:
+        """Wait until no write has triggers left to tell."""
+        await trio.lowlevel.checkpoint()
+        while self._telling:
+            await self._all_told.park()
 
     async def _tell(self, triggers: list[Trigger], event: dict[str, Any]) -> None:
+        try:
+            await self._tell_each(triggers, event)
+        finally:
+            self._telling -= 1
+            if not self._telling:
+                self._all_told.unpark_all()
+
+    async def _tell_each(self, triggers: list[Trigger], event: dict[str, Any]) -> None:
         await trio.lowlevel.checkpoint()
         for trigger in triggers:
             if trigger.trigger_id not in self._bound:

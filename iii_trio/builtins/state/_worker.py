@@ -52,6 +52,11 @@ class StateHandle:
         """Use other settings from the next call on."""
         self._state.config = config
 
+    async def drain(self, grace: float) -> None:
+        """Wait until the triggers of all writes were told, at most ``grace`` seconds."""
+        with trio.move_on_after(grace):
+            await self._state.wait_all_told()
+
 
 async def serve_state(
     worker: Worker,
@@ -120,6 +125,9 @@ class _State:
             "state::list": self.list,
             "state::list_groups": self.list_groups,
         }
+
+    async def wait_all_told(self) -> None:
+        await self._triggers.wait_all_told()
 
     async def set(self, payload: JSON) -> JSON:
         given = structure_input("state::set", payload, SetInput)
