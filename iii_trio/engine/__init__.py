@@ -17,6 +17,7 @@ from iii_trio.engine._engine import (
 from iii_trio.engine._engine_port import EnginePort
 from iii_trio.engine._intrinsics import Intrinsics
 from iii_trio.engine._invocation import Invocation, InvocationTable
+from iii_trio.engine._listen import DEFAULT_PORT, open_listener, serve_listener
 from iii_trio.engine._listings import Listings
 from iii_trio.engine._local import LocalWorkerPort
 from iii_trio.engine._ports import OUTBOX_SOFT_LIMIT, AnyPort, LinkPort, LocalPort
@@ -30,6 +31,7 @@ from iii_trio.engine._topology import Topology
 from iii_trio.engine._triggers import Tell, Trigger, Triggers, TriggerType
 
 __all__ = [
+    "DEFAULT_PORT",
     "NAMESPACE_GRACE",
     "OUTBOX_SOFT_LIMIT",
     "PROVIDER_IDS",
@@ -66,4 +68,6 @@ __all__ = [
     "Triggers",
     "WorkerRecord",
     "open_engine",
+    "open_listener",
+    "serve_listener",
 ]

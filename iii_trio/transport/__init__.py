@@ -17,6 +17,12 @@ from iii_trio.transport._attachment import (
 from iii_trio.transport._byte_pipe import BytePipe, FaultPlan
 from iii_trio.transport._deliver import deliver_binary, deliver_text
 from iii_trio.transport._link import Link, LinkSink
+from iii_trio.transport._listener import (
+    ChannelSocket,
+    Listener,
+    ListenerHandler,
+    WebSocketLink,
+)
 from iii_trio.transport._memory import (
     MemoryConnection,
     MemoryLink,
@@ -39,12 +45,15 @@ __all__ = [
     "BytePipe",
     "CallKind",
     "ChannelEnd",
+    "ChannelSocket",
     "FaultPlan",
     "FunctionSpec",
     "Handlers",
     "IncomingCall",
     "Link",
     "LinkSink",
+    "Listener",
+    "ListenerHandler",
     "MemoryConnection",
     "MemoryLink",
     "MemoryNetwork",
@@ -53,6 +62,7 @@ __all__ = [
     "TriggerSpec",
     "TriggerTypeSpec",
     "TrioWebSocketLink",
+    "WebSocketLink",
     "WorkerSpec",
     "deliver_binary",
     "deliver_text",
