@@ -1,0 +1,104 @@
+"""An engine that really listens, and programs that attach to it: for integration tests."""
+
+import contextlib
+import functools
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from typing import Literal
+
+import attrs
+import trio
+
+from iii_trio.engine import Engine, open_engine, open_listener
+from iii_trio.net import Pump, open_pump
+from iii_trio.protocol import FunctionRegistered
+from iii_trio.testing import EventRecorder
+from iii_trio.worker import Worker, open_worker
+from tests import sdks
+
+ZOO = pathlib.Path(__file__).parent / "sdk_workers"
+PATIENCE = 60.0
+"""Seconds that anything may take on a slow and shared machine."""
+
+Language = Literal["py", "ts"]
+LAST_FUNCTION: dict[Language, str] = {"py": "py::stream", "ts": "ts::ring"}
+"""What each zoo registers last: when it is there, all of them are."""
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class LiveEngine:
+    """An engine on a free port, what happened in it, and a worker in this process."""
+
+    engine: Engine
+    events: EventRecorder
+    pump: Pump
+    port: int
+    caller: Worker
+    directory: pathlib.Path
+    _nursery: trio.Nursery
+
+    @property
+    def url(self) -> str:
+        """What workers dial."""
+        return f"ws://127.0.0.1:{self.port}"
+
+    async def start(self, command: Sequence[object]) -> trio.Process:
+        """Start a program that lives until the test ends; its output is a file."""
+        with (self.directory / "output.log").open("ab") as log:
+            run = functools.partial(
+                trio.run_process,
+                [str(part) for part in command],
+                cwd=self.directory,
+                env={**os.environ, "III_URL": self.url},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+            process: trio.Process = await self._nursery.start(run)
+        return process
+
+    async def start_zoo(self, language: Language) -> trio.Process:
+        """Start the zoo of a language and wait for all of its functions."""
+        if language == "py":
+            command = [sys.executable, ZOO / "zoo.py"]
+        else:
+            modules = self.directory / "node_modules"
+            modules.symlink_to(sdks.node_modules_with_sdk(sdks.NEWEST_NODE).resolve())
+            (self.directory / "package.json").write_text('{"type": "module"}')
+            shutil.copy(ZOO / "zoo.ts", self.directory)
+            command = [sdks.need_node(), "--import", "tsx", "zoo.ts"]
+        process = await self.start(command)
+        last = LAST_FUNCTION[language]
+        with trio.move_on_after(PATIENCE):
+            await self.events.wait_for(FunctionRegistered, function_id=last)
+            return process
+        output = (self.directory / "output.log").read_text()
+        raise AssertionError(f"{last} was not registered: {output}")
+
+
+@contextlib.asynccontextmanager
+async def open_live_engine(directory: pathlib.Path) -> AsyncIterator[LiveEngine]:
+    """Open an engine on a free port; programs write and live in ``directory``."""
+    events = EventRecorder()
+    async with (
+        open_pump() as pump,
+        open_engine(on_event=events) as engine,
+        open_listener(engine, pump, port=0) as door,
+        open_worker(engine, name="test") as caller,
+        trio.open_nursery() as nursery,
+    ):
+        yield LiveEngine(
+            engine=engine,
+            events=events,
+            pump=pump,
+            port=door.addresses[0][1],
+            caller=caller,
+            directory=directory,
+            nursery=nursery,
+        )
+        nursery.cancel_scope.cancel(reason="the test is over")

@@ -1,0 +1,82 @@
+"""Every example runs, warnings being errors, and prints what it promises."""
+
+import functools
+import pathlib
+import signal
+import subprocess
+import sys
+
+import pytest
+import trio
+
+import iii_trio
+from iii_trio.engine import open_listener
+from iii_trio.net import open_pump
+from iii_trio.protocol import FunctionRegistered
+from iii_trio.testing import EventRecorder
+
+EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
+OUTPUT = {
+    "embedded.py": (
+        "{'q': 2.0}",
+        "division_by_zero: b is zero",
+        "invalid_payload: $.a: expected float",
+        "the handler was cancelled with its caller",
+        "calls in flight: 0",
+    ),
+    "compose_by_hand.py": ('"BY HAND"', "calls in flight: 0, functions: 0"),
+}
+ELSEWHERE = {"worker_over_url.py", "test_with_harness.py", "quickstart"}
+
+
+def test_every_example_is_run_by_a_test() -> None:
+    names = {path.name for path in EXAMPLES.iterdir()} - {"__pycache__"}
+    assert names == OUTPUT.keys() | ELSEWHERE
+
+
+@pytest.mark.parametrize("name", OUTPUT)
+async def test_an_example_prints_what_it_promises(name: str) -> None:
+    finished = await trio.run_process(
+        [sys.executable, "-W", "error", EXAMPLES / name],
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+    )
+    assert (finished.returncode, finished.stderr) == (0, b"")
+    assert tuple(finished.stdout.decode().splitlines()) == OUTPUT[name]
+
+
+async def test_the_example_of_tests_passes() -> None:
+    finished = await trio.run_process(
+        [sys.executable, "-m", "pytest", "-q", EXAMPLES / "test_with_harness.py"],
+        capture_stdout=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout.decode()
+
+
+async def test_the_worker_over_url_serves_and_leaves_in_order() -> None:
+    events = EventRecorder()
+    async with (
+        open_pump() as pump,
+        iii_trio.open_engine(on_event=events) as engine,
+        open_listener(engine, pump, port=0) as door,
+        iii_trio.open_worker(engine) as caller,
+        trio.open_nursery() as nursery,
+    ):
+        process = await nursery.start(
+            functools.partial(
+                trio.run_process,
+                [sys.executable, "-W", "error", EXAMPLES / "worker_over_url.py"],
+                env={"III_URL": f"ws://127.0.0.1:{door.addresses[0][1]}"},
+                stdout=subprocess.PIPE,
+            )
+        )
+        said = await process.stdout.receive_some()
+        assert said.startswith(b"serving as ")
+        await events.wait_for(FunctionRegistered, function_id="greet::hello")
+        answer = await caller.invoke("greet::hello", {"name": "Ada"})
+        assert answer == "Hello, Ada!"
+        process.send_signal(signal.SIGTERM)
+        assert await process.stdout.receive_some() == b"left in order\n"
+        assert await process.wait() == 0
