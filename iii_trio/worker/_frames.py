@@ -10,6 +10,7 @@ from iii_trio.protocol import (
     DEFAULT_NAMESPACE,
     AnyFrame,
     ErrorBody,
+    InvocationResult,
     InvokeFunction,
     RegisterFunction,
     RegisterTrigger,
@@ -39,8 +40,11 @@ def raw(value: JSON) -> msgspec.Raw:
     return ABSENT if value is None else msgspec.Raw(encode(value))
 
 
-def announcement(spec: WorkerSpec) -> InvokeFunction:
-    """The void call that tells the engine who we are (protocol, section 3.3)."""
+def announcement(spec: WorkerSpec, invocation_id: str) -> InvokeFunction:
+    """The call that tells the engine who we are (protocol, section 3.3).
+
+    Not void, as in the public SDKs: an engine of ours answers with its features.
+    """
     data: dict[str, Any] = {
         "runtime": spec.runtime,
         "version": spec.version,
@@ -58,9 +62,24 @@ def announcement(spec: WorkerSpec) -> InvokeFunction:
     return InvokeFunction(
         function_id="engine::workers::register",
         data=msgspec.Raw(encode(known)),
-        action=VOID,
+        invocation_id=invocation_id,
         namespace=DEFAULT_NAMESPACE,
     )
+
+
+class _Announced(msgspec.Struct):
+    features: list[str] = msgspec.field(default_factory=list)
+
+
+_announced: Final = msgspec.json.Decoder(_Announced)
+
+
+def features_of(answer: InvocationResult) -> list[str]:
+    """What an engine can do, from its answer to the announcement."""
+    try:
+        return _announced.decode(payload_or_null(answer.result)).features
+    except msgspec.DecodeError:
+        return []
 
 
 def function_frame(spec: FunctionSpec) -> AnyFrame:

@@ -38,7 +38,6 @@ from iii_trio.transport import (
     open_trio_websocket_link,
 )
 from iii_trio.worker._frames import (
-    announcement,
     call_frame,
     function_frame,
     too_large,
@@ -198,7 +197,7 @@ class RemotePort:
         link.start(session)
         if self._previous is not None:
             session.send(self._previous)
-        session.send(announcement(self._spec))
+        session.announce(self._spec)
         for frame in self._offers():
             session.send(frame)
         with trio.move_on_after(GREETING_TIMEOUT) as scope:

@@ -46,9 +46,12 @@ from iii_trio.transport import (
     Link,
     Outcome,
     Request,
+    WorkerSpec,
 )
 from iii_trio.worker._frames import (
+    announcement,
     call_frame,
+    features_of,
     result_text,
     take_caller,
     too_large,
@@ -110,6 +113,7 @@ class Session:
         self._namespace = namespace
         self._new_id = new_id
         self._cancels = False
+        self._announcement = ""
         self._calls: dict[str, _PendingCall] = {}
         self._running: dict[str, trio.CancelScope] = {}
         self._bound: set[str] = set()
@@ -119,6 +123,11 @@ class Session:
     def send(self, frame: AnyFrame) -> None:
         """Queue a frame."""
         self._link.send_nowait(encode(frame))
+
+    def announce(self, spec: WorkerSpec) -> None:
+        """Tell the engine who we are; its answer tells what it can do."""
+        self._announcement = self._new_id()
+        self.send(announcement(spec, self._announcement))
 
     def send_text(self, text: bytes) -> None:
         """Queue a frame that is JSON text already."""
@@ -219,7 +228,6 @@ class Session:
     def _on_greeting(self, frame: WorkerRegistered) -> None:
         self.worker_id = frame.worker_id
         self.reattach_token = frame.reattach_token
-        self._cancels = CANCEL_FEATURE in (frame.features or ())
         self.greeted.set()
 
     def _on_invoke(self, frame: InvokeFunction) -> None:
@@ -275,6 +283,9 @@ class Session:
         self._link.send_nowait(text)
 
     def _on_result(self, frame: InvocationResult) -> None:
+        if frame.invocation_id == self._announcement:
+            self._cancels = CANCEL_FEATURE in features_of(frame)
+            return
         pending = self._calls.pop(frame.invocation_id, None)
         if pending is None:
             logger.debug("late result of %s dropped", frame.invocation_id)
