@@ -34,8 +34,8 @@ WORKERS = 4
 FUNCTIONS = ("math::add", "shop::buy", "mail::send")
 """What they may offer: few, so that they meet."""
 
-NAMES = (None, "alpha", "beta")
-"""What they may be called."""
+NAMES = (None, None, None, "alpha", "beta")
+"""What they may be called: seldom anything, as the second of a name must leave."""
 
 HowToLeave = Literal["close", "cut", "half-close", "mid-frame"]
 
@@ -192,15 +192,16 @@ def _lists(
 
 def simple_programs(*, max_steps: int = 40) -> st.SearchStrategy[list[Step]]:
     """Programs of link workers that connect, register, call, answer and vanish."""
-    steps: st.SearchStrategy[Step] = st.one_of(
+    calls = st.builds(Call, _workers, _functions)
+    kinds: list[st.SearchStrategy[Step]] = [
         st.builds(Connect, _workers),
         st.builds(Register, _workers, _functions),
-        st.builds(Call, _workers, _functions),
-        st.builds(Call, _workers, _functions),
+        calls,
+        calls,
         st.builds(Answer, _workers, _calls),
         st.builds(Disconnect, _workers),
-    )
-    return _lists(steps, max_steps)
+    ]
+    return _lists(_one_of_equally(kinds), max_steps)
 
 
 def worker_programs(*, max_steps: int = 60) -> st.SearchStrategy[list[Step]]:
@@ -209,8 +210,16 @@ def worker_programs(*, max_steps: int = 60) -> st.SearchStrategy[list[Step]]:
         *(_connects(st.just(place)) for place in range(WORKERS)),
         *(st.builds(Register, _workers, st.just(name)) for name in FUNCTIONS),
     ).map(list)
-    steps = _lists(st.one_of(*_common_steps(), *_rare_steps()), max_steps - 7)
+    rare = st.one_of(_rare_steps())
+    steps = _lists(_one_of_equally([*_common_steps(), rare]), max_steps - 7)
     return st.tuples(beginning, steps).map(lambda parts: [*parts[0], *parts[1]])
+
+
+def _one_of_equally(
+    kinds: list[st.SearchStrategy[Step]],
+) -> st.SearchStrategy[Step]:
+    """One of these; unlike ``st.one_of`` it keeps repeated ones, as weights."""
+    return st.sampled_from(range(len(kinds))).flatmap(kinds.__getitem__)
 
 
 def _connects(places: st.SearchStrategy[int]) -> st.SearchStrategy[Step]:
@@ -240,7 +249,7 @@ def _common_steps() -> list[st.SearchStrategy[Step]]:
         st.sampled_from([None, None, "out_of_stock"]),
         st.booleans(),
     )
-    return [calls, calls, calls, answers, answers]
+    return [calls, calls, answers]
 
 
 def _rare_steps() -> list[st.SearchStrategy[Step]]:

@@ -79,7 +79,9 @@ class LinkActor:
         self.diary = Diary()
         self.peer: RawPeer = harness.connect_raw_peer()
         self.welcome: WorkerRegistered | None = None
-        self._wire_ids: dict[int, str] = {}
+        # A worker may call itself: the ids of both sides of a call are kept apart.
+        self._made: dict[int, str] = {}
+        self._given: dict[int, str] = {}
         self._numbers: dict[str, int] = {}
 
     @property
@@ -105,14 +107,14 @@ class LinkActor:
     ) -> None:
         del inside  # on a link nobody can tell
         fields = {} if deadline is None else {"deadline_ms": deadline * 1000}
-        self._wire_ids[n] = self.peer.call(function, {"n": n}, **fields)
-        self._numbers[self._wire_ids[n]] = n
+        self._made[n] = self.peer.call(function, {"n": n}, **fields)
+        self._numbers[self._made[n]] = n
 
     def fire(self, n: int, function: str) -> None:
         self.peer.fire(function, {"n": n})
 
     def answer(self, n: int, code: str | None, times: int) -> None:
-        call = InvokeFunction(function_id="f", invocation_id=self._wire_ids[n])
+        call = InvokeFunction(function_id="f", invocation_id=self._given[n])
         for _ in range(times):
             if code is None:
                 self.peer.answer(call, {"n": n})
@@ -125,10 +127,10 @@ class LinkActor:
 
     def wire_id(self, n: int) -> str:
         """The engine's id of a call that this worker runs."""
-        return self._wire_ids[n]
+        return self._given[n]
 
     def cancel(self, n: int) -> None:
-        self.peer.send(CancelInvocation(invocation_id=self._wire_ids[n]))
+        self.peer.send(CancelInvocation(invocation_id=self._made[n]))
 
     async def leave(self, how: HowToLeave) -> None:
         if how == "close":
@@ -158,7 +160,7 @@ class LinkActor:
                 n = data["n"]
                 assert n not in self.diary.started, "a call came twice"
                 self.diary.started[n] = data["_caller_worker_id"]
-                self._wire_ids[n] = wire_id
+                self._given[n] = wire_id
                 self._numbers[wire_id] = n
             case CancelInvocation():
                 self.diary.cancelled.add(self._numbers[frame.invocation_id])

@@ -181,8 +181,10 @@ class Model:
     def _settle(self, call: Call, code: str | None) -> None:
         if call.fate == "pending":
             call.fate = "settled"
-            if call.waits and (call.caller.alive or not call.caller.is_link):
+            if call.waits:
                 call.outcomes = [[code]]
+                if call.caller.is_link and not call.caller.alive:
+                    call.outcomes.append([])  # whether it still heard is no matter
 
     def _abandon(self, call: Call) -> None:
         """The callee hears of it if it can, and so do those that it called for it."""
