@@ -1,0 +1,319 @@
+"""`open_app`: stores, then the engine, then bundled workers, then listeners, nested.
+
+What must die last is outermost. A reload changes entries in place; everything that did
+not change, connections above all, does not notice.
+"""
+
+import logging
+import os
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, final
+
+import attrs
+import trio
+
+from iii_trio._util import (
+    ConflictDetector,
+    NoPublicConstructor,
+    open_background_nursery,
+)
+from iii_trio.adapters.sqlite import RunSync, run_in_thread
+from iii_trio.app._config import (
+    DEFAULT_DOCUMENT,
+    LISTENER,
+    AppConfig,
+    WorkerEntry,
+    parse_config,
+)
+from iii_trio.app._entries import Address, EntryRunner, RunningEntry
+from iii_trio.app._load import parse_text, read_text
+from iii_trio.app._stores import open_stores
+from iii_trio.app._supervise import RestartPolicy
+from iii_trio.builtins import BUILTINS, BuiltinSpec
+from iii_trio.engine import Engine, open_engine
+from iii_trio.errors import IIIError
+from iii_trio.net import open_pump
+
+logger = logging.getLogger("iii_trio.app")
+
+DATA_DIR: Final = Path("data")
+
+
+async def load_config(
+    path: str | Path, environ: Mapping[str, str] | None = None
+) -> AppConfig:
+    """Read and check a configuration file.
+
+    Args:
+        path: YAML, with ``${VAR:default}`` macros.
+        environ: default: that of the process.
+
+    Raises:
+        ConfigError: it cannot be read, is no YAML, or does not fit.
+    """
+    text = await read_text(trio.Path(path))
+    return config_of_text(text, os.environ if environ is None else environ)
+
+
+def config_of_text(text: str, environ: Mapping[str, str]) -> AppConfig:
+    """Check the text of a configuration file; raises `ConfigError`."""
+    return parse_config(parse_text(text, environ), BUILTINS, environ)
+
+
+@attrs.frozen(kw_only=True)
+class ReloadReport:
+    """What a reload did, by entry key.
+
+    Attributes:
+        kept: did not change, were not touched.
+        changed: run with their new settings.
+        removed: stopped.
+        added: started.
+        failed: could not be started or changed, and why; a changed one that failed runs
+            on with its old settings.
+    """
+
+    kept: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    failed: Mapping[str, str] = attrs.field(factory=dict)
+
+    def __str__(self) -> str:
+        parts = [
+            f"{word} {', '.join(keys)}"
+            for word, keys in attrs.asdict(self).items()
+            if keys and word != "kept"
+        ]
+        return "; ".join(parts) or "nothing changed"
+
+
+@final
+@attrs.define(eq=False, kw_only=True)
+class App(metaclass=NoPublicConstructor):
+    """A running app.
+
+    Attributes:
+        engine: for `open_worker`, statistics and events.
+    """
+
+    engine: Engine
+    _runner: EntryRunner
+    _workers: trio.Nursery
+    _listeners: trio.Nursery
+    _running: dict[str, RunningEntry] = attrs.field(factory=dict)
+    _reloading: ConflictDetector = attrs.field(
+        factory=lambda: ConflictDetector("a reload is under way already")
+    )
+
+    @property
+    def addresses(self) -> Mapping[str, tuple[Address, ...]]:
+        """What entries really bound, as (host, port), by canonical name.
+
+        Further listeners are ``iii-worker-manager#1`` and so on.
+        """
+        bound = {key: running.addresses for key, running in self._running.items()}
+        return {key: addresses for key, addresses in bound.items() if addresses}
+
+    @property
+    def entries(self) -> tuple[WorkerEntry, ...]:
+        """What runs now."""
+        return tuple(running.entry for running in self._running.values())
+
+    async def reload(
+        self, config: AppConfig | Mapping[str, Any] | None
+    ) -> ReloadReport:
+        """Run another configuration: changed, then removed, then added entries.
+
+        Entries that are equal are not touched, nor are connections of workers. An entry
+        that cannot be changed, such as to a busy port, runs on as it was.
+
+        Raises:
+            ConfigError: the configuration cannot be used; everything runs on as it was.
+            trio.BusyResourceError: another task is reloading.
+
+        Cancellation: the entry under way may be left stopped, further ones untouched.
+        """
+        parsed = _parsed(config, self._runner.specs.values())
+        with self._reloading:
+            _log_notes(parsed)
+            return await self._apply({entry.key: entry for entry in parsed.entries})
+
+    async def _apply(self, wanted: dict[str, WorkerEntry]) -> ReloadReport:
+        await trio.lowlevel.checkpoint()
+        failed: dict[str, str] = {}
+        changed, removed, added = _difference(self._running, wanted)
+        for key in changed:
+            error = await self._change(self._running[key], wanted[key])
+            failed |= {key: error} if error else {}
+        for key in removed:
+            await self._remove(key)
+        for key in added:
+            error = await self._try_start(wanted[key])
+            failed |= {key: error} if error else {}
+        return ReloadReport(
+            kept=tuple(key for key in wanted if key not in {*changed, *added}),
+            changed=tuple(key for key in changed if key not in failed),
+            removed=tuple(removed),
+            added=tuple(key for key in added if key not in failed),
+            failed=failed,
+        )
+
+    async def drain(self, grace: float) -> None:
+        """Stop gracefully: no new connections, let requests and calls finish.
+
+        Front doors finish first, since their requests may need further calls; then the
+        engine refuses calls and those in flight settle. At most ``grace`` seconds in
+        all, then what is left is stopped. Leave the `open_app` block afterwards.
+        """
+        deadline = trio.current_time() + grace
+        with trio.move_on_at(deadline):
+            async with trio.open_nursery() as nursery:
+                for running in self._running.values():
+                    if running.entry.kind == LISTENER:
+                        running.handle.stop_accepting()
+                    else:
+                        nursery.start_soon(running.drain, grace)
+        await self.engine.drain(max(0.0, deadline - trio.current_time()))
+
+    async def _start(self, entry: WorkerEntry) -> None:
+        running = RunningEntry(entry=entry)
+        is_listener = entry.kind == LISTENER
+        nursery = self._listeners if is_listener else self._workers
+        await nursery.start(self._runner.run, running, name=entry.key)
+        self._running[entry.key] = running
+
+    async def _try_start(self, entry: WorkerEntry) -> str | None:
+        return await _failure_of(self._start, entry)
+
+    async def _remove(self, key: str) -> None:
+        running = self._running.pop(key)
+        try:
+            await running.stop("removed from the configuration")
+        finally:
+            self._runner.free_ids(running)
+
+    async def _change(self, running: RunningEntry, entry: WorkerEntry) -> str | None:
+        """Let an entry run with other settings; what went wrong, or ``None``."""
+        old = running.entry
+        if hasattr(running.handle, "reconfigure") and old.backend == entry.backend:
+            return await _failure_of(running.reconfigure, entry)
+        if entry.kind == LISTENER and _moves(old, entry):
+            # Bind first, so that a busy port changes nothing.
+            error = await self._try_start(entry)
+            if error is None:
+                await running.stop("moved by the configuration")
+            return error
+        del self._running[old.key]
+        await running.stop("changed by the configuration")
+        error = await self._try_start(entry)
+        if error is None:
+            return None
+        gone = await self._try_start(old)
+        return f"{error}; nor does it run as it was: {gone}" if gone else error
+
+
+def _moves(old: WorkerEntry, new: WorkerEntry) -> bool:
+    return (old.config.host, old.config.port) != (new.config.host, new.config.port)
+
+
+def _difference(
+    running: Mapping[str, RunningEntry], wanted: Mapping[str, WorkerEntry]
+) -> tuple[list[str], list[str], list[str]]:
+    """Keys that changed, were removed, were added."""
+    both = [key for key in wanted if key in running]
+    return (
+        [key for key in both if running[key].entry != wanted[key]],
+        [key for key in running if key not in wanted],
+        [key for key in wanted if key not in running],
+    )
+
+
+def _parsed(
+    config: AppConfig | Mapping[str, Any] | None, builtins: Iterable[BuiltinSpec]
+) -> AppConfig:
+    if isinstance(config, AppConfig):
+        return config
+    document = DEFAULT_DOCUMENT if config is None else config
+    return parse_config(dict(document), builtins, os.environ)
+
+
+def _log_notes(config: AppConfig) -> None:
+    for note in config.notes:
+        logger.warning("%s", note)
+
+
+@asynccontextmanager
+async def open_app(
+    config: AppConfig | Mapping[str, Any] | None = None,
+    *,
+    data_dir: str | Path = DATA_DIR,
+    builtins: Sequence[BuiltinSpec] = BUILTINS,
+    restart: RestartPolicy | None = None,
+    run: RunSync = run_in_thread,
+) -> AsyncIterator[App]:
+    """Run an engine with bundled workers and listeners, as ``python -m iii_trio`` does.
+
+    Args:
+        config: as `load_config` gives it, or a plain mapping of the same shape;
+            ``None``: http and state on their default ports.
+        data_dir: where durable data rests; relative to the working directory. Made when
+            an entry keeps durable data.
+        builtins: the workers that a configuration may name; a host may add rows of its
+            own.
+        restart: how often a crashed worker is restarted before the app crashes.
+        run: where blocking calls of the storage run.
+
+    Raises:
+        ConfigError: the configuration cannot be used.
+        OSError: an address is in use, or cannot be bound.
+        AdapterError: the data directory cannot be used.
+        ExceptionGroup: a bundled worker crashed once too often.
+
+    Cancellation: stops at once; `App.drain` first for a graceful end.
+    """
+    parsed = _parsed(config, builtins)
+    _log_notes(parsed)
+    async with (
+        open_stores(Path(data_dir), run) as stores,
+        open_engine(grace=parsed.registration_namespace_grace) as engine,
+        open_pump() as pump,
+        open_background_nursery("the app was closed") as workers,
+        open_background_nursery("the app was closed") as listeners,
+    ):
+        app = App._create(
+            engine=engine,
+            workers=workers,
+            listeners=listeners,
+            runner=EntryRunner(
+                engine=engine,
+                pump=pump,
+                stores=stores,
+                specs={spec.name: spec for spec in builtins},
+                policy=restart or RestartPolicy(),
+            ),
+        )
+        for entry in parsed.entries:
+            await app._start(entry)  # noqa: SLF001 - our own
+        yield app
+
+
+async def _failure_of(
+    action: Callable[[WorkerEntry], Awaitable[None]], entry: WorkerEntry
+) -> str | None:
+    """Do it; the text of an error that a configuration can cause, ``None`` if none."""
+    await trio.lowlevel.checkpoint()
+    try:
+        await action(entry)
+    except (IIIError, OSError) as exc:
+        return str(exc)
+    return None

@@ -1,0 +1,176 @@
+"""One running entry of a configuration: its task, its scope, its end.
+
+An entry is served under `supervise` in a task of its own; whoever wants it gone cancels
+its scope and waits for ``done``.
+"""
+
+import logging
+from collections.abc import Awaitable, Sequence
+from functools import partial
+from typing import Any, Final
+
+import attrs
+import trio
+
+from iii_trio.app._config import LISTENER, ListenerConfig, WorkerEntry
+from iii_trio.app._stores import Stores
+from iii_trio.app._supervise import RestartPolicy, StartedCallback, supervise
+from iii_trio.builtins import BuiltinSpec, Resources
+from iii_trio.engine import Engine, open_listener
+from iii_trio.net import HTTPLimits, Pump
+from iii_trio.worker import open_worker
+
+logger = logging.getLogger("iii_trio.app")
+
+Address = tuple[str, int]
+
+RETIRE_GRACE: Final = 5.0
+"""Seconds for the requests in flight of an entry that a reload ends or changes."""
+
+
+@attrs.define(eq=False, kw_only=True)
+class RunningEntry:
+    """An entry that runs.
+
+    Attributes:
+        entry: what it runs with now; also after a restart.
+        scope: cancel it to stop the entry.
+        done: set when nothing of it is left.
+        handle: what its last start gave.
+        reserved: function ids that are kept for it.
+    """
+
+    entry: WorkerEntry
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    done: trio.Event = attrs.field(factory=trio.Event)
+    handle: Any = None
+    reserved: set[str] = attrs.field(factory=set)
+    _told: tuple[Address, ...] = ()
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """What it really bound, if anything."""
+        bound: Sequence[Address] = getattr(self.handle, "addresses", ())
+        return tuple(bound)
+
+    async def reconfigure(self, entry: WorkerEntry) -> None:
+        """Run on with the settings of ``entry``; with the old ones if it raises."""
+        await trio.lowlevel.checkpoint()
+        done = self.handle.reconfigure(entry.config)
+        if done is not None:
+            await done
+        self.entry = entry
+        self.tell_addresses()
+
+    def took_off(self, handle: object) -> None:
+        """Note what a start gave, and say where it listens."""
+        self.handle = handle
+        self._told = ()
+        self.tell_addresses()
+
+    def tell_addresses(self) -> None:
+        """Log the addresses, unless they are those of the last time."""
+        if self.addresses == self._told:
+            return
+        self._told = self.addresses
+        for host, port in self.addresses:
+            shown = f"[{host}]" if ":" in host else host
+            logger.info("%s listening on %s:%d", self.entry.key, shown, port)
+
+    async def drain(self, grace: float) -> None:
+        """Let it finish what was begun, if it knows how to."""
+        drain = getattr(self.handle, "drain", None)
+        if drain is None:
+            await trio.lowlevel.checkpoint()
+        else:
+            await drain(grace)
+
+    async def stop(self, reason: str) -> None:
+        """Drain, cancel, wait until nothing is left."""
+        with trio.move_on_after(RETIRE_GRACE):
+            await self.drain(RETIRE_GRACE)
+        self.scope.cancel(reason=reason)
+        await self.done.wait()
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class EntryRunner:
+    """Serves entries with what the app has."""
+
+    engine: Engine
+    pump: Pump
+    stores: Stores
+    specs: dict[str, BuiltinSpec]
+    policy: RestartPolicy
+
+    async def run(
+        self, running: RunningEntry, *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        """Serve an entry until its scope is cancelled; ``started`` when it is ready."""
+
+        def ready(_handle: object) -> None:
+            task_status.started()
+
+        try:
+            with running.scope:
+                await supervise(
+                    partial(self._serve, running),
+                    name=running.entry.key,
+                    policy=self.policy,
+                    on_started=running.took_off,
+                    task_status=StartedCallback(ready),
+                )
+        finally:
+            running.done.set()
+
+    def _serve(
+        self, running: RunningEntry, *, task_status: trio.TaskStatus[Any]
+    ) -> Awaitable[None]:
+        entry = running.entry
+        if entry.kind == LISTENER:
+            return self._serve_listener(entry.config, task_status)
+        return self._serve_builtin(running, task_status)
+
+    async def _serve_listener(
+        self, config: ListenerConfig, task_status: trio.TaskStatus[Any]
+    ) -> None:
+        limits = HTTPLimits(handshake_timeout=config.handshake_timeout)
+        async with open_listener(
+            self.engine, self.pump, host=config.host, port=config.port, limits=limits
+        ) as door:
+            task_status.started(door)
+            await trio.sleep_forever()
+
+    async def _serve_builtin(
+        self, running: RunningEntry, task_status: trio.TaskStatus[Any]
+    ) -> None:
+        entry = running.entry
+        spec = self.specs[entry.kind]
+        stores = {}
+        if entry.backend is not None:
+            for name in spec.stores:
+                stores[name] = await self.stores.key_value(entry.backend, name)
+        resources = Resources(pump=self.pump, stores=stores)
+        async with open_worker(
+            self.engine, name=spec.name, description=spec.description
+        ) as worker:
+
+            def ready(handle: object) -> None:
+                self._keep_ids(running, worker.worker_id)
+                task_status.started(handle)
+
+            status = StartedCallback(ready)
+            await spec.serve(worker, entry.config, resources, task_status=status)
+
+    def _keep_ids(self, running: RunningEntry, worker_id: str) -> None:
+        """Reserve what a worker offers, for the time that it is away after a crash."""
+        port = self.engine.supervisor.port_of(worker_id)
+        if port is not None:
+            running.reserved = {
+                f.function_id for f in self.engine.registry.owned_by(port)
+            }
+            self.engine.reserve(dict.fromkeys(running.reserved, running.entry.kind))
+
+    def free_ids(self, running: RunningEntry) -> None:
+        """Let others offer what an entry offered that is gone for good."""
+        self.engine.registry.unreserve(sorted(running.reserved))

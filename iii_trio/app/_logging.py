@@ -1,0 +1,55 @@
+"""Log lines of the server: structlog formats what stdlib loggers say, on stderr."""
+
+import logging
+import sys
+from typing import Final, Literal
+
+import structlog
+
+LogFormat = Literal["text", "json"]
+
+QUIET: Final = ("watchfiles", "trio-websocket", "httpx")
+"""Libraries whose INFO lines are of no use to an operator."""
+
+
+def configure_logging(log_format: LogFormat) -> None:
+    """Send all log records of this process to stderr, one line each.
+
+    Args:
+        log_format: ``text`` for people, ``json`` for machines.
+    """
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: list[structlog.typing.Processor]
+    if log_format == "json":
+        renderer = [
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ]
+    else:
+        renderer = [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                exception_formatter=structlog.dev.plain_traceback,
+                pad_event_to=0,
+            )
+        ]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *renderer,
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)

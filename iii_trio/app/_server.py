@@ -1,0 +1,165 @@
+"""`serve`: an app as a whole program, with its file watched and signals that drain it."""
+
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import attrs
+import trio
+
+from iii_trio._util import open_background_nursery
+from iii_trio.app._app import (
+    DATA_DIR,
+    App,
+    config_of_text,
+    open_app,
+)
+from iii_trio.app._config import AppConfig
+from iii_trio.app._load import read_text
+from iii_trio.app._reload import watch_text
+from iii_trio.errors import ConfigError
+
+logger = logging.getLogger("iii_trio.app")
+
+DEFAULT_FILE: Final = Path("config.yaml")
+DRAIN_TIMEOUT: Final = 10.0
+"""Seconds; what supervisors such as systemd and Docker grant at the least."""
+
+
+@attrs.frozen(kw_only=True)
+class _Source:
+    """Where the configuration comes from."""
+
+    config: AppConfig | None = None
+    path: Path | None = None
+    text: str = ""
+
+
+async def serve(
+    config_path: str | Path | None = None,
+    *,
+    data_dir: str | Path = DATA_DIR,
+    drain_timeout: float = DRAIN_TIMEOUT,
+    settle: float = 0.5,
+    signals: bool = True,
+    task_status: trio.TaskStatus[App] = trio.TASK_STATUS_IGNORED,
+) -> bool:
+    """Run an app until a signal ends it, as ``python -m iii_trio`` does.
+
+    The configuration file is watched: a new text is applied while everything runs, an
+    invalid one is logged and changes nothing. SIGINT and SIGTERM drain; a second one
+    ends at once.
+
+    Args:
+        config_path: default: ``config.yaml`` if there is one, else http and state on
+            their default ports.
+        data_dir: where durable data rests; made when it is needed.
+        drain_timeout: seconds that calls in flight may take after a signal.
+        settle: seconds without an event before a change of the file counts.
+        signals: false outside the main thread, and where the host handles them.
+        task_status: gets the app once everything listens.
+
+    Returns:
+        Whether the app was drained; false when a second signal cut that short.
+
+    Raises:
+        ConfigError: the configuration cannot be used.
+        OSError: an address is in use, or cannot be bound.
+        AdapterError: the data directory cannot be used.
+
+    Cancellation: stops at once, without draining.
+    """
+    source = await _find_source(config_path)
+    async with _open_stop(signals=signals) as stop:
+        async with open_app(source.config, data_dir=data_dir) as app:
+            task_status.started(app)
+            async with trio.open_nursery() as nursery:
+                if source.path is not None:
+                    apply = partial(_apply, app, source.path)
+                    nursery.start_soon(
+                        partial(watch_text, settle=settle),
+                        source.path,
+                        source.text,
+                        apply,
+                        name=f"watch {source.path}",
+                    )
+                await stop.requested.wait()
+                nursery.cancel_scope.cancel(reason="the app is shutting down")
+            logger.info(
+                "draining, at most %g s; a second signal ends it", drain_timeout
+            )
+            await app.drain(drain_timeout)
+            stop.drained = True
+    return stop.drained
+
+
+async def _find_source(config_path: str | Path | None) -> _Source:
+    await trio.lowlevel.checkpoint()
+    path = trio.Path(config_path or DEFAULT_FILE)
+    if config_path is None and not await path.exists():
+        logger.info("no %s here: http and state run with their defaults", path)
+        return _Source()
+    path = await path.absolute()
+    try:
+        text = await read_text(path)
+        config = config_of_text(text, os.environ)
+    except ConfigError as exc:
+        exc.add_note(f"in {path}")
+        raise
+    logger.info("configuration is %s", path)
+    return _Source(config=config, path=Path(path), text=text)
+
+
+async def _apply(app: App, path: Path, text: str) -> None:
+    """Apply a new text of the file, or log why not."""
+    try:
+        config = config_of_text(text, os.environ)
+    except ConfigError as exc:
+        await trio.lowlevel.checkpoint()
+        logger.error(  # noqa: TRY400 - the mistake is in the file, not in our stack
+            "%s: parse failed, the running configuration is kept: %s", path, exc
+        )
+        return
+    report = await app.reload(config)
+    logger.info("%s applied: %s", path, report)
+    for key, error in report.failed.items():
+        logger.error("%s could not be started or changed: %s", key, error)
+
+
+@attrs.define(eq=False)
+class _Stop:
+    requested: trio.Event = attrs.field(factory=trio.Event)
+    drained: bool = False
+
+
+@asynccontextmanager
+async def _open_stop(*, signals: bool) -> AsyncIterator[_Stop]:
+    """A block whose ``requested`` is set by a first signal, and that a second ends."""
+    stop = _Stop()
+    async with open_background_nursery("the app has ended") as nursery:
+        if signals:
+            await nursery.start(_watch_signals, stop, nursery.cancel_scope)
+        yield stop
+
+
+async def _watch_signals(
+    stop: _Stop,
+    scope: trio.CancelScope,
+    *,
+    task_status: trio.TaskStatus[None],
+) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+        task_status.started()
+        async for number in received:
+            name = signal.Signals(number).name
+            if stop.requested.is_set():
+                logger.warning("%s again: ending at once", name)
+                scope.cancel(reason=f"a second {name}")
+            else:
+                logger.info("%s: shutting down", name)
+                stop.requested.set()

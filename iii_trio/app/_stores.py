@@ -1,0 +1,75 @@
+"""Where the app's data rests: backends are opened when the first entry needs them.
+
+They belong to the app, not to an entry: they outlive restarts and reloads, and are closed
+after every worker is gone.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final, Protocol
+
+import attrs
+import trio
+
+from iii_trio._util import open_background_nursery
+from iii_trio.adapters import KeyValueStore
+from iii_trio.adapters.memory import open_memory
+from iii_trio.adapters.sqlite import RunSync, open_sqlite
+from iii_trio.app._adapters import Backend
+
+FILE_NAME: Final = "iii-trio.db"
+
+
+class Backing(Protocol):
+    """What every ``open_<backend>`` yields."""
+
+    def key_value(self, name: str) -> KeyValueStore:
+        """The named collection."""
+
+
+@attrs.define(eq=False)
+class Stores:
+    """The open backends of an app."""
+
+    _nursery: trio.Nursery
+    _file: Path
+    _run: RunSync
+    _open: dict[Backend, Backing] = attrs.field(factory=dict)
+    _opening: trio.Lock = attrs.field(factory=trio.Lock)
+
+    async def key_value(self, backend: Backend, name: str) -> KeyValueStore:
+        """A collection of a backend, which is opened if it is not yet.
+
+        Raises:
+            AdapterError: the file cannot be used; the message says why.
+        """
+        async with self._opening:
+            if backend not in self._open:
+                serve = self._serve_sqlite if backend == "sqlite" else _serve_memory
+                self._open[backend] = await self._nursery.start(serve, name=backend)
+        return self._open[backend].key_value(name)
+
+    async def _serve_sqlite(self, *, task_status: trio.TaskStatus[Backing]) -> None:
+        async with open_sqlite(self._file, run=self._run) as stores:
+            task_status.started(stores)
+            await trio.sleep_forever()
+
+
+async def _serve_memory(*, task_status: trio.TaskStatus[Backing]) -> None:
+    async with open_memory() as stores:
+        task_status.started(stores)
+        await trio.sleep_forever()
+
+
+@asynccontextmanager
+async def open_stores(data_dir: Path, run: RunSync) -> AsyncIterator[Stores]:
+    """Open nothing yet; close at the end of the block what was opened in it.
+
+    Args:
+        data_dir: directory of the durable file, made when it is needed.
+        run: where blocking calls of the durable backend run.
+    """
+    file = await trio.Path(data_dir / FILE_NAME).absolute()
+    async with open_background_nursery("the stores were closed") as nursery:
+        yield Stores(nursery, Path(file), run)

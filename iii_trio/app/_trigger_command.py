@@ -1,0 +1,224 @@
+"""``iii-trio trigger``: one call to a running engine, as an ordinary worker.
+
+It pays for nothing but the worker library; help with tables is loaded when asked for.
+"""
+
+import importlib
+import json
+import logging
+import math
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+import attrs
+import trio
+from cyclopts import Parameter
+
+from iii_trio.app._payload import PayloadError, build_payload, pretty
+from iii_trio.errors import IIIError, InvocationError
+from iii_trio.protocol import DEFAULT_NAMESPACE
+from iii_trio.worker import Worker, open_worker
+
+JSON = Any
+T = TypeVar("T")
+
+INTERRUPTED: Final = 130
+HELP_TIMEOUT: Final = 3.0
+"""Seconds to wait for an engine that is only asked for help."""
+
+_MISSING: Final = (
+    "iii-trio trigger: missing FUNCTION_PATH. Try: iii-trio trigger math::add a=2 b=3"
+)
+_TIMED_OUT: Final = (
+    "Timed out waiting for the engine (no response within the timeout). "
+    "Is the engine running at the given address and port?"
+)
+
+
+async def trigger(
+    function_path: str | None = None,
+    /,
+    *kv: str,
+    json_text: Annotated[
+        str | None, Parameter(name="--json", allow_leading_hyphen=True)
+    ] = None,
+    address: str = "localhost",
+    port: int = 49134,
+    timeout_ms: int = 30_000,
+    namespace: Annotated[str | None, Parameter(name=["--namespace", "-n"])] = None,
+    show_help: Annotated[bool, Parameter(name=["--help", "-h"], negative=())] = False,
+) -> int | Literal["help"]:
+    """Call a function on a running engine and print its result as JSON.
+
+    Parameters
+    ----------
+    function_path
+        The function, such as math::add.
+    kv
+        Fields of the payload, such as a=2: a JSON value, else a string.
+    json_text
+        The whole payload as JSON; fields given as key=value override an object.
+    address
+        Where the engine is.
+    port
+        Its port for workers.
+    timeout_ms
+        Milliseconds to wait for the result.
+    namespace
+        Where the function is, if not in the engine's default namespace.
+    show_help
+        With a function: what it takes, as its worker described it.
+    """
+    await trio.lowlevel.checkpoint()
+    _be_a_guest()
+    url = f"ws://{f'[{address}]' if ':' in address else address}:{port}"
+    if show_help:
+        if function_path is None:
+            return "help"
+        return await _show_live_help(url, function_path, namespace)
+    if function_path is None:
+        return fail(_MISSING, prefix="")
+    try:
+        payload = build_payload(kv, json_text)
+    except PayloadError as exc:
+        return fail(str(exc))
+    return await _call(url, function_path, payload, namespace, timeout_ms / 1000)
+
+
+def _be_a_guest() -> None:
+    """Take no name from the environment, and log nothing.
+
+    ``III_WORKER_NAME`` belongs to the worker from whose shell this may be called.
+    """
+    os.environ.pop("III_WORKER_NAME", None)
+    logging.getLogger().addHandler(logging.NullHandler())
+
+
+@attrs.define(eq=False)
+class _Interrupt:
+    """What Ctrl-C cancels: the innermost of ``scopes``.
+
+    So the call is cancelled on the engine, and the goodbye still goes out.
+    """
+
+    scopes: list[trio.CancelScope] = attrs.field(factory=list)
+    seen: bool = False
+
+    async def watch(self, *, task_status: trio.TaskStatus[None]) -> None:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+            task_status.started()
+            async for _ in received:
+                self.seen = True
+                if self.scopes:
+                    self.scopes.pop().cancel(reason="interrupted")
+
+
+async def _ask(
+    url: str,
+    seconds: float,
+    interrupt: _Interrupt,
+    ask: Callable[[Worker], Awaitable[T]],
+) -> T:
+    """Connect, ask, disconnect.
+
+    Raises:
+        trio.TooSlowError: not done within ``seconds``, or interrupted.
+    """
+    deadline = trio.current_time() + seconds
+    with trio.CancelScope(deadline=deadline) as connecting:
+        interrupt.scopes.append(connecting)
+        async with open_worker(url, namespace=DEFAULT_NAMESPACE) as worker:
+            connecting.deadline = math.inf
+            with trio.CancelScope(deadline=deadline) as waiting:
+                interrupt.scopes.append(waiting)
+                return await ask(worker)
+    raise trio.TooSlowError
+
+
+async def _call(
+    url: str, function_id: str, payload: JSON, namespace: str | None, seconds: float
+) -> int:
+    text = json.dumps(payload).encode()
+
+    async def call(worker: Worker) -> bytes:
+        return await worker.invoke_json(function_id, text, namespace=namespace)
+
+    interrupt = _Interrupt()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(interrupt.watch)
+        code = await _report(_ask(url, seconds, interrupt, call))
+        nursery.cancel_scope.cancel(reason="the call is over")
+    return INTERRUPTED if interrupt.seen else code
+
+
+async def _report(answer: Awaitable[bytes]) -> int:
+    """Print a result or what went wrong; the exit code."""
+    await trio.lowlevel.checkpoint()
+    try:
+        result = await answer
+    except trio.TooSlowError:
+        return fail(_TIMED_OUT)
+    except InvocationError as exc:
+        error = {
+            "code": exc.code,
+            "message": exc.message,
+            "stacktrace": exc.stacktrace,
+        }
+        return fail(pretty(error))
+    except (IIIError, OSError, ValueError, trio.BrokenResourceError) as exc:
+        return fail(_with_causes(exc))
+    if result not in {b"", b"null"}:
+        sys.stdout.write(pretty(json.loads(result)) + "\n")
+    return 0
+
+
+def _with_causes(exc: BaseException) -> str:
+    lines = [str(exc) or type(exc).__name__]
+    while exc.__cause__ is not None:
+        exc = exc.__cause__
+        lines.append(f"  caused by: {exc}")
+    return "\n".join(lines)
+
+
+async def _show_live_help(
+    url: str, function_id: str, namespace: str | None
+) -> int | Literal["help"]:
+    """Print what the engine knows about a function; static help if it cannot tell."""
+    await trio.lowlevel.checkpoint()
+    question = {"function_id": function_id}
+    if namespace is not None:
+        question["namespace"] = namespace
+
+    async def describe(worker: Worker) -> JSON:
+        return await worker.invoke("engine::functions::info", question)
+
+    try:
+        described = await _ask(url, HELP_TIMEOUT, _Interrupt(), describe)
+    except InvocationError as exc:
+        if exc.code == "NOT_FOUND":
+            return fail(
+                f"function {function_id!r} not found in engine registry.\n"
+                "List them: iii-trio trigger engine::functions::list",
+                prefix="error: ",
+            )
+        return _without_engine(f"the engine does not describe functions ({exc})")
+    except trio.TooSlowError:
+        return _without_engine(f"no engine answers at {url}")
+    except (IIIError, OSError, ValueError, trio.BrokenResourceError) as exc:
+        return _without_engine(f"no engine at {url}: {exc}")
+    importlib.import_module("iii_trio.app._live_help").show(function_id, described)
+    return 0
+
+
+def _without_engine(reason: str) -> Literal["help"]:
+    sys.stderr.write(f"warning: {reason}; this is the general help\n")
+    return "help"
+
+
+def fail(text: str, *, prefix: str = "Error: ") -> int:
+    """Tell a person what went wrong; the exit code for it."""
+    sys.stderr.write(f"{prefix}{text}\n")
+    return 1

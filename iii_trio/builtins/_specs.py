@@ -1,0 +1,113 @@
+"""The bundled workers as a table: one row makes a worker available to configurations.
+
+A row says under which names a worker is configured, what its ``config`` block is, where
+its data rests and how it is served. The app reads nothing else.
+"""
+
+from collections.abc import Awaitable, Mapping
+from typing import Any, Final, Protocol
+
+import attrs
+import trio
+
+from iii_trio.adapters import KeyValueStore
+from iii_trio.builtins.http import HTTPConfig, serve_http
+from iii_trio.builtins.state import StateConfig, serve_state
+from iii_trio.net import Pump
+from iii_trio.worker import Worker
+
+
+@attrs.frozen(kw_only=True)
+class Resources:
+    """What the app hands to a bundled worker besides its `Worker`.
+
+    Attributes:
+        pump: for front doors of its own.
+        stores: the collections that its row asks for, by name.
+    """
+
+    pump: Pump
+    stores: Mapping[str, KeyValueStore]
+
+
+class Serve(Protocol):
+    """Runs a bundled worker until it is cancelled.
+
+    What it gives to ``started`` may have ``addresses`` (what it really bound),
+    ``reconfigure(config)`` (take new settings while running; raise to refuse them) and
+    ``drain(grace)`` (finish what was begun): the app uses those that it finds.
+    """
+
+    def __call__(
+        self,
+        worker: Worker,
+        config: Any,  # noqa: ANN401 - an instance of the row's config class
+        resources: Resources,
+        /,
+        *,
+        task_status: trio.TaskStatus[Any],
+    ) -> Awaitable[None]:
+        """Serve."""
+
+
+@attrs.frozen(kw_only=True)
+class BuiltinSpec:
+    """One bundled worker.
+
+    Attributes:
+        name: the canonical name: its entry's identity and its worker name.
+        aliases: other names for it in configurations.
+        description: shown in listings.
+        config_class: the attrs class of its ``config`` block.
+        serve: see `Serve`.
+        stores: names of the collections it keeps; with any, its ``config`` block may
+            have an ``adapter``, which the app reads.
+    """
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    description: str
+    config_class: type[Any]
+    serve: Serve
+    stores: tuple[str, ...] = ()
+
+
+def _serve_http(
+    worker: Worker,
+    config: HTTPConfig,
+    resources: Resources,
+    *,
+    task_status: trio.TaskStatus[Any],
+) -> Awaitable[None]:
+    return serve_http(worker, config, pump=resources.pump, task_status=task_status)
+
+
+def _serve_state(
+    worker: Worker,
+    config: StateConfig,
+    resources: Resources,
+    *,
+    task_status: trio.TaskStatus[Any],
+) -> Awaitable[None]:
+    store = resources.stores["state"]
+    return serve_state(worker, config, store=store, task_status=task_status)
+
+
+BUILTINS: Final = (
+    BuiltinSpec(
+        name="iii-http",
+        aliases=("http",),
+        description="Serves HTTP requests as triggers.",
+        config_class=HTTPConfig,
+        serve=_serve_http,
+    ),
+    BuiltinSpec(
+        name="iii-state",
+        aliases=("state",),
+        description="Keeps values by scope and key.",
+        config_class=StateConfig,
+        serve=_serve_state,
+        stores=("state",),
+    ),
+)
+"""Every bundled worker of this version."""
