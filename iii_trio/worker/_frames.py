@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
+from iii_trio.errors import RegistrationError
 from iii_trio.protocol import (
     ABSENT,
     CANCEL_FEATURE,
@@ -15,6 +16,8 @@ from iii_trio.protocol import (
     RegisterFunction,
     RegisterTrigger,
     RegisterTriggerType,
+    RegistrationRejected,
+    TriggerRegistrationResult,
     encode_error,
     encode_result,
     payload_or_null,
@@ -131,6 +134,35 @@ def trigger_from(frame: RegisterTrigger) -> TriggerSpec:
         metadata=decode(metadata) if metadata else None,
         namespace=frame.namespace or DEFAULT_NAMESPACE,
         trigger_namespace=frame.trigger_namespace,
+    )
+
+
+def bind_answer(frame: RegisterTrigger, error: RegistrationError | None) -> AnyFrame:
+    """What a provider answers to a binding; without an error it is accepted."""
+    body = ABSENT
+    if error is not None:
+        body = msgspec.Raw(
+            encode_error(ErrorBody(code=error.code, message=error.message))
+        )
+    return TriggerRegistrationResult(
+        id=frame.id,
+        trigger_type=frame.trigger_type,
+        function_id=frame.function_id,
+        error=body,
+    )
+
+
+def rejection_from(frame: RegistrationRejected) -> RegistrationError:
+    """Why the engine did not take a worker's name, or one of its functions."""
+    what = f"worker name {frame.worker_name!r}"
+    if frame.function_id is not None:
+        what = f"function {frame.function_id!r}"
+    owner = frame.owner_worker_id
+    return RegistrationError(
+        f"the engine refused {what} in namespace {frame.namespace!r} ({frame.code})"
+        + (f": worker {owner} holds it" if owner else ""),
+        code=frame.code,
+        owner_worker_id=owner,
     )
 
 

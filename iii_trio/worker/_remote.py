@@ -120,6 +120,7 @@ class RemoteAttachment:
             port = RemotePort(self, spec, handlers, nursery)
             nursery.start_soon(port.stay_connected, name=f"connection to {self.url}")
             await port.wait_ready()
+            port.in_use = True
             try:
                 yield port
             finally:
@@ -134,6 +135,10 @@ class RemotePort:
 
     It remembers what the worker offers and binds, and tells it anew to every
     connection.
+
+    Attributes:
+        in_use: the block of `RemoteAttachment.attach_local` has begun; before that it
+            raises by itself.
     """
 
     def __init__(
@@ -143,6 +148,7 @@ class RemotePort:
         handlers: Handlers,
         nursery: trio.Nursery,
     ) -> None:
+        self.in_use = False
         self._home = home
         self._spec = spec
         self._handlers = handlers
@@ -169,13 +175,12 @@ class RemotePort:
             try:
                 async with self._home.dial(self._home.url) as link:
                     session = await self._greet(link)
-                    if self._ready:
+                    if session.worker_id:
                         attempt = 0
                         await session.closed.wait()
                     reason = session.reason
             except trio.BrokenResourceError as exc:
                 reason = str(exc)
-            self._session, self._ready = None, False
             if self._detached or self._fatal is not None:
                 break
             self._handlers.on_disconnected(reason)
@@ -238,7 +243,8 @@ class RemotePort:
         """The engine refused this worker: do not come back."""
         self._fatal = error
         self._end_session("refused by the engine")
-        self._handlers.on_failed(error)
+        if self.in_use:
+            self._handlers.on_failed(error)
 
     def detach(self) -> None:
         """Stop accepting; what is queued is sent, then the connection is closed."""
@@ -252,8 +258,11 @@ class RemotePort:
     def _end_session(self, reason: str) -> None:
         if self._session is not None:
             self._session.end(reason)
-        self._ready = False
         self._notify()
+
+    def on_lost(self) -> None:
+        """The connection is lost: calls wait for the next one."""
+        self._session, self._ready = None, False
 
     async def wait_ready(self) -> Session:
         """Wait until there is a connection.

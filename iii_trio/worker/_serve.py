@@ -16,6 +16,7 @@ import attrs
 import msgspec
 import trio
 
+from iii_trio._util import require_real_time
 from iii_trio.errors import FunctionFailedError, RegistrationError
 from iii_trio.protocol import ErrorBody, body_from
 from iii_trio.transport import IncomingCall, Outcome
@@ -73,6 +74,7 @@ def thread_runner(threads: int) -> RunSync:
     limiter = trio.CapacityLimiter(threads)
 
     async def run(handler: Handler, *args: Any) -> Any:  # noqa: ANN401
+        require_real_time("a thread", "give the worker run_sync=run_inline")
         return await trio.to_thread.run_sync(handler, *args, limiter=limiter)
 
     return run

@@ -5,7 +5,6 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Final, Protocol, final
 
-import msgspec
 import trio
 
 from iii_trio.errors import RegistrationError, RemoteProtocolError
@@ -31,7 +30,6 @@ from iii_trio.protocol import (
     decode,
     decode_error,
     encode,
-    encode_error,
     exception_from,
     is_absent,
     may_send,
@@ -50,8 +48,10 @@ from iii_trio.transport import (
 )
 from iii_trio.worker._frames import (
     announcement,
+    bind_answer,
     call_frame,
     features_of,
+    rejection_from,
     result_text,
     take_caller,
     too_large,
@@ -72,6 +72,9 @@ class SessionOwner(Protocol):
 
     def on_fatal(self, error: RegistrationError) -> None:
         """The engine refused this worker."""
+
+    def on_lost(self) -> None:
+        """The connection is lost: the session is of no use any more."""
 
 
 @final
@@ -215,6 +218,7 @@ class Session:
         self.reason = self.reason or reason
         self.closed.set()
         self.greeted.set()
+        self._owner.on_lost()
         calls, self._calls = self._calls, {}
         for pending in calls.values():
             pending.settled.set()
@@ -337,19 +341,7 @@ class Session:
             self._bound.discard(frame.id)
         if self.closed.is_set():
             return
-        body = msgspec.Raw()
-        if error is not None:
-            body = msgspec.Raw(
-                encode_error(ErrorBody(code=error.code, message=error.message))
-            )
-        self.send(
-            TriggerRegistrationResult(
-                id=frame.id,
-                trigger_type=frame.trigger_type,
-                function_id=frame.function_id,
-                error=body,
-            )
-        )
+        self.send(bind_answer(frame, error))
 
     def _on_unbind(self, frame: UnregisterTrigger) -> None:
         self._bound.discard(frame.id)
@@ -364,17 +356,7 @@ class Session:
         )
 
     def _on_rejected(self, frame: RegistrationRejected) -> None:
-        what = (
-            f"function {frame.function_id!r}"
-            if frame.function_id
-            else (f"worker name {frame.worker_name!r}")
-        )
-        error = RegistrationError(
-            f"{what} in namespace {frame.namespace!r} is held by worker "
-            f"{frame.owner_worker_id or 'of the engine'}",
-            code=frame.code,
-            owner_worker_id=frame.owner_worker_id,
-        )
+        error = rejection_from(frame)
         # As the public SDKs: whatever is not about one function ends the worker.
         if frame.function_id is not None:
             self._owner.on_rejected(frame.function_id, error)

@@ -37,6 +37,7 @@ async def test_attrs_classes_go_in_and_come_out() -> None:
 
         @worker.function("math::add")
         async def add(pair: Pair) -> Sum:
+            await trio.lowlevel.checkpoint()
             return Sum(pair.a + pair.b)
 
         assert await worker.invoke("math::add", {"a": 2, "b": 3}) == {"c": 5}
@@ -49,6 +50,7 @@ async def test_a_misfit_is_refused_with_its_path_and_the_handler_does_not_run() 
 
         @worker.function("math::add")
         async def add(pair: Pair) -> None:
+            await trio.lowlevel.checkpoint()
             ran.append(pair)
 
         with pytest.raises(FunctionFailedError) as caught:
@@ -63,6 +65,7 @@ async def test_formats_come_from_the_annotations_unless_given() -> None:
 
         @worker.function("math::add")
         async def add(pair: Pair) -> Sum:
+            await trio.lowlevel.checkpoint()
             return Sum(pair.a + pair.b)
 
         worker.register_function(
@@ -87,6 +90,7 @@ async def test_none_is_no_result_and_null_is_a_present_null(
 
         @worker.function("f")
         async def handler() -> Any:
+            await trio.lowlevel.checkpoint()
             return returned
 
         assert await worker.invoke_json("f", b"{}") == expected
@@ -101,9 +105,11 @@ async def test_a_handler_may_take_nothing() -> None:
 async def test_callable_objects_and_partials_are_handlers() -> None:
     class Doubler:
         async def __call__(self, value: int) -> int:
+            await trio.lowlevel.checkpoint()
             return value * 2
 
     async def add(amount: int, value: int) -> int:
+        await trio.lowlevel.checkpoint()
         return amount + value
 
     async with open_engine() as engine, open_worker(engine) as worker:
@@ -154,6 +160,7 @@ async def test_current_invocation_tells_who_called_and_is_gone_afterwards() -> N
 
         @worker.function("f")
         async def handler(_: Any) -> None:
+            await trio.lowlevel.checkpoint()
             seen.append(current_invocation())
 
         await worker.invoke("f", {"_caller_worker_id": "x"}, metadata={"m": 1})
@@ -172,6 +179,7 @@ async def test_a_failure_made_on_purpose_sets_its_code() -> None:
 
         @worker.function("f")
         async def handler() -> None:
+            await trio.lowlevel.checkpoint()
             raise FunctionFailedError("no", code="teapot", details={"n": 1})
 
         with pytest.raises(FunctionFailedError) as caught:
@@ -185,6 +193,7 @@ async def test_any_other_exception_becomes_invocation_failed_with_its_trace() ->
 
         @worker.function("f")
         async def handler() -> None:
+            await trio.lowlevel.checkpoint()
             raise ZeroDivisionError("by zero")
 
         with pytest.raises(FunctionFailedError) as caught:
@@ -198,6 +207,7 @@ async def test_the_error_of_a_nested_call_that_escapes_loses_its_code() -> None:
 
         @worker.function("inner")
         async def inner() -> None:
+            await trio.lowlevel.checkpoint()
             raise FunctionFailedError("deep", code="teapot")
 
         @worker.function("outer")
@@ -216,6 +226,7 @@ async def test_a_result_that_is_no_json_is_told(value: Any) -> None:
 
         @worker.function("f")
         async def handler() -> Any:
+            await trio.lowlevel.checkpoint()
             return value
 
         with pytest.raises(FunctionFailedError) as caught:
@@ -290,6 +301,7 @@ async def test_fire_runs_the_handler_and_says_nothing() -> None:
 
         @worker.function("f")
         async def handler(value: Any) -> None:
+            await trio.lowlevel.checkpoint()
             assert value == {"x": 1}
             got.set()
             raise ZeroDivisionError
@@ -308,6 +320,7 @@ async def test_enqueue_gives_the_receipt_of_the_queue_worker() -> None:
 
         @worker.function("engine::queue::enqueue")
         async def enqueue(job: Any) -> None:
+            await trio.lowlevel.checkpoint()
             got.append(job)
 
         receipt = await worker.enqueue("mail::send", {"to": "x"}, queue="mail")
@@ -344,6 +357,7 @@ async def test_a_deadline_only_shrinks_along_a_chain(
 
         @worker.function("inner")
         async def inner() -> None:
+            await trio.lowlevel.checkpoint()
             deadlines.append(current_invocation().deadline)
 
         @worker.function("outer")
@@ -370,6 +384,7 @@ async def test_a_task_that_outlives_its_handler_loses_the_deadline_only(
 
         @worker.function("f")
         async def handler() -> None:
+            await trio.lowlevel.checkpoint()
             worker.start_soon(later, name="later")
 
         await worker.invoke("f", deadline=5)
