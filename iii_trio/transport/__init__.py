@@ -16,6 +16,7 @@ from iii_trio.transport._attachment import (
 )
 from iii_trio.transport._byte_pipe import BytePipe, FaultPlan
 from iii_trio.transport._deliver import deliver_binary, deliver_text
+from iii_trio.transport._dial import open_trio_websocket
 from iii_trio.transport._link import Link, LinkSink
 from iii_trio.transport._listener import (
     ChannelSocket,
@@ -33,7 +34,6 @@ from iii_trio.transport._trio_websocket import (
     MAX_MESSAGE_BYTES,
     TrioWebSocketLink,
     open_link_over,
-    open_trio_websocket,
     open_trio_websocket_link,
     serve_trio_websocket,
 )

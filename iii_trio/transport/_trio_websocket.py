@@ -14,31 +14,21 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Final, final
 
 import trio
-from trio_websocket import (
-    ConnectionClosed,
-    HandshakeError,
-    WebSocketConnection,
-    open_websocket_url,
-)
+from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from iii_trio._util import NoPublicConstructor, open_background_nursery
 from iii_trio.transport._deliver import deliver_binary, deliver_text
+from iii_trio.transport._dial import CLOSE_GRACE, open_trio_websocket
 from iii_trio.transport._link import Link, LinkSink
 
 MAX_MESSAGE_BYTES: Final = 16 * 2**20
 """Larger messages need fragments, which trio-websocket cannot make."""
-
-RECEIVE_LIMIT_BYTES: Final = 64 * 2**20
-"""What public SDKs may send as one message (protocol, section 1.5)."""
 
 OUTBOX_LIMIT_BYTES: Final = 96 * 2**20
 """A peer that lets this much pile up is dropped."""
 
 PING_EVERY: Final = 20.0
 """Seconds between pings, and to wait for a pong; as in the public SDKs."""
-
-CLOSE_GRACE: Final = 2.0
-"""Seconds for what is queued, and for the closing handshake, each."""
 
 _NO_STATUS: Final = 1005  # wsproto: a Close frame without a code
 
@@ -246,43 +236,6 @@ async def open_trio_websocket_link(
         open_link_over(connection) as link,
     ):
         yield link
-
-
-@asynccontextmanager
-async def open_trio_websocket(
-    url: str,
-    *,
-    headers: Sequence[tuple[str, str]] = (),
-    connect_timeout: float = 10.0,
-) -> AsyncIterator[WebSocketConnection]:
-    """Dial with our limits, and with one kind of error for whatever went wrong.
-
-    Raises:
-        trio.BrokenResourceError: no connection, or the peer refused the handshake.
-    """
-    connected = False
-    dialled = open_websocket_url(
-        url,
-        extra_headers=[(name.encode(), value.encode()) for name, value in headers],
-        max_message_size=RECEIVE_LIMIT_BYTES,
-        receive_buffer_size=None,
-        connect_timeout=connect_timeout,
-        disconnect_timeout=CLOSE_GRACE,
-    )
-    try:
-        with trio.CancelScope() as scope:
-            async with dialled as connection:
-                connected = True
-                try:
-                    yield connection
-                finally:
-                    # A peer that said Close but keeps TCP open must not keep us.
-                    scope.deadline = trio.current_time() + 2 * CLOSE_GRACE
-    except HandshakeError as exc:
-        if connected:
-            return  # only the goodbye took too long
-        msg = f"cannot connect to {url}: {exc.__cause__ or exc!r}"
-        raise trio.BrokenResourceError(msg) from exc
 
 
 async def serve_trio_websocket(
