@@ -4,7 +4,7 @@ All methods are async and checkpoints. A write returns only after it is durable,
 the backend can. A cancelled write either happened completely or not at all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import attrs
@@ -54,3 +54,170 @@ class KeyValueStore(Protocol):
 
     async def spaces(self) -> list[str]:
         """All spaces that hold a key, sorted."""
+
+
+@attrs.frozen(kw_only=True)
+class NewMessage:
+    """A message that is to be stored.
+
+    Attributes:
+        queue: its queue, which appears with its first message.
+        function_id: the function that it is for.
+        namespace: where that function is.
+        payload: JSON text.
+        group: messages of one group of a queue are delivered strictly one after another,
+            by age; ``None``: it waits for nobody.
+        priority: higher ones are taken first.
+        due: wall time before which it is not taken, in seconds since 1970; 0: at once.
+        traceparent: W3C trace context of whoever sent it.
+        baggage: W3C baggage of whoever sent it.
+    """
+
+    queue: str
+    function_id: str
+    namespace: str
+    payload: bytes
+    group: str | None = None
+    priority: int = 0
+    due: float = 0.0
+    traceparent: str | None = None
+    baggage: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Message:
+    """A stored message.
+
+    Attributes:
+        message_id: unique in the store, also over time; ids grow with age.
+        attempts: failed deliveries so far.
+        error: why it is dead, ``""`` while it is not.
+        failed_at: when it died, wall time in seconds since 1970.
+    """
+
+    message_id: str
+    function_id: str
+    namespace: str
+    payload: bytes
+    attempts: int = 0
+    traceparent: str | None = None
+    baggage: str | None = None
+    error: str = ""
+    failed_at: float = 0.0
+
+
+@attrs.frozen
+class Taken:
+    """What `QueueStore.take` gives.
+
+    Attributes:
+        messages: in the order in which they should be delivered.
+        next_due: when the next delayed message of the queue becomes due, wall time in
+            seconds since 1970; ``None`` if nothing is delayed.
+    """
+
+    messages: list[Message]
+    next_due: float | None
+
+
+@attrs.frozen
+class QueueCounts:
+    """How many messages of a queue are in which state.
+
+    Attributes:
+        waiting: due, or waiting for an earlier one of their group.
+        active: in delivery.
+        delayed: not due yet.
+        dead: in the dead-letter queue.
+    """
+
+    waiting: int = 0
+    active: int = 0
+    delayed: int = 0
+    dead: int = 0
+
+
+@attrs.frozen
+class Done:
+    """Delivered: the message is removed."""
+
+
+@attrs.frozen
+class Retry:
+    """Failed: deliver it again once it is ``due``; its group waits meanwhile."""
+
+    due: float
+
+
+@attrs.frozen
+class Dead:
+    """Failed for the last time: to the dead-letter queue, with the reason and time."""
+
+    error: str
+    at: float
+
+
+@attrs.frozen
+class GiveBack:
+    """Not delivered, which counts as no attempt: it waits again, in its old place."""
+
+
+Settlement = Done | Retry | Dead | GiveBack
+"""What becomes of a message in delivery."""
+
+
+class QueueStore(Protocol):
+    """Messages by queue: waiting, in delivery, or dead.
+
+    A message is handed out by `take` to one caller and stays in delivery, through
+    restarts too, until it is settled. Every method raises `AdapterError` when the
+    backend fails; a failed write left nothing.
+    """
+
+    async def put(self, messages: Sequence[NewMessage]) -> None:
+        """Store messages, in this order, all or none."""
+
+    async def take(self, queue: str, limit: int, now: float) -> Taken:
+        """Hand out at most ``limit`` due messages: priority first, then age.
+
+        Of a group only the head is handed out: the oldest, unless an earlier head is
+        not finished yet. A head that is delayed, or in delivery, holds its group.
+        """
+
+    async def settle(
+        self, queue: str, message_id: str | None, settlement: Settlement
+    ) -> None:
+        """Say what became of a message in delivery, or with ``None`` of all of them.
+
+        What is not in delivery is left alone.
+        """
+
+    async def move(
+        self,
+        queue: str,
+        *,
+        dead: bool,
+        to: str | None,
+        message_id: str | None = None,
+        group: str | None = None,
+    ) -> int:
+        """Move messages to a queue, or with ``to=None`` remove them.
+
+        They keep their age. Dead ones come back to life with no attempts made.
+
+        Args:
+            queue: where they are.
+            dead: the dead ones; otherwise those that are neither dead nor in delivery.
+            to: where they go; for dead ones it may be the same queue.
+            message_id: only this one.
+            group: the group that they join; default: they keep theirs.
+
+        Returns:
+            How many were moved.
+        """
+
+    async def dead(self, queue: str, offset: int, limit: int) -> list[Message]:
+        """Dead messages, the latest first."""
+
+    async def counts(self, now: float) -> dict[str, QueueCounts]:
+        """Count the messages of every queue that has any."""

@@ -17,6 +17,7 @@ _HOME = {
     "cancel_at_every_step": "_cancel",
     "check_kv_store": "_stores",
     "check_link": "_links",
+    "check_queue_store": "_queue_checks",
     "open_test_engine": "_engine",
     "run": "_clock",
 }
@@ -29,6 +30,7 @@ __all__ = [
     "cancel_at_every_step",
     "check_kv_store",
     "check_link",
+    "check_queue_store",
     "open_test_engine",
     "run",
 ]

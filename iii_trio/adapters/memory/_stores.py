@@ -8,7 +8,8 @@ import attrs
 import trio
 
 from iii_trio._util import NoPublicConstructor
-from iii_trio.adapters import Change, KeyValueStore
+from iii_trio.adapters import Change, KeyValueStore, QueueStore
+from iii_trio.adapters.memory._queue import MemoryQueue
 
 Spaces = dict[str, dict[str, bytes]]
 """Values by space and key; a space without a key does not exist."""
@@ -20,10 +21,15 @@ class MemoryStores(metaclass=NoPublicConstructor):
     """The stores of one `open_memory` block."""
 
     _collections: dict[str, Spaces] = attrs.field(factory=dict)
+    _queue: QueueStore = attrs.field(factory=MemoryQueue)
 
     def key_value(self, name: str) -> KeyValueStore:
         """The named collection; the same name is the same data."""
         return _MemoryKeyValue(self._collections.setdefault(name, {}))
+
+    def queue(self) -> QueueStore:
+        """The messages of all queues."""
+        return self._queue
 
 
 @asynccontextmanager

@@ -5,6 +5,8 @@ from typing import Protocol, TypeVar
 
 import trio
 
+from iii_trio._util import require_real_time
+
 T = TypeVar("T")
 
 
@@ -20,7 +22,12 @@ class RunSync(Protocol):
 
 
 async def run_in_thread(fn: Callable[[], T], *, limiter: trio.CapacityLimiter) -> T:
-    """Run ``fn`` in a thread: one hop is about 0.15 ms."""
+    """Run ``fn`` in a thread: one hop is about 0.15 ms.
+
+    Raises:
+        RuntimeError: the clock of this run is virtual and would not wait for a thread.
+    """
+    require_real_time("a thread", "open SQLite with run=run_inline")
     return await trio.to_thread.run_sync(fn, limiter=limiter)
 
 

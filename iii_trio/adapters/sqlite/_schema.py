@@ -27,6 +27,29 @@ MIGRATIONS: Final = (
         UNIQUE (collection, space, key)
     ) STRICT
     """,
+    # 2. The age of a message is its rowid, which AUTOINCREMENT never gives out twice.
+    """
+    CREATE TABLE queue_message (
+        place INTEGER PRIMARY KEY AUTOINCREMENT,
+        queue TEXT NOT NULL,
+        state INTEGER NOT NULL,
+        grp TEXT,
+        priority INTEGER NOT NULL,
+        due REAL NOT NULL,
+        attempts INTEGER NOT NULL,
+        function_id TEXT NOT NULL,
+        namespace TEXT NOT NULL,
+        payload BLOB NOT NULL,
+        traceparent TEXT,
+        baggage TEXT,
+        error TEXT,
+        failed_at REAL
+    ) STRICT;
+    CREATE INDEX queue_ready ON queue_message (queue, state, priority DESC, place);
+    CREATE INDEX queue_delayed ON queue_message (queue, due) WHERE state = 2;
+    CREATE INDEX queue_group ON queue_message (queue, grp, state, place)
+        WHERE grp IS NOT NULL
+    """,
 )
 """Migration N brings a file from version N-1 to N. Append only: files exist."""
 

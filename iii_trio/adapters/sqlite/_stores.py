@@ -11,9 +11,10 @@ import attrs
 import trio
 
 from iii_trio._util import NoPublicConstructor, open_background_nursery
-from iii_trio.adapters import KeyValueStore
+from iii_trio.adapters import KeyValueStore, QueueStore
 from iii_trio.adapters.sqlite._file import DatabaseFile, open_file
 from iii_trio.adapters.sqlite._key_value import SQLiteKeyValue
+from iii_trio.adapters.sqlite._queue import SQLiteQueue
 from iii_trio.adapters.sqlite._readers import Readers
 from iii_trio.adapters.sqlite._run import RunSync, run_in_thread
 from iii_trio.adapters.sqlite._writer import Writer
@@ -42,6 +43,10 @@ class SQLiteStores(metaclass=NoPublicConstructor):
     def key_value(self, name: str) -> KeyValueStore:
         """The named collection; the same name is the same data."""
         return SQLiteKeyValue(collection=name, writer=self.writer, readers=self.readers)
+
+    def queue(self) -> QueueStore:
+        """The messages of all queues."""
+        return SQLiteQueue(writer=self.writer, readers=self.readers)
 
 
 @asynccontextmanager
