@@ -1,0 +1,123 @@
+"""Channels of workers in process: whole streams, messages, closing, aborting."""
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from iii_trio.engine import open_engine
+from iii_trio.protocol import ChannelRef
+from iii_trio.worker import open_worker
+
+
+async def test_bytes_are_cut_into_pieces_and_text_stays_whole() -> None:
+    async with open_engine() as engine, open_worker(engine) as worker:
+        channel = await worker.create_channel()
+        async with channel.writer as writer:
+            await writer.send(b"x" * 150_000)
+            await writer.send("t" * 100_000)
+            await writer.send(b"")
+        got = [piece async for piece in channel.reader]
+    assert [len(piece) for piece in got] == [65536, 65536, 18928, 100_000, 0]
+    assert [type(piece) for piece in got] == [bytes, bytes, bytes, str, bytes]
+
+
+async def test_read_all_joins_until_the_end() -> None:
+    async with open_engine() as engine, open_worker(engine) as worker:
+        channel = await worker.create_channel(buffer_size=1)
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def _() -> None:
+                async with channel.writer as writer:
+                    for piece in (b"ab", "c\u00e9", b"d"):
+                        await writer.send(piece)
+
+            assert await channel.reader.read_all() == "abc\u00e9d".encode()
+        assert await channel.reader.receive() is None
+
+
+async def test_an_end_can_be_handed_to_another_worker() -> None:
+    async with (
+        open_engine() as engine,
+        open_worker(engine) as first,
+        open_worker(engine) as second,
+    ):
+        channel = await first.create_channel()
+
+        @second.function("upload")
+        async def upload(ref: dict[str, str]) -> int:
+            return len(await second.open_reader(ChannelRef(**ref)).read_all())
+
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def _() -> None:
+                await channel.writer.wait_peer()
+                await channel.writer.send(b"12345")
+                await channel.writer.aclose()
+
+            assert await first.invoke("upload", channel.reader_ref) == 5
+
+
+async def test_an_unused_writer_that_closes_ends_the_stream() -> None:
+    async with open_engine() as engine, open_worker(engine) as worker:
+        channel = await worker.create_channel()
+        await channel.writer.aclose()
+        await channel.writer.aclose()
+        assert await channel.reader.receive() is None
+        with pytest.raises(trio.ClosedResourceError):
+            await channel.writer.send(b"late")
+
+
+async def test_a_reader_that_closes_breaks_the_writer() -> None:
+    async with open_engine() as engine, open_worker(engine) as worker:
+        channel = await worker.create_channel()
+        await channel.writer.send(b"1")
+        await channel.reader.aclose()
+        with pytest.raises(trio.BrokenResourceError):
+            await channel.writer.send(b"2")
+        with pytest.raises(trio.ClosedResourceError):
+            await channel.reader.receive()
+
+
+async def test_abort_drops_the_channel_for_both() -> None:
+    async with open_engine() as engine, open_worker(engine) as worker:
+        channel = await worker.create_channel()
+        await channel.writer.send(b"1")
+        assert await channel.reader.receive() == b"1"
+        channel.writer.abort("enough")
+        with pytest.raises(trio.BrokenResourceError):
+            await channel.reader.receive()
+        unused = await worker.create_channel()
+        unused.writer.abort("never used")
+        with pytest.raises(trio.ClosedResourceError):
+            await unused.writer.send(b"1")
+
+
+async def test_an_end_is_for_one_task_at_a_time() -> None:
+    async with (
+        open_engine() as engine,
+        open_worker(engine) as worker,
+        trio.open_nursery() as nursery,
+    ):
+        channel = await worker.create_channel()
+        nursery.start_soon(channel.reader.receive)
+        await wait_all_tasks_blocked()
+        with pytest.raises(trio.BusyResourceError):
+            await channel.reader.receive()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_ref_of_the_wrong_direction_or_channel_is_refused() -> None:
+    async with open_engine() as engine, open_worker(engine) as worker:
+        channel = await worker.create_channel()
+        with pytest.raises(ValueError, match="end"):
+            worker.open_reader(channel.writer_ref)
+        assert channel.reader.ref is channel.reader_ref
+        forged = ChannelRef(channel_id="x", access_key="y", direction="read")
+        with pytest.raises(trio.BrokenResourceError):
+            await worker.open_reader(forged).receive()
+        await worker.open_reader(forged).aclose()
+        await channel.reader.aclose()
+        with pytest.raises(trio.BrokenResourceError):
+            await worker.open_reader(channel.reader_ref).receive()
