@@ -93,6 +93,10 @@ class LocalWorkerPort:
         function = self._router.registry.find(namespace, function_id)
         return function is not None and bool(function.owner.is_local)
 
+    def exists(self, function_id: str, namespace: str) -> bool:
+        """Tell whether anybody serves a function."""
+        return self._router.registry.find(namespace, function_id) is not None
+
     def _invocation_for(self, request: Request) -> Invocation:
         port = self._port
         if not port.record.is_live:

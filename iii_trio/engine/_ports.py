@@ -305,7 +305,8 @@ class LocalPort(Connection):
 
     def unbind_trigger(self, trigger: Trigger[AnyPort]) -> None:
         """Tell the provider that a binding is gone."""
-        self._handlers.unbind(trigger.spec.trigger_id)
+        lost = trigger.owner is not None and not trigger.owner.is_live
+        self._handlers.unbind(trigger.spec.trigger_id, lost=lost)
 
     def trigger_refused(self, spec: TriggerSpec, error: ErrorBody) -> None:
         """Keep a late refusal of an own binding."""

@@ -61,6 +61,7 @@ class Action(msgspec.Struct, frozen=True):
 
     type: str
     queue: str | None = None
+    delay_ms: float | None = None
 
 
 _action_decoder: Final = msgspec.json.Decoder(Action)
@@ -178,11 +179,11 @@ class Router:
             invocation.caller = None
             return function_id, None
         if parsed.type == "enqueue":
-            return self._enqueue(invocation, function_id, parsed.queue)
+            return self._enqueue(invocation, function_id, parsed)
         return self._custom_action(invocation, function_id, parsed.type, action)
 
     def _enqueue(
-        self, invocation: Invocation, function_id: str, queue: str | None
+        self, invocation: Invocation, function_id: str, action: Action
     ) -> tuple[str, ErrorBody | None]:
         if self.registry.find(DEFAULT_NAMESPACE, ENQUEUE) is None:
             return function_id, ErrorBody(
@@ -194,8 +195,8 @@ class Router:
                 ),
             )
         receipt = self._new_id()
-        fields = {
-            "queue": queue,
+        fields: dict[str, object] = {
+            "queue": action.queue,
             "function_id": function_id,
             "data": _raw(invocation.payload),
             "messageReceiptId": receipt,
@@ -204,6 +205,8 @@ class Router:
         }
         if invocation.namespace != DEFAULT_NAMESPACE:
             fields["namespace"] = invocation.namespace
+        if action.delay_ms is not None:
+            fields["delay_ms"] = action.delay_ms
         result = msgspec.json.encode({"messageReceiptId": receipt})
 
         def receipt_or_error(outcome: RawOutcome) -> RawOutcome:

@@ -157,8 +157,13 @@ class Handlers(Protocol):
             RegistrationError: refused; its code and message reach the binder.
         """
 
-    def unbind(self, trigger_id: str) -> None:
-        """That trigger is gone. Unknown ids are ignored."""
+    def unbind(self, trigger_id: str, *, lost: bool = False) -> None:
+        """That trigger is gone. Unknown ids are ignored.
+
+        Args:
+            trigger_id: which.
+            lost: nobody ended it: whoever bound it, or the connection, was lost.
+        """
 
     def on_connected(self, worker_id: str) -> None:
         """The worker is attached (again), under this id."""
@@ -250,6 +255,12 @@ class AttachedPort(Protocol):
 
         A remote attachment answers False. Needs the exact namespace; a function that
         nobody offers is not local.
+        """
+
+    def exists(self, function_id: str, namespace: str) -> bool:
+        """Tell whether a live worker serves the function right now.
+
+        A remote attachment cannot know and answers True. Needs the exact namespace.
         """
 
     async def open_channel_end(self, ref: ChannelRef) -> ChannelEnd:

@@ -115,8 +115,17 @@ class Caller:
         *,
         queue: str,
         namespace: str | None = None,
+        delay: float | None = None,
     ) -> str:
         """Put a call into a queue; returns when the queue has it safely.
+
+        Args:
+            function_id: ``ns::name``.
+            data: any JSON value; attrs instances are written as objects.
+            queue: its name.
+            namespace: see `invoke`.
+            delay: seconds before which it is not delivered; only engines of this
+                library know it.
 
         Returns:
             The id of the receipt.
@@ -124,7 +133,10 @@ class Caller:
         Raises:
             FunctionFailedError: code ``enqueue_error``: no queue worker, or it refused.
         """
-        action = encode({"type": "enqueue", "queue": queue})
+        fields: dict[str, JSON] = {"type": "enqueue", "queue": queue}
+        if delay is not None:
+            fields["delay_ms"] = delay * 1000
+        action = encode(fields)
         result = await self._port.invoke(
             self._request(
                 function_id, encode(data), namespace, None, None, "call", action

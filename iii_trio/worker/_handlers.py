@@ -49,9 +49,9 @@ class WorkerHandlers:
         """Bind a trigger of a type that this worker provides."""
         return self.providers.bind(trigger)
 
-    def unbind(self, trigger_id: str) -> None:
+    def unbind(self, trigger_id: str, *, lost: bool = False) -> None:
         """Unbind a trigger; unknown ids are ignored."""
-        self.providers.unbind(trigger_id)
+        self.providers.unbind(trigger_id, lost=lost)
 
     def on_connected(self, worker_id: str) -> None:
         """Log it."""

@@ -165,6 +165,7 @@ class TriggerProvider(Caller):
         *,
         traceparent: str | None = None,
         baggage: str | None = None,
+        deadline: float | None = None,
     ) -> bytes:
         """`deliver` with JSON text in and out, nothing parsed.
 
@@ -173,6 +174,7 @@ class TriggerProvider(Caller):
             payload: JSON text; it is not checked.
             traceparent: W3C trace context that the event came with.
             baggage: W3C baggage that the event came with.
+            deadline: seconds from now, after which the call is cancelled everywhere.
 
         Returns:
             JSON text, ``b""`` for no result.
@@ -188,6 +190,7 @@ class TriggerProvider(Caller):
                 namespace=trigger.namespace,
                 metadata=encode_optional(trigger.metadata),
                 kind="delivery",
+                timeout=deadline,
                 traceparent=traceparent,
                 baggage=baggage,
             )
@@ -224,6 +227,15 @@ class TriggerProvider(Caller):
         By URL the answer is always no.
         """
         return self._port.is_local(
+            function_id, namespace_for_call(function_id, namespace, self.namespace)
+        )
+
+    def exists(self, function_id: str, namespace: str | None = None) -> bool:
+        """Tell whether a live worker serves the function right now.
+
+        By URL the answer is always yes: only the engine knows.
+        """
+        return self._port.exists(
             function_id, namespace_for_call(function_id, namespace, self.namespace)
         )
 

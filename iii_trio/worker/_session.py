@@ -225,7 +225,7 @@ class Session:
         for scope in self._running.values():
             scope.cancel(reason=f"connection lost: {reason}")
         for trigger_id in self._bound:
-            self._handlers.unbind(trigger_id)
+            self._handlers.unbind(trigger_id, lost=True)
 
     # Frames
 

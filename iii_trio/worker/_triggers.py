@@ -28,6 +28,8 @@ class Trigger:
         namespace: where the function resolves.
         condition: function that decides about each event, or ``None``.
         owner_worker_id: who bound it, if the engine told.
+        lost: only in the unbind callback: nobody ended the binding; its worker was lost,
+            or the connection to the engine, or the trigger type is no longer provided.
     """
 
     trigger_id: str
@@ -38,6 +40,7 @@ class Trigger:
     namespace: str = "default"
     condition: str | None = None
     owner_worker_id: str | None = None
+    lost: bool = False
 
 
 @final
@@ -150,7 +153,7 @@ class ProviderTable:
         self._providers.pop(trigger_type, None)
         for trigger_id, bound in list(self._bound.items()):
             if bound.trigger.trigger_type == trigger_type:
-                self.unbind(trigger_id)
+                self.unbind(trigger_id, lost=True)
 
     def bind(self, spec: TriggerSpec) -> Awaitable[None] | None:
         """Bind a trigger; one with the same id is unbound first.
@@ -197,10 +200,14 @@ class ProviderTable:
             if not fine and self._bound.get(trigger_id) is bound:
                 del self._bound[trigger_id]
 
-    def unbind(self, trigger_id: str) -> None:
+    def unbind(self, trigger_id: str, *, lost: bool = False) -> None:
         """Unbind a trigger. Unknown ids are ignored."""
         bound = self._bound.pop(trigger_id, None)
-        if bound is not None and bound.ready:
+        if bound is None:
+            return
+        if lost:
+            bound.trigger = attrs.evolve(bound.trigger, lost=True)
+        if bound.ready:
             _run_unbind(bound)
 
 
