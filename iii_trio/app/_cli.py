@@ -54,6 +54,7 @@ async def start(
     config: Annotated[Path | None, Parameter(name=["--config", "-c"])] = None,
     data_dir: Path = Path("data"),
     drain_timeout: float = 10.0,
+    reload_delay: float = 0.5,
     log_format: Literal["text", "json"] = "text",
     no_update_check: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
@@ -67,6 +68,8 @@ async def start(
         Directory of durable data, made when it is needed.
     drain_timeout
         Seconds that calls in flight may take after Ctrl-C or SIGTERM.
+    reload_delay
+        Seconds that the configuration file must be quiet before a change counts.
     log_format
         Log lines for people or for machines; both go to stderr.
     no_update_check
@@ -74,7 +77,11 @@ async def start(
     """
     start_command = importlib.import_module("iii_trio.app._start_command")
     code: int = await start_command.start(
-        config, data_dir=data_dir, drain_timeout=drain_timeout, log_format=log_format
+        config,
+        data_dir=data_dir,
+        drain_timeout=drain_timeout,
+        reload_delay=reload_delay,
+        log_format=log_format,
     )
     return code
 

@@ -5,7 +5,7 @@ markup and control characters.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +14,9 @@ from rich.text import Text
 from iii_trio.app._terminal import printable
 
 JSON = Any
+
+_REFERENCES: Final = 8
+"""References that are followed one after another; a circle ends here."""
 
 
 def show(function_id: str, described: JSON, console: Console | None = None) -> None:
@@ -46,6 +49,7 @@ def show(function_id: str, described: JSON, console: Console | None = None) -> N
 
 def fields(schema: JSON) -> Iterator[tuple[str, str, str, str]]:
     """Name, type, whether required, and description of each property of a JSON Schema."""
+    schema = _resolved(schema)
     if not isinstance(schema, dict) or not isinstance(schema.get("properties"), dict):
         return
     required = schema.get("required")
@@ -58,6 +62,19 @@ def fields(schema: JSON) -> Iterator[tuple[str, str, str, str]]:
             "yes" if name in needed else "no",
             printable(str(field.get("description") or "")),
         )
+
+
+def _resolved(schema: JSON) -> JSON:
+    """The schema that a local ``$ref`` at the root points to."""
+    root = schema
+    for _ in range(_REFERENCES):
+        reference = schema.get("$ref") if isinstance(schema, dict) else None
+        if not isinstance(reference, str) or not reference.startswith("#/"):
+            break
+        schema = root
+        for name in reference[2:].split("/"):
+            schema = schema.get(name) if isinstance(schema, dict) else None
+    return schema
 
 
 def type_of(field: Mapping[str, JSON]) -> str:

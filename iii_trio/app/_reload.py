@@ -18,7 +18,7 @@ from iii_trio.errors import ConfigError
 
 logger = logging.getLogger("iii_trio.app")
 
-LOOK_EVERY: Final = 5.0
+LOOK_EVERY: Final = 1.0
 """Seconds until the text is compared without an event: it may have changed before the
 watch began, and some file systems tell nothing."""
 

@@ -45,7 +45,7 @@ async def serve(
     *,
     data_dir: str | Path = DATA_DIR,
     drain_timeout: float = DRAIN_TIMEOUT,
-    settle: float = 0.5,
+    reload_delay: float = 0.5,
     signals: bool = True,
     task_status: trio.TaskStatus[App] = trio.TASK_STATUS_IGNORED,
 ) -> bool:
@@ -60,7 +60,7 @@ async def serve(
             their default ports.
         data_dir: where durable data rests; made when it is needed.
         drain_timeout: seconds that calls in flight may take after a signal.
-        settle: seconds without an event before a change of the file counts.
+        reload_delay: seconds without an event before a change of the file counts.
         signals: false outside the main thread, and where the host handles them.
         task_status: gets the app once everything listens.
 
@@ -82,7 +82,7 @@ async def serve(
                 if source.path is not None:
                     apply = partial(_apply, app, source.path)
                     nursery.start_soon(
-                        partial(watch_text, settle=settle),
+                        partial(watch_text, settle=reload_delay),
                         source.path,
                         source.text,
                         apply,

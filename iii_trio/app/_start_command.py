@@ -14,13 +14,23 @@ logger = logging.getLogger("iii_trio.app")
 
 
 async def start(
-    config: Path | None, *, data_dir: Path, drain_timeout: float, log_format: LogFormat
+    config: Path | None,
+    *,
+    data_dir: Path,
+    drain_timeout: float,
+    reload_delay: float,
+    log_format: LogFormat,
 ) -> int:
     """Serve until a signal; 0 after a drain, 1 if it could not start or was cut short."""
     await trio.lowlevel.checkpoint()
     configure_logging(log_format)
     try:
-        drained = await serve(config, data_dir=data_dir, drain_timeout=drain_timeout)
+        drained = await serve(
+            config,
+            data_dir=data_dir,
+            drain_timeout=drain_timeout,
+            reload_delay=reload_delay,
+        )
     except (AdapterError, ConfigError, RegistrationError, OSError) as exc:
         print_failure(exc)
         return 1

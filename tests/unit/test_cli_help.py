@@ -84,6 +84,18 @@ def test_types_are_named_in_a_few_words(field: dict[str, Any], text: str) -> Non
     assert type_of(field) == text
 
 
+def test_root_reference_is_followed() -> None:
+    pair = {"properties": {"a": {"type": "integer"}}}
+    schema = {"$ref": "#/$defs/Pair", "$defs": {"Pair": pair}}
+    assert list(fields(schema)) == [("a", "integer", "no", "")]
+
+
+@pytest.mark.parametrize("target", ["#/$defs/A", "#/$defs/B", "#/x/y", "http://x", "#"])
+def test_references_that_lead_nowhere_give_no_rows(target: str) -> None:
+    circle = {"A": {"$ref": "#/$defs/A"}, "B": {"$ref": "#/$defs/None"}}
+    assert list(fields({"$ref": target, "$defs": circle})) == []
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=4),
     lambda inner: (

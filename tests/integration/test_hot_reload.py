@@ -1,0 +1,133 @@
+"""Edits of config.yaml under a running server."""
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from iii_trio.worker import open_worker
+from tests.integration.server_rig import (
+    HTTP,
+    LISTENER,
+    VOLATILE,
+    Server,
+    open_server,
+    registered,
+)
+
+PROMPT = ("--reload-delay", "0.05")
+BASE = f"workers: [{LISTENER}]\n"
+WITH_STATE = f"workers: [{LISTENER}, {VOLATILE}]\n"
+
+
+async def write(directory: Path, text: str) -> None:
+    await trio.Path(directory, "config.yaml").write_text(text)
+
+
+async def edit(server: Server, directory: Path, text: str, pattern: str) -> str:
+    """Write a new text and wait for the line that tells what came of it."""
+    after = len(server.lines)
+    await write(directory, text)
+    return (await server.line(pattern, after=after))[0]
+
+
+async def test_edits_add_change_and_remove_workers_without_touching_links(
+    tmp_path: Path,
+) -> None:
+    async with open_server(tmp_path, BASE, *PROMPT) as server:
+        url = f"ws://127.0.0.1:{await server.port()}"
+        async with open_worker(url) as worker, open_worker(url) as callee:
+            before = worker.worker_id
+            started, release = trio.Event(), trio.Event()
+
+            @callee.function("slow::call")
+            async def slow() -> str:
+                started.set()
+                await release.wait()
+                return "done"
+
+            await registered(callee)
+            results: list[object] = []
+
+            async def call() -> None:
+                results.append(await worker.invoke("slow::call"))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(call)
+                await started.wait()
+                await edit(server, tmp_path, WITH_STATE, "applied: added iii-state")
+                key = {"scope": "s", "key": "k"}
+                await worker.invoke("state::set", key | {"value": 5})
+                assert await worker.invoke("state::get", key) == 5
+                limited = WITH_STATE.replace(
+                    "config: {adapter", "config: {max_value_bytes: 1, adapter"
+                )
+                await edit(server, tmp_path, limited, "applied: changed iii-state")
+                assert await worker.invoke("state::get", key) == 5
+                await edit(server, tmp_path, BASE, "applied: removed iii-state")
+                release.set()
+            assert results == ["done"]
+            assert worker.worker_id == before
+        assert await server.stop() == 0
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "workers: [",
+        "wokers: []",
+        "workers: [{name: htpp}]",
+        "workers: [{name: http, config: {prot: 1}}]",
+        "a: ${NOBODY_EXPORTS_THIS}",
+    ],
+)
+async def test_invalid_file_keeps_the_running_configuration(
+    bad: str, tmp_path: Path
+) -> None:
+    async with open_server(tmp_path, WITH_STATE, *PROMPT) as server:
+        async with open_worker(f"ws://127.0.0.1:{await server.port()}") as worker:
+            await edit(server, tmp_path, bad, "parse failed")
+            key = {"scope": "s", "key": "k"}
+            assert await worker.invoke("state::get", key) is None
+            await edit(server, tmp_path, BASE, "applied: removed iii-state")
+        assert await server.stop() == 0
+
+
+async def test_busy_port_keeps_the_old_door_and_is_told(tmp_path: Path) -> None:
+    async with open_server(
+        tmp_path, f"workers: [{LISTENER}, {HTTP}]", *PROMPT
+    ) as server:
+        port = await server.port()
+        http_port = await server.port("iii-http")
+        busy = f"workers: [{LISTENER}, {{name: http, config: {{port: {port}}}}}]"
+        line = await edit(server, tmp_path, busy, "iii-http could not be .*")
+        assert str(port) in line
+        async with await trio.open_tcp_stream("127.0.0.1", http_port):
+            pass
+        assert await server.stop() == 0
+
+
+async def test_file_that_is_replaced_or_recreated_is_followed(tmp_path: Path) -> None:
+    async with open_server(tmp_path, BASE, *PROMPT) as server:
+        await server.port()
+        after = len(server.lines)
+        new = trio.Path(tmp_path, "config.yaml.new")
+        await new.write_text(WITH_STATE)
+        await new.replace(tmp_path / "config.yaml")
+        await server.line("applied: added iii-state", after=after)
+        after = len(server.lines)
+        await trio.Path(tmp_path, "config.yaml").unlink()
+        await server.line("parse failed", after=after)
+        await edit(server, tmp_path, BASE, "applied: removed iii-state")
+        assert await server.stop() == 0
+
+
+async def test_files_beside_it_and_touching_it_change_nothing(tmp_path: Path) -> None:
+    async with open_server(tmp_path, BASE, *PROMPT) as server:
+        await server.port()
+        await trio.Path(tmp_path, "config.yaml.swp").write_text(WITH_STATE)
+        await trio.Path(tmp_path, "config.yaml").touch()
+        await edit(server, tmp_path, WITH_STATE, "applied: added iii-state")
+        applied = [line for line in server.lines if "applied" in line]
+        assert len(applied) == 1
+        assert await server.stop() == 0
