@@ -1,0 +1,82 @@
+"""Figures that a script of its own measures inside its process."""
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks._figure import Figure
+from benchmarks._load import Profile, run_load
+from benchmarks._process import BenchmarkError, cores, placed, script
+from benchmarks._product import Product
+
+
+def _measured(name: str, *arguments: object) -> Any:
+    """Run a script of this package, pinned like a server; its JSON line.
+
+    Raises:
+        BenchmarkError: it failed; with its last words.
+    """
+    command = script(name, *arguments)
+    with placed(cores()[0]):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        msg = f"{name} failed:\n{done.stderr[-2000:]}"
+        raise BenchmarkError(msg)
+    return json.loads(done.stdout)
+
+
+def in_process_calls(rounds: int) -> Iterator[Figure]:
+    """An in-process call in checkpoints."""
+    found = _measured("inprocess", rounds, 5000)
+    rows = (
+        ("inline", "in-process call, inline", 5.0, "awaited"),
+        ("deadline", "in-process call, inline with a deadline", None, "awaited"),
+        (
+            "task",
+            "in-process call, in its own task",
+            9.0,
+            "void, handler sets an event",
+        ),
+    )
+    for key, name, bar, note in rows:
+        yield Figure(
+            name=name,
+            value=found[key],
+            unit="checkpoints",
+            bar=bar,
+            better="less",
+            note=f"{note}; a checkpoint is {found['checkpoint_us']:.1f} us",
+        )
+
+
+def durable_state(rounds: int, seconds: float) -> Iterator[Figure]:
+    """``state::set`` that is answered after the commit."""
+    with tempfile.TemporaryDirectory(prefix="iii-trio-bench-") as directory:
+        found = _measured("state_durable", rounds, seconds, directory)
+    yield Figure(
+        name="state::set in process, to plain group commit",
+        value=found["ratio"],
+        bar=0.6,
+        note=f"{found['rate']:,.0f}/s by 100 callers; apsw {found['floor']:,.0f} rows/s",
+    )
+
+
+def state_over_sockets(product: Product, seconds: float) -> Iterator[Figure]:
+    """The same, by 100 workers over sockets."""
+    data = '{"scope":"bench","key":"key-@@@@@@@@","value":{"n":1,"tags":["x","y"]}}'
+    sample = run_load(
+        product.server,
+        "worker",
+        Profile("100x1", callers=100, inflight=1),
+        function="state::set",
+        data=data,
+        seconds=seconds,
+    )
+    yield Figure(
+        name="state::set over sockets, 100 workers",
+        value=sample.rate,
+        unit="/s",
+        note=f"new keys; p50 {sample.p50 / 1000:.1f} ms",
+    )
