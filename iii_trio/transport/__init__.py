@@ -1,4 +1,11 @@
-"""How frames move: links of several kinds, and what a worker attaches to."""
+"""How frames move: links of several kinds, and what a worker attaches to.
+
+What only engines and tests need is imported when it is first used: a worker by URL, such
+as ``iii-trio trigger``, does not pay for the front door.
+"""
+
+import importlib
+from typing import Any
 
 from iii_trio.transport._attachment import (
     AttachedPort,
@@ -14,22 +21,9 @@ from iii_trio.transport._attachment import (
     TriggerTypeSpec,
     WorkerSpec,
 )
-from iii_trio.transport._byte_pipe import BytePipe, FaultPlan
 from iii_trio.transport._deliver import deliver_binary, deliver_text
 from iii_trio.transport._dial import open_trio_websocket
 from iii_trio.transport._link import Link, LinkSink
-from iii_trio.transport._listener import (
-    ChannelSocket,
-    Listener,
-    ListenerHandler,
-    WebSocketLink,
-)
-from iii_trio.transport._memory import (
-    MemoryConnection,
-    MemoryLink,
-    MemoryNetwork,
-    open_memory_network,
-)
 from iii_trio.transport._trio_websocket import (
     MAX_MESSAGE_BYTES,
     TrioWebSocketLink,
@@ -37,6 +31,19 @@ from iii_trio.transport._trio_websocket import (
     open_trio_websocket_link,
     serve_trio_websocket,
 )
+
+_LATER = {
+    "BytePipe": "_byte_pipe",
+    "ChannelSocket": "_listener",
+    "FaultPlan": "_byte_pipe",
+    "Listener": "_listener",
+    "ListenerHandler": "_listener",
+    "MemoryConnection": "_memory",
+    "MemoryLink": "_memory",
+    "MemoryNetwork": "_memory",
+    "WebSocketLink": "_listener",
+    "open_memory_network": "_memory",
+}
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
@@ -72,3 +79,12 @@ __all__ = [
     "open_trio_websocket_link",
     "serve_trio_websocket",
 ]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    try:
+        home = _LATER[name]
+    except KeyError:
+        msg = f"module 'iii_trio.transport' has no attribute {name!r}"
+        raise AttributeError(msg) from None
+    return getattr(importlib.import_module(f"iii_trio.transport.{home}"), name)

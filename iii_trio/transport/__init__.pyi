@@ -1,0 +1,72 @@
+from iii_trio.transport._attachment import (
+    AttachedPort,
+    Attachment,
+    CallKind,
+    ChannelEnd,
+    FunctionSpec,
+    Handlers,
+    IncomingCall,
+    Outcome,
+    Request,
+    TriggerSpec,
+    TriggerTypeSpec,
+    WorkerSpec,
+)
+from iii_trio.transport._byte_pipe import BytePipe, FaultPlan
+from iii_trio.transport._deliver import deliver_binary, deliver_text
+from iii_trio.transport._dial import open_trio_websocket
+from iii_trio.transport._link import Link, LinkSink
+from iii_trio.transport._listener import (
+    ChannelSocket,
+    Listener,
+    ListenerHandler,
+    WebSocketLink,
+)
+from iii_trio.transport._memory import (
+    MemoryConnection,
+    MemoryLink,
+    MemoryNetwork,
+    open_memory_network,
+)
+from iii_trio.transport._trio_websocket import (
+    MAX_MESSAGE_BYTES,
+    TrioWebSocketLink,
+    open_link_over,
+    open_trio_websocket_link,
+    serve_trio_websocket,
+)
+
+__all__ = [
+    "MAX_MESSAGE_BYTES",
+    "AttachedPort",
+    "Attachment",
+    "BytePipe",
+    "CallKind",
+    "ChannelEnd",
+    "ChannelSocket",
+    "FaultPlan",
+    "FunctionSpec",
+    "Handlers",
+    "IncomingCall",
+    "Link",
+    "LinkSink",
+    "Listener",
+    "ListenerHandler",
+    "MemoryConnection",
+    "MemoryLink",
+    "MemoryNetwork",
+    "Outcome",
+    "Request",
+    "TriggerSpec",
+    "TriggerTypeSpec",
+    "TrioWebSocketLink",
+    "WebSocketLink",
+    "WorkerSpec",
+    "deliver_binary",
+    "deliver_text",
+    "open_link_over",
+    "open_memory_network",
+    "open_trio_websocket",
+    "open_trio_websocket_link",
+    "serve_trio_websocket",
+]
