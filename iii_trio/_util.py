@@ -1,5 +1,6 @@
 """Small helpers that know nothing about iii."""
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -9,7 +10,12 @@ import trio
 
 T = TypeVar("T")
 
-__all__ = ["ConflictDetector", "NoPublicConstructor", "open_background_nursery"]
+__all__ = [
+    "ConflictDetector",
+    "NoPublicConstructor",
+    "open_background_nursery",
+    "require_real_time",
+]
 
 
 class NoPublicConstructor(type):
@@ -76,3 +82,22 @@ async def open_background_nursery(reason: str) -> AsyncIterator[trio.Nursery]:
                 body_error.__context__ = context
                 del body_error
         raise
+
+
+def require_real_time(what: str, instead: str) -> None:
+    """Refuse to run where the clock jumps as soon as all Trio tasks are waiting.
+
+    Threads and sockets work in real time, while such a clock (``autojump_threshold`` of
+    ``trio.testing.MockClock``) passes years.
+
+    Args:
+        what: works in real time, such as ``"a front door"``.
+        instead: what a test can do, as the end of a sentence.
+
+    Raises:
+        RuntimeError: the clock of this Trio run jumps.
+    """
+    clock = trio.lowlevel.current_clock()
+    if getattr(clock, "autojump_threshold", math.inf) != math.inf:
+        msg = f"{what} works in real time, but this run has a virtual clock: {instead}"
+        raise RuntimeError(msg)

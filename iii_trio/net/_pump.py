@@ -23,7 +23,11 @@ from typing import Final, Literal, Protocol, final
 import attrs
 import trio
 
-from iii_trio._util import NoPublicConstructor, open_background_nursery
+from iii_trio._util import (
+    NoPublicConstructor,
+    open_background_nursery,
+    require_real_time,
+)
 from iii_trio.net._readiness import (
     Readiness,
     SelectorReadiness,
@@ -321,7 +325,11 @@ async def open_pump(
         driver: ``tasks`` asks for a task per connection; ``auto`` is one task for all
             where the platform can.
         wall_clock: seconds since the epoch, for Date headers.
+
+    Raises:
+        RuntimeError: the clock of this run is virtual and would not wait for sockets.
     """
+    require_real_time("a pump of sockets", "use memory links, or a real clock")
     pump = Pump._create(crash_on_bug=crash_on_bug, wall_clock=wall_clock)
     async with pump._open(driver):  # noqa: SLF001 - of this module
         yield pump
