@@ -85,20 +85,21 @@ class LiveEngine:
 async def open_live_engine(directory: pathlib.Path) -> AsyncIterator[LiveEngine]:
     """Open an engine on a free port; programs write and live in ``directory``."""
     events = EventRecorder()
-    async with (
-        open_pump() as pump,
-        open_engine(on_event=events) as engine,
-        open_listener(engine, pump, port=0) as door,
-        open_worker(engine, name="test") as caller,
-        trio.open_nursery() as nursery,
-    ):
-        yield LiveEngine(
-            engine=engine,
-            events=events,
-            pump=pump,
-            port=door.addresses[0][1],
-            caller=caller,
-            directory=directory,
-            nursery=nursery,
-        )
-        nursery.cancel_scope.cancel(reason="the test is over")
+    with trio.fail_after(2 * PATIENCE):
+        async with (
+            open_pump() as pump,
+            open_engine(on_event=events) as engine,
+            open_listener(engine, pump, port=0) as door,
+            open_worker(engine, name="test") as caller,
+            trio.open_nursery() as nursery,
+        ):
+            yield LiveEngine(
+                engine=engine,
+                events=events,
+                pump=pump,
+                port=door.addresses[0][1],
+                caller=caller,
+                directory=directory,
+                nursery=nursery,
+            )
+            nursery.cancel_scope.cancel(reason="the test is over")

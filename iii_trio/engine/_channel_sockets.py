@@ -1,12 +1,9 @@
 """Ends of channels that are WebSockets of link workers."""
 
-from typing import Final, final
+from typing import final
 
 from iii_trio.engine._channels import Channel
-from iii_trio.net import WebSocket
-
-READER_HIGH_WATER: Final = 256 * 1024
-"""Bytes waiting for a reader's socket above which frames stay in the channel."""
+from iii_trio.net import HIGH_WATER, WebSocket
 
 
 @final
@@ -91,11 +88,11 @@ class ChannelReaderSocket:
             self._channel.abort(f"the reader is gone: {reason}")
 
     def on_data(self) -> None:
-        """Send what the socket can take."""
+        """Send what the socket can take: it tells only when it was above the mark."""
         socket, channel = self._socket, self._channel
         if socket is None or socket.closed:
             return
-        while socket.outbox_bytes < READER_HIGH_WATER:
+        while socket.outbox_bytes <= HIGH_WATER:
             frame = channel.take()
             if frame is None:
                 break

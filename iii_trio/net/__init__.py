@@ -1,5 +1,6 @@
 """Bytes and sockets: one pump for all connections. Nothing here knows iii."""
 
+from iii_trio.net._connection import HIGH_WATER
 from iii_trio.net._exchange import HTTPExchange
 from iii_trio.net._front_door import FrontDoor, open_front_door
 from iii_trio.net._handshake import accept_key
@@ -21,6 +22,7 @@ from iii_trio.net._websocket import (
 from iii_trio.net._websocket_connection import WebSocket, WebSocketSink
 
 __all__ = [
+    "HIGH_WATER",
     "OP_BINARY",
     "OP_CLOSE",
     "OP_PING",
