@@ -30,8 +30,6 @@ OUTBOX_LIMIT_BYTES: Final = 96 * 2**20
 PING_EVERY: Final = 20.0
 """Seconds between pings, and to wait for a pong; as in the public SDKs."""
 
-_NO_STATUS: Final = 1005  # wsproto: a Close frame without a code
-
 
 @final
 class TrioWebSocketLink(metaclass=NoPublicConstructor):
@@ -167,7 +165,7 @@ class TrioWebSocketLink(metaclass=NoPublicConstructor):
         with trio.move_on_after(CLOSE_GRACE):
             await self._flushed.wait()
             if self._polite:
-                await self._connection.aclose(_NO_STATUS)
+                await self._connection.aclose()
         self.end("closed")
 
     async def _keep_alive(self) -> None:
