@@ -23,9 +23,16 @@ class _CancelAtStep(trio.abc.Instrument):
         self.task: trio.lowlevel.Task | None = None
         self.scope = trio.CancelScope()
 
+    def enter(self) -> None:
+        """The current task begins the scenario: this is its first step."""
+        self.task = trio.lowlevel.current_task()
+        self._count()
+
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        if self.task is None or not self._is_inside(task):
-            return
+        if self.task is not None and self._is_inside(task):
+            self._count()
+
+    def _count(self) -> None:
         self.taken += 1
         if self.taken == self._step:
             self.scope.cancel(reason=f"cancelled at step {self._step}")
@@ -123,7 +130,7 @@ async def _run_cancellable(
     args: tuple[object, ...],
 ) -> None:
     with instrument.scope:
-        instrument.task = trio.lowlevel.current_task()
+        instrument.enter()
         try:
             await scenario(*args)
         finally:

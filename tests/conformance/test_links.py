@@ -105,5 +105,7 @@ async def test_a_link_that_breaks_a_rule_is_found_out() -> None:
             connection = network.connect()
             yield Eager(connection.client), connection.server  # type: ignore[misc]
 
-    with pytest.raises((AssertionError, ExceptionGroup)):
+    with pytest.RaisesGroup(
+        AssertionError, allow_unwrapped=True, flatten_subgroups=True
+    ):
         await check_link(open_eager)

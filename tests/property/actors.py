@@ -203,6 +203,7 @@ class LocalActor:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
+        await trio.lowlevel.checkpoint()
         try:
             async with self._harness.open_worker(name) as worker:
                 self._worker = worker
@@ -262,7 +263,9 @@ class LocalActor:
 
     async def _call(self, n: int, function: str, deadline: float | None) -> None:
         assert self._worker is not None
+        await trio.lowlevel.checkpoint()
         with trio.CancelScope() as self._scopes[n]:
+            await trio.lowlevel.checkpoint()
             try:
                 result = await self._worker.invoke(
                     function, {"n": n}, deadline=deadline

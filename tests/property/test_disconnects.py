@@ -76,6 +76,7 @@ class Runner:
         self.everybody.append((actor, member))
 
     async def connect(self, step: p.Connect) -> None:
+        await trio.lowlevel.checkpoint()
         if step.worker in self.places:
             return
         is_link = step.kind == "link"
@@ -187,6 +188,7 @@ class Runner:
                     self.model.cancel(call)
 
     async def disconnect(self, step: p.Disconnect) -> None:
+        await trio.lowlevel.checkpoint()
         if found := self.at(step.worker):
             actor, member = found
             await actor.leave(step.how)

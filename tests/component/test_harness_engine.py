@@ -1,0 +1,288 @@
+"""The public harness itself: engine, events, peers, clock, cancellation, plugin."""
+
+import itertools
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from iii_trio import net, testing
+from iii_trio.protocol import (
+    FunctionRegistered,
+    InvocationSettled,
+    Pong,
+    WorkerAnnounced,
+    WorkerDetached,
+)
+from iii_trio.testing import (
+    Clock,
+    EngineUnderTest,
+    EventRecorder,
+    cancel_at_every_step,
+    open_test_engine,
+    run,
+)
+from iii_trio.testing.pytest_plugin import iii_engine, iii_run
+from iii_trio.transport import MemoryConnection
+from iii_trio.worker import Worker
+
+pytest_plugins: list[str] = []
+__all__ = ["iii_engine", "iii_run"]
+
+
+async def add(data: dict[str, int]) -> int:
+    await trio.lowlevel.checkpoint()
+    return data["a"] + data["b"]
+
+
+# Clock
+
+
+async def test_wall_time_follows_virtual_time(autojump_clock: MockClock) -> None:
+    clock = Clock(epoch=1000.0)
+    await trio.sleep(86400)
+    assert clock() == 87400.0
+
+
+def test_run_gives_the_result_and_lets_a_day_pass_at_once() -> None:
+    async def main(days: int) -> float:
+        start = trio.current_time()
+        await trio.sleep(days * 86400)
+        return trio.current_time() - start
+
+    assert run(main, 365) == 365 * 86400
+
+
+async def test_sockets_are_refused_under_a_virtual_clock(
+    autojump_clock: MockClock,
+) -> None:
+    with pytest.raises(RuntimeError, match="virtual clock"):
+        async with net.open_pump():
+            pass
+
+
+async def test_plain_handlers_run_inline_under_a_virtual_clock(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_test_engine() as harness, harness.open_worker() as worker:
+        worker.register_function("math::two", lambda: 2)
+        start = trio.current_time()
+        assert await worker.invoke("math::two") == 2
+        assert trio.current_time() == start
+
+
+# Engine, workers, peers
+
+
+async def test_workers_of_all_three_kinds_call_each_other(
+    autojump_clock: MockClock,
+) -> None:
+    async with (
+        open_test_engine() as harness,
+        harness.open_worker("near") as near,
+        harness.open_link_worker("far") as far,
+        harness.open_raw_peer("raw", "raw::echo") as raw,
+    ):
+        near.register_function("near::add", add)
+        far.register_function("far::add", add)
+        await harness.events.wait_for(FunctionRegistered, function_id="far::add")
+        assert await far.invoke("near::add", {"a": 1, "b": 2}) == 3
+        assert await near.invoke("far::add", {"a": 1, "b": 2}) == 3
+        call_id = raw.call("far::add", {"a": 2, "b": 2})
+        assert bytes((await raw.outcome(call_id)).result) == b"4"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(near.invoke, "raw::echo", "hello")
+            raw.answer(await raw.served("raw::echo"))
+
+
+async def test_ids_and_events_repeat_with_the_same_seed() -> None:
+    async def history(seed: int) -> list[Any]:
+        async with open_test_engine(seed=seed) as harness:
+            async with harness.open_raw_peer("a", "f") as peer:
+                await peer.outcome(peer.call("f2"))
+            await harness.events.wait_for(WorkerDetached)
+            return list(harness.events.events)
+
+    assert await history(1) == await history(1)
+    assert await history(1) != await history(2)
+
+
+async def test_a_link_worker_reconnects_after_a_cut(autojump_clock: MockClock) -> None:
+    connections: list[MemoryConnection] = []
+    async with (
+        open_test_engine() as harness,
+        harness.open_worker() as near,
+        harness.open_link_worker("far", on_connect=connections.append) as far,
+    ):
+        far.register_function("far::add", add)
+        await harness.events.wait_for(FunctionRegistered)
+        harness.events.clear()
+        connections[0].cut()
+        await harness.events.wait_for(FunctionRegistered, function_id="far::add")
+        assert await near.invoke("far::add", {"a": 1, "b": 2}) == 3
+        assert len(connections) == 2
+
+
+async def test_a_raw_peer_takes_frames_by_type_and_keeps_the_others() -> None:
+    async with open_test_engine() as harness, harness.open_raw_peer() as peer:
+        peer.send({"type": "ping"})
+        await peer.expect(Pong)
+        assert len(peer.unread()) == 1
+        welcome = await peer.receive()
+        assert welcome in peer.received
+        with pytest.raises(trio.WouldBlock):
+            peer.take_nowait()
+
+
+async def test_a_raw_peer_says_when_the_link_ends_before_the_frame() -> None:
+    async with open_test_engine() as harness, harness.open_raw_peer() as peer:
+        peer.close()
+        with pytest.raises(trio.BrokenResourceError, match="no Pong"):
+            await peer.expect(Pong)
+        assert await peer.wait_closed() == "the peer left"
+
+
+# Events
+
+
+async def test_a_recorder_finds_events_by_class_and_fields() -> None:
+    recorder = EventRecorder()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(recorder.wait_for, WorkerDetached)
+        await wait_all_tasks_blocked()
+        recorder(WorkerAnnounced(worker_id="w", name="n", namespace="default"))
+        recorder(WorkerDetached(worker_id="w", reason="bye"))
+    assert len(recorder) == 2
+    assert recorder.of(WorkerAnnounced, name="n")
+    assert not recorder.of(WorkerAnnounced, name="other")
+    recorder.clear()
+    assert len(recorder) == 0
+
+
+# Cancellation
+
+
+@asynccontextmanager
+async def open_pair() -> AsyncIterator[tuple[EngineUnderTest, Worker]]:
+    async with (
+        open_test_engine() as harness,
+        harness.open_worker() as near,
+        harness.open_link_worker("far") as far,
+    ):
+
+        @near.function("near::slow")
+        async def slow(data: object) -> object:
+            await trio.sleep(1)
+            return await far.invoke("far::add", data)
+
+        far.register_function("far::add", add)
+        await harness.events.wait_for(FunctionRegistered, function_id="far::add")
+        yield harness, near
+
+
+def nothing_in_flight(pair: tuple[EngineUnderTest, Worker]) -> None:
+    harness, _ = pair
+    assert harness.engine.statistics().invocations == 0
+    opened = harness.engine.statistics().opened
+    assert len(harness.events.of(InvocationSettled)) == opened
+
+
+def test_an_invocation_may_be_cancelled_at_every_step() -> None:
+    results = []
+
+    async def scenario(pair: tuple[EngineUnderTest, Worker]) -> None:
+        _, near = pair
+        results.append(await near.invoke("near::slow", {"a": 1, "b": 2}))
+
+    steps = cancel_at_every_step(scenario, nothing_in_flight, setup=open_pair)
+    assert steps > 3
+    assert results[-1] == 3
+
+
+def test_opening_an_engine_may_be_cancelled_at_every_step() -> None:
+    async def scenario() -> None:
+        async with open_pair() as (_, near):
+            await near.invoke("near::slow", {"a": 1, "b": 2})
+
+    assert cancel_at_every_step(scenario) > 10
+
+
+def test_every_step_is_cancelled_once_and_the_last_run_finishes() -> None:
+    ends: list[str] = []
+
+    async def scenario() -> None:
+        try:
+            for _ in range(3):
+                await trio.lowlevel.checkpoint()
+        except trio.Cancelled:
+            ends.append("cancelled")
+            raise
+        ends.append("finished")
+
+    assert cancel_at_every_step(scenario, lambda: None) == 4
+    assert ends[-1] == "finished"
+    assert ends.count("finished") <= 2  # a cancel at the last step comes too late
+
+
+def test_a_broken_invariant_is_reported() -> None:
+    left: list[int] = []
+
+    async def scenario() -> None:
+        left.append(1)
+        await trio.sleep(1)
+        left.clear()
+
+    def invariant() -> None:
+        assert not left
+
+    with pytest.raises(AssertionError):
+        cancel_at_every_step(scenario, invariant)
+
+
+def test_an_endless_scenario_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iii_trio.testing._cancel.MAX_STEPS", 5)
+
+    async def scenario() -> None:
+        await trio.lowlevel.checkpoint()
+        for _ in itertools.count():
+            await trio.lowlevel.checkpoint()
+
+    with pytest.raises(RuntimeError, match="more than 5 steps"):
+        cancel_at_every_step(scenario)
+
+
+# Plugin and package
+
+
+async def test_the_fixture_opens_engines(iii_engine: Callable[..., Any]) -> None:
+    async with iii_engine() as harness, harness.open_worker() as worker:
+        worker.register_function("math::add", add)
+        assert await worker.invoke("math::add", {"a": 1, "b": 1}) == 2
+
+
+def test_the_fixture_runs_without_an_async_plugin(iii_run: Callable[..., Any]) -> None:
+    assert iii_run(trio.sleep, 1000) is None
+
+
+def test_the_plugin_imports_nothing_until_it_is_used() -> None:
+    code = (
+        "import sys, iii_trio.testing.pytest_plugin;"
+        "print(*(m for m in ('trio', 'hypothesis', 'msgspec') if m in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True
+    )
+    assert done.stdout.split() == []
+
+
+def test_the_package_lists_what_it_has() -> None:
+    assert dir(testing) == sorted(testing.__all__)
+    for name in testing.__all__:
+        assert getattr(testing, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        getattr(testing, "nothing")  # noqa: B009 - type checkers see through it
