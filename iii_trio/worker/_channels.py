@@ -57,6 +57,17 @@ class _LazyEnd:
             msg = "this channel end was closed"
             raise trio.ClosedResourceError(msg)
 
+    async def open(self) -> None:
+        """Take this end now, rather than when it is first used.
+
+        Raises:
+            trio.BrokenResourceError: no such channel, or this end is taken.
+            trio.ClosedResourceError: this end was closed.
+        """
+        await trio.lowlevel.checkpoint()
+        with self._one_user:
+            await self._opened()
+
     async def wait_peer(self) -> None:
         """Wait until the other end is attached.
 
@@ -86,15 +97,14 @@ class _LazyEnd:
         await trio.lowlevel.checkpoint()
         if self._closed:
             return
-        end = self._end
         try:
-            if end is None:
-                end = await self._open_end(self._ref)
+            if self._end is None:
+                self._end = await self._open_end(self._ref)
         except trio.BrokenResourceError:
             return
         finally:
             self._closed = True
-        end.close()
+        self._end.close()
 
     async def __aenter__(self) -> Self:
         await trio.lowlevel.checkpoint()

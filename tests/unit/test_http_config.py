@@ -31,7 +31,7 @@ def test_defaults_are_those_of_the_reference_on_loopback() -> None:
     assert config.concurrency_request_limit == 1024
     assert config.body_limit == 16 * 1024 * 1024
     assert config.limits == LimitsConfig(
-        max_head_bytes=65536, max_header_fields=100, max_target_bytes=8192
+        head_bytes=65536, head_fields=100, target_bytes=8192
     )
 
 
@@ -45,7 +45,7 @@ def test_every_key_is_read() -> None:
             "cors": {"allowed_origins": ["http://a"], "allowed_methods": ["GET"]},
             "middleware": [{"function_id": "m", "priority": 3}],
             "body_limit": 10,
-            "limits": {"max_header_fields": 5},
+            "limits": {"head_fields": 5},
         }
     )
     assert config == HTTPConfig(
@@ -56,7 +56,7 @@ def test_every_key_is_read() -> None:
         cors=CORSConfig(allowed_origins=("http://a",), allowed_methods=("GET",)),
         middleware=(MiddlewareConfig(function_id="m", priority=3),),
         body_limit=10,
-        limits=LimitsConfig(max_header_fields=5),
+        limits=LimitsConfig(head_fields=5),
     )
     assert config.timeout == 1.5
 
@@ -73,7 +73,7 @@ def test_every_key_is_read() -> None:
         {"port": -1},
         {"default_timeout": 0},
         {"body_limit": -1},
-        {"limits": {"max_header_fields": 0}},
+        {"limits": {"head_fields": 0}},
     ],
 )
 def test_unknown_keys_and_impossible_values_are_refused(raw: dict[str, Any]) -> None:

@@ -62,16 +62,14 @@ class LimitsConfig:
     """Bounds of a request head: 431 above the first two, 414 above the last.
 
     Attributes:
-        max_head_bytes: request line and header fields together, in bytes.
-        max_header_fields: number of header fields.
-        max_target_bytes: the request target, in bytes.
+        head_bytes: request line and header fields together, in bytes.
+        head_fields: number of header fields.
+        target_bytes: the request target, in bytes.
     """
 
-    max_head_bytes: int = attrs.field(
-        default=64 * 1024, validator=_between(1024, 2**30)
-    )
-    max_header_fields: int = attrs.field(default=100, validator=_between(1, 10_000))
-    max_target_bytes: int = attrs.field(default=8 * 1024, validator=_between(64, 2**30))
+    head_bytes: int = attrs.field(default=64 * 1024, validator=_between(1024, 2**30))
+    head_fields: int = attrs.field(default=100, validator=_between(1, 10_000))
+    target_bytes: int = attrs.field(default=8 * 1024, validator=_between(64, 2**30))
 
 
 @attrs.frozen(kw_only=True)

@@ -1,0 +1,133 @@
+"""What is done with a request the moment its head is there: decide, then start a task.
+
+Runs in the pump, so everything here is sync and short. A request that has no route, or no
+place, is answered at once and costs no task.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final, final
+
+import trio
+
+from iii_trio.builtins.http._admission import Admission, Admitted
+from iii_trio.builtins.http._config import HTTPConfig
+from iii_trio.builtins.http._cors import CORS
+from iii_trio.builtins.http._exchange import Exchange
+from iii_trio.builtins.http._payload import as_text
+from iii_trio.builtins.http._reply import Reply, error_reply
+from iii_trio.builtins.http._request import Binding, RequestRun, Settings
+from iii_trio.builtins.http._routes import RouteTable
+from iii_trio.worker import Worker
+
+RETRY_AFTER: Final = "1"
+"""Seconds a client that found no place is told to wait."""
+
+_NOT_FOUND: Final = error_reply(404, "NOT_FOUND", "Not Found")
+_NO_PLACE: Final = error_reply(
+    503, "SERVICE_UNAVAILABLE", "too many requests are waiting"
+)
+_NO_PLACE.headers.append(("retry-after", RETRY_AFTER))
+
+
+def settings_of(config: HTTPConfig) -> Settings:
+    """Make what requests need to know of a configuration."""
+    return Settings(
+        timeout=config.timeout,
+        body_limit=config.body_limit,
+        middleware=config.global_middleware,
+        cors=CORS(config.cors),
+    )
+
+
+@final
+class Dispatcher:
+    """Routes and settings, and the requests that run or wait.
+
+    It is an `iii_trio.net.RequestHandler`.
+
+    Args:
+        worker: makes the calls.
+        nursery: requests run in it.
+        config: see `reconfigure`.
+        now: seconds since the epoch, for error ids.
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        nursery: trio.Nursery,
+        config: HTTPConfig,
+        now: Callable[[], float],
+    ) -> None:
+        self.routes: RouteTable[Binding] = RouteTable()
+        self.admission: Admission[RequestRun] = Admission(
+            config.concurrency_request_limit
+        )
+        self._settings = settings_of(config)
+        self._worker = worker
+        self._nursery = nursery
+        self._now = now
+
+    def reconfigure(self, config: HTTPConfig) -> None:
+        """Use other settings for the requests to come; those under way keep theirs."""
+        self._settings = settings_of(config)
+        self.admission.limit = config.concurrency_request_limit
+        self._start_ready()
+
+    def on_request(self, exchange: Exchange) -> None:
+        """Take a request over."""
+        request = exchange.request
+        path = as_text(request.path)
+        if request.method == "OPTIONS":
+            self._answer_options(exchange, path)
+            return
+        match = self.routes.match(request.method, path)
+        if match is None:
+            self._answer(exchange, self._unrouted(path))
+            return
+        run = RequestRun(
+            exchange, match, self._worker, self._settings, self._now, self._on_done
+        )
+        admitted = self.admission.admit(run)
+        if admitted is Admitted.REFUSED:
+            self._answer(exchange, _NO_PLACE)
+            return
+        exchange.on_gone = partial(self._on_gone, run)
+        if admitted is Admitted.RUN:
+            self._start(run)
+
+    def _on_gone(self, run: RequestRun, reason: str) -> None:
+        if not self.admission.forget(run):
+            run.gone(reason)
+
+    def _on_done(self) -> None:
+        self.admission.leave()
+        self._start_ready()
+
+    def _start_ready(self) -> None:
+        for run in self.admission.ready():
+            self._start(run)
+
+    def _start(self, run: RequestRun) -> None:
+        request = run.exchange.request
+        self._nursery.start_soon(run.run, name=f"http {request.method} {request.path}")
+
+    def _unrouted(self, path: str) -> Reply:
+        allowed = self.routes.allowed(path)
+        if not allowed:
+            return _NOT_FOUND
+        reply = error_reply(405, "METHOD_NOT_ALLOWED", "Method Not Allowed")
+        reply.headers.append(("allow", ",".join(allowed)))
+        return reply
+
+    def _answer(self, exchange: Exchange, reply: Reply) -> None:
+        origin = exchange.request.header("origin")
+        headers = self._settings.cors.apply(reply.headers, origin)
+        exchange.respond(reply.status, headers, reply.body)
+
+    def _answer_options(self, exchange: Exchange, path: str) -> None:
+        headers = self._settings.cors.preflight(exchange.request.header("origin"))
+        if allowed := self.routes.allowed(path):
+            headers.append(("allow", ",".join(allowed)))
+        exchange.respond(200, headers)

@@ -1,0 +1,281 @@
+"""The life of a request: middleware, body, condition, handler, response.
+
+One task and one cancel scope each. The scope ends with the response head's deadline, and
+when the client is gone; everything below it, the handler included, is cancelled with it.
+The order of work is that of the reference.
+"""
+
+import logging
+from collections.abc import Callable
+from enum import Enum
+from typing import final
+
+import attrs
+import msgspec
+import trio
+
+from iii_trio.builtins.http._channels import ChannelCall
+from iii_trio.builtins.http._cors import CORS
+from iii_trio.builtins.http._exchange import Exchange
+from iii_trio.builtins.http._payload import (
+    Payload,
+    encode_middleware_payload,
+    encode_payload,
+    make_payload,
+    may_be_json,
+    parse_json_body,
+)
+from iii_trio.builtins.http._reply import (
+    Reply,
+    StreamHead,
+    UnusableResultError,
+    condition_reply,
+    error_id_at,
+    error_reply,
+    json_reply,
+    reply_from_middleware,
+    reply_from_result,
+)
+from iii_trio.builtins.http._routes import Match
+from iii_trio.builtins.http._trigger import HTTPTriggerConfig
+from iii_trio.errors import InvocationError
+from iii_trio.net import BodyTooLargeError
+from iii_trio.worker import Trigger, Worker
+
+logger = logging.getLogger(__name__)
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """What a request needs to know of the configuration.
+
+    Attributes:
+        timeout: seconds until the response head must be there.
+        body_limit: largest body that is held in memory, in bytes.
+        middleware: function ids of the global middleware.
+        cors: the CORS headers of responses.
+    """
+
+    timeout: float
+    body_limit: int
+    middleware: tuple[str, ...]
+    cors: CORS
+
+
+@attrs.frozen
+class Binding:
+    """Where a route leads to."""
+
+    trigger: Trigger
+    config: HTTPTriggerConfig
+
+
+class Phase(Enum):
+    """Where a request is; a deadline is answered accordingly."""
+
+    MIDDLEWARE = "middleware"
+    WORK = "work"
+    ANSWERED = "answered"
+
+
+class _BodyCutOffError(Exception):
+    """The body ended too early, or was badly framed."""
+
+
+@final
+@attrs.define(eq=False)
+class RequestRun:
+    """One request under way.
+
+    Args:
+        exchange: of the front door.
+        match: its route.
+        worker: calls are made through it.
+        settings: the configuration as it was when the request came.
+        now: seconds since the epoch, for error ids.
+        on_done: called once, when the request holds its place no longer.
+    """
+
+    exchange: Exchange
+    match: Match[Binding]
+    worker: Worker
+    settings: Settings
+    now: Callable[[], float]
+    on_done: Callable[[], None]
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    phase: Phase = Phase.MIDDLEWARE
+    is_gone: bool = False
+
+    async def run(self) -> None:
+        """Serve the request to its end."""
+        try:
+            with self.scope:
+                self.scope.deadline = trio.current_time() + self.settings.timeout
+                reply = await self._reply()
+                if reply is not None:
+                    self.answer(reply)
+            if self.scope.cancelled_caught and not self.is_gone:
+                self._too_late()
+        finally:
+            self.on_done()
+
+    def gone(self, reason: str) -> None:
+        """Stop everything: the client is gone. Called by the pump."""
+        self.is_gone = True
+        self.scope.cancel(reason=reason)
+
+    def answer(self, reply: Reply) -> None:
+        """Send a complete response."""
+        self.phase = Phase.ANSWERED
+        origin = self.exchange.request.header("origin")
+        headers = self.settings.cors.apply(reply.headers, origin)
+        self.exchange.respond(reply.status, headers, reply.body)
+
+    def commit(self, head: StreamHead) -> None:
+        """Send the head of a streamed response; from here on no deadline rules."""
+        self.phase = Phase.ANSWERED
+        self.scope.deadline = float("inf")
+        origin = self.exchange.request.header("origin")
+        headers = self.settings.cors.apply(head.headers, origin)
+        self.exchange.start_response(head.status, headers)
+
+    def finish(self) -> None:
+        """End a streamed response; its handler may go on for one more timeout."""
+        self.exchange.finish()
+        self.scope.deadline = trio.current_time() + self.settings.timeout
+
+    def failed(self, status: int, code: str, message: str) -> Reply:
+        """Make the envelope of a failure, with an id that is also in the log."""
+        error_id = error_id_at(self.now())
+        logger.warning(
+            "%s %s: %d %s: %s (error_id %s)",
+            self.exchange.request.method,
+            self.match.route.pattern.text,
+            status,
+            code,
+            message,
+            error_id,
+        )
+        return error_reply(status, code, message, error_id)
+
+    def result(self, result: bytes) -> Reply | None:
+        """Make the response of a handler's result, ``None`` if that was null."""
+        try:
+            return reply_from_result(result)
+        except UnusableResultError as exc:
+            return self.failed(500, "INTERNAL_ERROR", str(exc))
+
+    def _too_late(self) -> None:
+        if self.phase is Phase.MIDDLEWARE:
+            self.answer(error_reply(504, "MIDDLEWARE_TIMEOUT", "Middleware timeout"))
+        elif self.phase is Phase.WORK:
+            message = f"no response within {self.settings.timeout * 1000:.0f} ms"
+            self.answer(self.failed(504, "TIMEOUT", message))
+
+    async def _reply(self) -> Reply | None:
+        """Do the work; ``None`` when there is nothing left to send."""
+        try:
+            return await self._work()
+        except InvocationError as exc:
+            reply = self.failed(500, exc.code, exc.message)
+        except BodyTooLargeError:
+            limit = self.settings.body_limit
+            message = f"the request body is larger than {limit} bytes"
+            reply = error_reply(413, "PAYLOAD_TOO_LARGE", message)
+        except _BodyCutOffError:
+            # net has answered 400, if there was anybody to answer, and closes.
+            reply = None
+        await trio.lowlevel.checkpoint()
+        return reply
+
+    async def _work(self) -> Reply | None:
+        binding = self.match.route.target
+        if self.settings.middleware:
+            reply = await self._middleware(self.settings.middleware)
+            if reply is not None:
+                return reply
+        self.phase = Phase.WORK
+        body: bytes | None = b""
+        if self.exchange.has_body:
+            body = await self._read_body() if self._wants_body() else None
+        payload = self._payload(body)
+        if binding.trigger.condition is not None:
+            text = msgspec.Raw(encode_payload(payload))
+            if not await self.worker.check_condition(binding.trigger, text):
+                return condition_reply()
+        if binding.config.middleware_function_ids:
+            reply = await self._middleware(binding.config.middleware_function_ids)
+            if reply is not None:
+                return reply
+            self.phase = Phase.WORK
+        return await self._call(payload, body)
+
+    async def _middleware(self, function_ids: tuple[str, ...]) -> Reply | None:
+        """Run middleware until one of them responds."""
+        await trio.lowlevel.checkpoint()
+        self.phase = Phase.MIDDLEWARE
+        request = self.exchange.request
+        payload = encode_middleware_payload(
+            query=request.query,
+            path_params=self.match.path_params,
+            headers=request.headers,
+            method=request.method,
+        )
+        namespace = self.match.route.target.trigger.namespace
+        for function_id in function_ids:
+            result = await self.worker.invoke_json(
+                function_id, payload, namespace=namespace, kind="delivery"
+            )
+            try:
+                reply = reply_from_middleware(function_id, result)
+            except UnusableResultError as exc:
+                return self.failed(500, "INTERNAL_ERROR", f"{function_id}: {exc}")
+            if reply is not None:
+                return reply
+        return None
+
+    def _wants_body(self) -> bool:
+        """Whether the body is read here; if not it is left to be streamed."""
+        return may_be_json(self.exchange.request.headers)
+
+    async def _read_body(self) -> bytes:
+        try:
+            return await self.exchange.read_body(self.settings.body_limit)
+        except trio.BrokenResourceError as exc:
+            raise _BodyCutOffError from exc
+
+    def _payload(self, body: bytes | None) -> Payload:
+        request = self.exchange.request
+        return make_payload(
+            query=request.query,
+            path_params=self.match.path_params,
+            headers=request.headers,
+            pattern=self.match.route.pattern.text,
+            method=request.method,
+            body=parse_json_body(body or b""),
+        )
+
+    async def _call(self, payload: Payload, body: bytes | None) -> Reply | None:
+        """Call the handler, with channels if it is behind a link or wants them."""
+        binding = self.match.route.target
+        trigger = binding.trigger
+        is_local = self.worker.is_local(trigger.function_id, trigger.namespace)
+        if binding.config.channels or not is_local:
+            call = ChannelCall(self, payload, body, is_local=is_local)
+            return await call.run()
+        result = await self.deliver(encode_payload(payload))
+        return self.result(result) or json_reply(b"{}")
+
+    async def deliver(self, payload: bytes) -> bytes:
+        """Call the handler.
+
+        Raises:
+            InvocationError: it failed, or does not exist.
+        """
+        request = self.exchange.request
+        return await self.worker.deliver_json(
+            self.match.route.target.trigger,
+            payload,
+            traceparent=request.header("traceparent"),
+            baggage=request.header("baggage"),
+        )
