@@ -49,7 +49,7 @@ DATA_DIR: Final = Path("data")
 
 
 async def load_config(
-    path: str | Path, environ: Mapping[str, str] | None = None
+    path: str | os.PathLike[str], environ: Mapping[str, str] | None = None
 ) -> AppConfig:
     """Read and check a configuration file.
 
@@ -179,10 +179,10 @@ class App(metaclass=NoPublicConstructor):
         with trio.move_on_at(deadline):
             async with trio.open_nursery() as nursery:
                 for running in self._running.values():
-                    if running.entry.kind == LISTENER:
-                        running.handle.stop_accepting()
-                    else:
+                    if running.entry.kind != LISTENER:
                         nursery.start_soon(running.drain, grace)
+                    elif running.handle is not None:
+                        running.handle.stop_accepting()
         await self.engine.drain(max(0.0, deadline - trio.current_time()))
 
     async def _start(self, entry: WorkerEntry) -> None:
@@ -256,7 +256,7 @@ def _log_notes(config: AppConfig) -> None:
 async def open_app(
     config: AppConfig | Mapping[str, Any] | None = None,
     *,
-    data_dir: str | Path = DATA_DIR,
+    data_dir: str | os.PathLike[str] = DATA_DIR,
     builtins: Sequence[BuiltinSpec] = BUILTINS,
     restart: RestartPolicy | None = None,
     run: RunSync = run_in_thread,

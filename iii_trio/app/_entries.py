@@ -36,7 +36,7 @@ class RunningEntry:
         entry: what it runs with now; also after a restart.
         scope: cancel it to stop the entry.
         done: set when nothing of it is left.
-        handle: what its last start gave.
+        handle: what its last start gave, ``None`` while it does not run.
         reserved: function ids that are kept for it.
     """
 
@@ -126,20 +126,23 @@ class EntryRunner:
     def _serve(
         self, running: RunningEntry, *, task_status: trio.TaskStatus[Any]
     ) -> Awaitable[None]:
-        entry = running.entry
-        if entry.kind == LISTENER:
-            return self._serve_listener(entry.config, task_status)
+        if running.entry.kind == LISTENER:
+            return self._serve_listener(running, task_status)
         return self._serve_builtin(running, task_status)
 
     async def _serve_listener(
-        self, config: ListenerConfig, task_status: trio.TaskStatus[Any]
+        self, running: RunningEntry, task_status: trio.TaskStatus[Any]
     ) -> None:
+        config: ListenerConfig = running.entry.config
         limits = HTTPLimits(handshake_timeout=config.handshake_timeout)
         async with open_listener(
             self.engine, self.pump, host=config.host, port=config.port, limits=limits
         ) as door:
             task_status.started(door)
-            await trio.sleep_forever()
+            try:
+                await trio.sleep_forever()
+            finally:
+                running.handle = None
 
     async def _serve_builtin(
         self, running: RunningEntry, task_status: trio.TaskStatus[Any]
@@ -160,7 +163,10 @@ class EntryRunner:
                 task_status.started(handle)
 
             status = StartedCallback(ready)
-            await spec.serve(worker, entry.config, resources, task_status=status)
+            try:
+                await spec.serve(worker, entry.config, resources, task_status=status)
+            finally:
+                running.handle = None
 
     def _keep_ids(self, running: RunningEntry, worker_id: str) -> None:
         """Reserve what a worker offers, for the time that it is away after a crash."""

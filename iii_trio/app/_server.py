@@ -41,9 +41,9 @@ class _Source:
 
 
 async def serve(
-    config_path: str | Path | None = None,
+    config_path: str | os.PathLike[str] | None = None,
     *,
-    data_dir: str | Path = DATA_DIR,
+    data_dir: str | os.PathLike[str] = DATA_DIR,
     drain_timeout: float = DRAIN_TIMEOUT,
     reload_delay: float = 0.5,
     signals: bool = True,
@@ -98,7 +98,7 @@ async def serve(
     return stop.drained
 
 
-async def _find_source(config_path: str | Path | None) -> _Source:
+async def _find_source(config_path: str | os.PathLike[str] | None) -> _Source:
     await trio.lowlevel.checkpoint()
     path = trio.Path(config_path or DEFAULT_FILE)
     if config_path is None and not await path.exists():

@@ -103,11 +103,9 @@ def _first_failure(exc: BaseException, path: str) -> tuple[str, str]:
                 return _first_failure(first, f"{path}.{note.name}")
             return path, str(others[0])
         case IterableValidationError():
-            items, unplaced = exc.group_exceptions()
-            if items:
-                item, position = items[0]
-                return _first_failure(item, f"{path}[{position.index!r}]")
-            return path, str(unplaced[0])
+            items, _ = exc.group_exceptions()
+            item, position = items[0]
+            return _first_failure(item, f"{path}[{position.index!r}]")
         case KeyError():
             return path, "is required"
         case _:

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from iii_trio.app import App, RestartPolicy, open_app
+from iii_trio.app import App, RestartPolicy, load_config, open_app
 from iii_trio.builtins import BUILTINS, BuiltinSpec, Resources
 from iii_trio.errors import ConfigError, RegistrationError
 from iii_trio.protocol import FunctionUnregistered
@@ -129,6 +129,30 @@ async def test_default_hosts_are_both_loopback_addresses_on_one_port() -> None:
     assert "127.0.0.1" in hosts
     assert hosts <= {"127.0.0.1", "::1"}
     assert len(ports) == 1
+
+
+# --- files
+
+
+async def test_load_config_reads_a_file_with_its_macros(tmp_path: Path) -> None:
+    file = trio.Path(tmp_path / "config.yaml")
+    await file.write_text("workers: [{name: http, config: {port: ${P:7}}}]")
+    assert (await load_config(file, {})).entries[0].config.port == 7
+    assert (await load_config(file, {"P": "8"})).entries[0].config.port == 8
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "No such file"), (b"a: \xff", "not UTF-8"), (b"a: [", "line 2")],
+)
+async def test_file_that_cannot_be_used_is_a_config_error(
+    content: bytes | None, message: str, tmp_path: Path
+) -> None:
+    file = trio.Path(tmp_path / "config.yaml")
+    if content is not None:
+        await file.write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
+        await load_config(file)
 
 
 # --- starting fails
@@ -349,6 +373,50 @@ async def test_changed_worker_that_cannot_start_runs_on_as_it_was() -> None:
         assert report.failed == {"greeter": "port 7 is busy"}
         assert report.changed == ()
         assert await worker.invoke("greeter::greet", "x") == "hi x"
+
+
+async def test_changed_worker_that_runs_neither_way_is_told_and_can_come_back() -> None:
+    fails = False
+
+    async def moody(
+        worker: Worker, config: GreeterConfig, resources: Resources, **rest: Any
+    ) -> None:
+        if fails:
+            raise OSError("no luck")
+        await Greeter().serve(worker, config, resources, **rest)
+
+    spec = attrs.evolve(Greeter().builtins[-1], serve=moody)
+    entry = {"name": "greeter", "config": {"greeting": "new"}}
+    async with (
+        open_app(config({"name": "greeter"}), builtins=(spec,)) as app,
+        open_worker(app.engine) as worker,
+    ):
+        fails = True
+        report = await app.reload(config(entry))
+        assert report.failed == {
+            "greeter": "no luck; nor does it run as it was: no luck"
+        }
+        assert str(report).startswith("failed greeter")
+        fails = False
+        report = await app.reload(config(entry))
+        assert report.added == ("greeter",)
+        assert await worker.invoke("greeter::greet", "x") == "new x"
+
+
+async def test_crashed_worker_can_be_changed_before_its_restart() -> None:
+    greeter = Greeter()
+    restart = RestartPolicy(first_delay=1000, max_delay=1000)
+    entry = {"name": "greeter", "config": {"greeting": "new"}}
+    async with (
+        open_app(
+            config({"name": "greeter"}), builtins=greeter.builtins, restart=restart
+        ) as app,
+        open_worker(app.engine) as worker,
+    ):
+        greeter.crash.set()
+        report = await app.reload(config(entry))
+        assert report.changed == ("greeter",)
+        assert await worker.invoke("greeter::greet", "x") == "new x"
 
 
 async def test_http_takes_new_settings_without_losing_its_door() -> None:

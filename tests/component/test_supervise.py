@@ -6,6 +6,7 @@ import trio.testing
 
 from iii_trio.app._supervise import RestartPolicy, supervise
 from iii_trio.errors import EngineInternalError
+from iii_trio.testing import cancel_at_every_step
 
 Starts = list[float]
 
@@ -134,6 +135,34 @@ async def test_bugs_of_ours_are_never_caught(grouped: bool) -> None:
 
     with pytest.RaisesGroup(EngineInternalError, allow_unwrapped=True):
         await supervise(run, name="x")
+
+
+def test_cancelled_anywhere_it_leaves_nothing_running() -> None:
+    running: list[str] = []
+
+    async def scenario() -> None:
+        starts = 0
+
+        async def run(*, task_status: trio.TaskStatus[None]) -> None:
+            nonlocal starts
+            starts += 1
+            running.append("run")
+            try:
+                await trio.sleep(1)
+                task_status.started()
+                await trio.sleep(1)
+                if starts < 3:
+                    raise ValueError("boom")
+            finally:
+                running.remove("run")
+
+        await supervise(run, name="x")
+
+    assert cancel_at_every_step(scenario, lambda: assert_empty(running)) > 5
+
+
+def assert_empty(items: list[str]) -> None:
+    assert not items
 
 
 async def test_crash_of_a_task_in_the_run_is_a_crash_of_the_run(

@@ -201,7 +201,7 @@ def test_unknown_top_level_key_is_refused_with_the_nearest() -> None:
     assert "did you mean 'workers'?" in str(error)
 
 
-@pytest.mark.parametrize("text", ["- a", "5", "text"])
+@pytest.mark.parametrize("text", ["- a", "5", "text", "true"])
 def test_document_must_be_a_mapping(text: str) -> None:
     assert "expected a mapping at the top" in str(refused(text))
 
@@ -264,6 +264,7 @@ def test_old_and_new_names_are_the_same_worker(name: str) -> None:
         ("{name: htpp}", "name", "unknown worker 'htpp' (did you mean 'http'?)"),
         ("{name: 5}", "name", "expected a worker's name"),
         ("{}", "name", "expected a worker's name"),
+        ("{name: {}}", "name", "got a mapping"),
         ("{name: http, confg: {}}", "confg", "did you mean 'config'?"),
         ("{name: http, image: x/y}", "image", "takes no image"),
         ("{name: cron}", "name", "not available in this version"),
