@@ -60,6 +60,7 @@ class HTTPHost(Protocol):
 class Phase(Enum):
     """What a connection waits for; each has its time limit."""
 
+    NEW = auto()  # something else than before: time runs anew
     HEAD = auto()  # a complete head: handshake_timeout
     IDLE = auto()  # another request: keep_alive_timeout
     BODY = auto()  # more of a body: body_timeout
@@ -129,7 +130,7 @@ class HTTPConnection:
         else:
             self._waiting += events
         if self._phase is Phase.BODY and events:
-            self._phase = Phase.BUSY  # so that its time runs anew
+            self._phase = Phase.NEW
         self._advance()
 
     def _advance(self) -> None:
@@ -172,7 +173,7 @@ class HTTPConnection:
 
     def _begin(self, request: HTTPRequest) -> None:
         self._discarded = 0
-        self._phase = Phase.BUSY  # so that the next wait has its own time
+        self._phase = Phase.NEW
         # A refused upgrade is the last too: what follows it may be WebSocket frames.
         self._last = not request.keep_alive or request.is_websocket_upgrade
         exchange = HTTPExchange._create(request, self)

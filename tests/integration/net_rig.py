@@ -11,6 +11,7 @@ from typing import Literal, Self, final
 import attrs
 import httptools
 import trio
+import trio.testing
 
 from iii_trio.net import (
     OP_CLOSE,
@@ -187,6 +188,7 @@ class Client:
         return await self.response()
 
     async def receive(self) -> bytes:
+        await trio.lowlevel.checkpoint()
         if self.pending:
             data, self.pending = self.pending, b""
             return data
@@ -197,6 +199,7 @@ class Client:
 
     async def response(self, *, head_only: bool = False) -> Response:
         """The next response; its body ends where it says, or at the end of input."""
+        await trio.lowlevel.checkpoint()
         raw = b""
         while b"\r\n\r\n" not in raw:
             more = await self.receive()
@@ -251,6 +254,7 @@ class Client:
 
     async def event(self) -> tuple[int, bytes]:
         """The next message or control frame."""
+        await trio.lowlevel.checkpoint()
         while not self._events:
             data = await self.receive()
             assert data, "the connection ended"
@@ -301,6 +305,12 @@ class Rig:
     door: FrontDoor
     host: Host
 
+    async def until_connections(self, count: int) -> None:
+        """Wait until the front door has this many, by what its clients did."""
+        await trio.lowlevel.checkpoint()
+        while self.door.connections != count:
+            await trio.testing.wait_all_tasks_blocked()
+
     @asynccontextmanager
     async def client(self, *, receive_buffer: int = 0) -> AsyncIterator[Client]:
         sock = trio.socket.socket()
@@ -345,4 +355,5 @@ async def open_rig(
         open_front_door(pump, host, host="127.0.0.1", limits=chosen) as door,
     ):
         with trio.fail_after(30):  # so that a hang is a failure
+            await trio.lowlevel.checkpoint()
             yield Rig(pump, door, host)

@@ -211,6 +211,7 @@ async def test_a_slow_reader_is_waited_for(driver: Driver) -> None:
     ):
 
         async def stream(exchange: HTTPExchange) -> None:
+            await trio.lowlevel.checkpoint()
             exchange.start_response(200)
             for i in range(count):
                 exchange.write_nowait(bytes([i]) * size)
@@ -289,6 +290,7 @@ async def test_an_unread_body_holds_the_client_back(driver: Driver) -> None:
 
                 async def flood() -> None:
                     nonlocal sent
+                    await trio.lowlevel.checkpoint()
                     while sent < size:
                         await client.send(b"x" * 65536)
                         sent += 65536
@@ -447,15 +449,10 @@ async def test_requests_waiting_behind_a_lost_one_are_not_handled(
         async with rig.client() as client:
             await client.send("GET /x HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
             exchange = await rig.host.came(1)
-        await until_empty(rig)
+        await rig.until_connections(0)
         exchange.respond(200)
         await trio.testing.wait_all_tasks_blocked()
         assert len(rig.host.exchanges) == 1
-
-
-async def until_empty(rig: Rig) -> None:
-    while rig.door.connections:
-        await trio.lowlevel.checkpoint()
 
 
 @each_driver
@@ -626,16 +623,21 @@ async def test_drain_closes_the_idle_and_waits_for_the_busy(driver: Driver) -> N
         await busy.send("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
         exchange = await rig.host.came(2)
         async with rig.websocket() as (client, ear), trio.open_nursery() as nursery:
-            nursery.start_soon(rig.door.drain, 30)
+            drained = trio.Event()
+
+            async def drain() -> None:
+                await rig.door.drain(30)
+                drained.set()
+
+            nursery.start_soon(drain)
             assert await idle.at_end()
-            assert nursery.child_tasks
+            assert not drained.is_set()
             exchange.respond(200, (), b"last words")
             response = await busy.response()
             assert response.body == b"last words"
             assert response.headers["connection"] == "close"
             assert await busy.at_end()
-            while nursery.child_tasks:
-                await trio.lowlevel.checkpoint()
+            await drained.wait()
             await client.answers_ping()
             assert not ear.closed
 
