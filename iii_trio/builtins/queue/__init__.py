@@ -1,0 +1,6 @@
+"""Named queues and durable topics: messages that are delivered until they succeed."""
+
+from iii_trio.builtins.queue._config import NamedQueue, QueueConfig
+from iii_trio.builtins.queue._worker import QueueHandle, serve_queue
+
+__all__ = ["NamedQueue", "QueueConfig", "QueueHandle", "serve_queue"]

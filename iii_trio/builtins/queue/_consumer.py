@@ -1,0 +1,322 @@
+"""A consumer: one task that takes the messages of a queue, and one per delivery.
+
+What it took stays marked in the store until it is settled there. So a delivery that is
+cut off, by a crash or because its consumer is stopped, costs no attempt: the next
+consumer of the queue begins by giving back what is still marked.
+"""
+
+import contextvars
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final, Protocol, TypeVar, final
+
+import attrs
+import trio
+
+from iii_trio.adapters import GiveBack, Message, QueueStore, Settlement
+from iii_trio.builtins.queue._delivery import Policy
+from iii_trio.errors import AdapterError, FunctionNotFoundError, InvocationError
+
+logger = logging.getLogger("iii_trio.builtins.queue")
+
+T = TypeVar("T")
+
+MAX_ABSENT: Final = 1000
+"""Messages held in memory because their function is absent; above, the queue waits."""
+
+FIRST_PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 30.0
+"""Seconds between tries while the storage fails; doubled each time."""
+
+SHORTEST_WAIT: Final = 0.001
+LONGEST_WAIT: Final = 3600.0
+"""Seconds of waiting for a delayed message: wall time and Trio's may differ."""
+
+DRAINING: Final = "engine_draining"
+
+
+class Target(Protocol):
+    """Where the messages of a queue go, and how."""
+
+    @property
+    def policy(self) -> Policy:
+        """As it is now; read again for every decision."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether anything may be delivered at all right now."""
+
+    def exists(self, message: Message) -> bool:
+        """Tell whether the function of a message is there."""
+
+    async def attempt(self, message: Message) -> None:
+        """Deliver a message once.
+
+        Raises:
+            InvocationError: the delivery failed.
+            NotNowError: it cannot be delivered at present, which is no failure.
+        """
+
+
+class NotNowError(Exception):
+    """A message cannot be delivered at present."""
+
+
+class FailedConditionError(InvocationError):
+    """The condition of a subscriber failed."""
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@final
+@attrs.define(eq=False, kw_only=True)
+class Consumer:
+    """Delivers the messages of one stored queue.
+
+    Attributes:
+        queue: its name in the store.
+        target: where they go.
+        delivered: successful deliveries since the consumer began.
+        failed: failed ones.
+        done: set when nothing of it is left.
+    """
+
+    queue: str
+    target: Target
+    delivered: int = 0
+    failed: int = 0
+    done: trio.Event = attrs.field(factory=trio.Event)
+    _store: QueueStore
+    _now: Callable[[], float]
+    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    _running: int = 0
+    _absent: dict[str, Message] = attrs.field(factory=dict)
+    _news: trio.Event = attrs.field(factory=trio.Event)
+    _retiring: bool = False
+    _finishing: bool = False
+    _idle: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+
+    def wake(self) -> None:
+        """Look again: there may be something to deliver."""
+        self._news.set()
+
+    def stop(self) -> None:
+        """Stop now; what is in delivery is cancelled and waits again."""
+        self._scope.cancel(reason="the consumer was stopped")
+
+    def finish(self) -> None:
+        """Take no more messages; stop once none is in delivery."""
+        self._retiring = self._finishing = True
+        if not self._running:
+            self.stop()
+
+    async def retire(self) -> None:
+        """Take no more messages, and wait until none is in delivery."""
+        self._retiring = True
+        await trio.lowlevel.checkpoint()
+        while self._running:
+            await self._idle.park()
+
+    async def serve(self, after: trio.Event | None) -> None:
+        """Deliver until `stop`.
+
+        Args:
+            after: set when the last consumer of the same queue has ended.
+        """
+        try:
+            with self._scope:
+                if after is not None:
+                    await after.wait()
+                await self._patiently(
+                    partial(self._store.settle, self.queue, None, GiveBack())
+                )
+                async with trio.open_nursery() as nursery:
+                    await self._consume(nursery)
+        finally:
+            self.done.set()
+
+    async def _consume(self, nursery: trio.Nursery) -> None:
+        while True:
+            news = self._news = trio.Event()
+            self._begin_present(nursery)
+            room = self._room()
+            next_due = None
+            if room > 0:
+                taken = await self._patiently(
+                    partial(self._store.take, self.queue, room, self._now())
+                )
+                next_due = taken.next_due
+                for message in taken.messages:
+                    self._absent[message.message_id] = message
+                self._begin_present(nursery)
+                if len(taken.messages) == room and self._room() > 0:
+                    continue  # some of them were for absent functions
+            await self._wait_for(news, next_due)
+
+    def _room(self) -> int:
+        if self._retiring or len(self._absent) >= MAX_ABSENT or not self.target.ready:
+            return 0
+        return self.target.policy.concurrency - self._running
+
+    def _begin_present(self, nursery: trio.Nursery) -> None:
+        """Start delivering what was taken, as far as its function is there."""
+        if self._retiring or not self.target.ready:
+            return
+        for message in list(self._absent.values()):
+            if self._running >= self.target.policy.concurrency:
+                return
+            if self.target.exists(message):
+                del self._absent[message.message_id]
+                self._running += 1
+                nursery.start_soon(
+                    self._deliver,
+                    message,
+                    name=f"delivery to {message.function_id or self.queue}",
+                )
+
+    async def _wait_for(self, news: trio.Event, next_due: float | None) -> None:
+        wait = math.inf
+        if next_due is not None:
+            wait = next_due - self._now()
+            wait = min(max(wait, SHORTEST_WAIT), LONGEST_WAIT)
+        with trio.move_on_after(wait):
+            await news.wait()
+
+    async def _deliver(self, message: Message) -> None:
+        try:
+            settlement = await self._attempt(message)
+            if settlement is None:
+                self._absent[message.message_id] = message
+            else:
+                await self._patiently(
+                    partial(
+                        self._store.settle, self.queue, message.message_id, settlement
+                    )
+                )
+        finally:
+            self._running -= 1
+            self.wake()
+            if not self._running:
+                self._idle.unpark_all()
+                if self._finishing:
+                    self.stop()
+
+    async def _attempt(self, message: Message) -> Settlement | None:
+        """Deliver once and decide; ``None``: its function is gone, no attempt made."""
+        await trio.lowlevel.checkpoint()
+        failure = None
+        try:
+            await self.target.attempt(message)
+        except NotNowError:
+            return GiveBack()
+        except InvocationError as exc:
+            if exc.code == DRAINING:
+                self._retiring = True
+                return GiveBack()
+            if self._is_absence(message, exc):
+                return None
+            failure = str(exc)
+        if failure is None:
+            self.delivered += 1
+        else:
+            self.failed += 1
+            logger.info("delivery from %s failed: %s", self.queue, failure)
+        return self.target.policy.settle(message.attempts, failure, self._now())
+
+    def _is_absence(self, message: Message, exc: InvocationError) -> bool:
+        """It was there when the delivery began, and went before it was called."""
+        return isinstance(exc, FunctionNotFoundError) and not self.target.exists(
+            message
+        )
+
+    async def _patiently(self, action: Callable[[], Awaitable[T]]) -> T:
+        """Use the store, again and again while it fails; nothing is lost meanwhile."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                return await action()
+            except AdapterError as exc:
+                logger.error(  # noqa: TRY400 - the message says it all
+                    "queue %s waits %g s for its storage: %s", self.queue, pause, exc
+                )
+            await trio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+
+@final
+@attrs.define(eq=False, kw_only=True)
+class Consumers:
+    """The consumers that run, by stored queue."""
+
+    _nursery: trio.Nursery
+    _store: QueueStore
+    _now: Callable[[], float]
+    _running: dict[str, Consumer] = attrs.field(factory=dict)
+    _ending: dict[str, Consumer] = attrs.field(factory=dict)
+
+    def start(self, queue: str, target: Target) -> Consumer:
+        """Start the consumer of a queue; a running one goes on with that target."""
+        running = self._running.get(queue)
+        if running is not None:
+            running.target = target
+            running.wake()
+            return running
+        consumer = Consumer(
+            queue=queue, target=target, store=self._store, now=self._now
+        )
+        self._running[queue] = consumer
+        ending = self._ending.pop(queue, None)
+        # Without the context of whoever asks: deliveries belong to no call.
+        contextvars.Context().run(
+            partial(
+                self._nursery.start_soon,
+                consumer.serve,
+                None if ending is None else ending.done,
+                name=f"consumer of {queue}",
+            )
+        )
+        return consumer
+
+    def stop(self, queue: str) -> None:
+        """Stop the consumer of a queue, if it has one."""
+        consumer = self._leave(queue)
+        if consumer is not None:
+            consumer.stop()
+
+    def finish(self, queue: str) -> None:
+        """Let the consumer of a queue finish what is in delivery, and end."""
+        consumer = self._leave(queue)
+        if consumer is not None:
+            consumer.finish()
+
+    def _leave(self, queue: str) -> Consumer | None:
+        for name in [name for name, one in self._ending.items() if one.done.is_set()]:
+            del self._ending[name]
+        consumer = self._running.pop(queue, None)
+        if consumer is not None:
+            self._ending[queue] = consumer
+        return consumer
+
+    def get(self, queue: str) -> Consumer | None:
+        """The running consumer of a queue."""
+        return self._running.get(queue)
+
+    def wake(self, queue: str) -> None:
+        """There may be something to deliver in a queue."""
+        consumer = self._running.get(queue)
+        if consumer is not None:
+            consumer.wake()
+
+    def wake_all(self) -> None:
+        """Functions came or went."""
+        for consumer in self._running.values():
+            consumer.wake()
+
+    async def retire(self) -> None:
+        """Deliver nothing new; wait until nothing is in delivery."""
+        async with trio.open_nursery() as nursery:
+            for consumer in self._running.values():
+                nursery.start_soon(consumer.retire)
