@@ -5,6 +5,7 @@ SDK (``pip install iii-sdk iii-helpers``) and knows nothing about iii_trio.
 """
 
 import os
+import threading
 from typing import Any
 
 from iii import InitOptions, register_worker
@@ -40,3 +41,7 @@ def add(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 worker.register_function("math::add", add, description="Adds two numbers.")
+
+# The SDK runs in threads of its own, but once the main thread is over Python starts no
+# new ones, and a lost connection could not be made again.
+threading.Event().wait()
