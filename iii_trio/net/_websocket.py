@@ -17,20 +17,6 @@ try:
 except ImportError:  # pragma: no cover - a platform without the compiled part
     from websockets.utils import apply_mask
 
-__all__ = [
-    "OP_BINARY",
-    "OP_CLOSE",
-    "OP_PING",
-    "OP_PONG",
-    "OP_TEXT",
-    "FrameReader",
-    "close_payload",
-    "encode_frame",
-    "encode_message",
-    "frame_header",
-    "parse_close",
-]
-
 Role = Literal["server", "client"]
 Piece = bytes | memoryview
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import msgspec
 from hypothesis import strategies as st
 
-from iii_trio import protocol
+from iii_trio.protocol import FRAME_TYPES, AnyFrame, Frame
 from iii_trio.transport import FaultPlan
 
 __all__ = [
@@ -103,14 +103,14 @@ def invocation_ids() -> st.SearchStrategy[str]:
     )
 
 
-def frames() -> st.SearchStrategy[protocol.AnyFrame]:
+def frames() -> st.SearchStrategy[AnyFrame]:
     """Any frame that `iii_trio.protocol` knows, with raw payloads."""
     return st.one_of(
-        *(_frames_of(kind) for kind in protocol.FRAME_TYPES.values()),
+        *(_frames_of(kind) for kind in FRAME_TYPES.values()),
     )
 
 
-def _frames_of(kind: type[protocol.Frame]) -> st.SearchStrategy[Any]:
+def _frames_of(kind: type[Frame]) -> st.SearchStrategy[Any]:
     fields = {
         field.name: _values_of(field)
         for field in msgspec.structs.fields(kind)
