@@ -123,18 +123,22 @@ def trigger_from(frame: RegisterTrigger) -> TriggerSpec:
     """A binding as the engine tells it to a provider.
 
     Raises:
-        RecursionError: its config is nested too deep.
+        RegistrationError: its config or metadata cannot be decoded.
     """
     metadata = bytes(frame.metadata)
-    return TriggerSpec(
-        trigger_id=frame.id,
-        trigger_type=frame.trigger_type,
-        function_id=frame.function_id,
-        config=decode(payload_or_null(frame.config)),
-        metadata=decode(metadata) if metadata else None,
-        namespace=frame.namespace or DEFAULT_NAMESPACE,
-        trigger_namespace=frame.trigger_namespace,
-    )
+    try:
+        return TriggerSpec(
+            trigger_id=frame.id,
+            trigger_type=frame.trigger_type,
+            function_id=frame.function_id,
+            config=decode(payload_or_null(frame.config)),
+            metadata=decode(metadata) if metadata else None,
+            namespace=frame.namespace or DEFAULT_NAMESPACE,
+            trigger_namespace=frame.trigger_namespace,
+        )
+    except (msgspec.DecodeError, RecursionError) as exc:
+        msg = f"the trigger cannot be decoded: {exc}"
+        raise RegistrationError(msg) from exc
 
 
 def bind_answer(frame: RegisterTrigger, error: RegistrationError | None) -> AnyFrame:

@@ -54,7 +54,8 @@ class WorkerHandlers:
         self.providers.unbind(trigger_id, lost=lost)
 
     def on_connected(self, worker_id: str) -> None:
-        """Log it."""
+        """Forget what an earlier connection refused: everything is told again."""
+        self.rejections.clear()
         logger.debug("attached as worker %s", worker_id)
 
     def on_disconnected(self, reason: str) -> None:

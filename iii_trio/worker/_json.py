@@ -13,6 +13,8 @@ import msgspec
 from cattrs.gen import make_dict_structure_fn
 from cattrs.preconf.msgspec import make_converter
 
+from iii_trio.errors import RemoteProtocolError
+
 JSON = Any
 """A JSON value: ``None``, ``bool``, ``int``, ``float``, ``str``, ``list`` or ``dict``."""
 
@@ -40,8 +42,16 @@ decode: Final = msgspec.json.Decoder().decode
 
 
 def decode_result(text: bytes) -> JSON:
-    """The value of a result; ``None`` also stands for "no result"."""
-    return decode(text) if text else None
+    """The value of a result; ``None`` also stands for "no result".
+
+    Raises:
+        RemoteProtocolError: valid JSON that has no value here, such as ``1e400``.
+    """
+    try:
+        return decode(text) if text else None
+    except (msgspec.DecodeError, RecursionError) as exc:
+        msg = f"the result cannot be decoded: {exc}"
+        raise RemoteProtocolError(msg) from exc
 
 
 def encode_optional(value: JSON) -> bytes:

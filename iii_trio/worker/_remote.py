@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, final
+from urllib.parse import urlsplit
 
 import trio
 
@@ -94,7 +95,8 @@ class RemoteAttachment:
             grace: seconds that queued frames may take at the end.
             dial: replaces trio-websocket.
         """
-        if not url.startswith(("ws://", "wss://")):
+        parts = urlsplit(url)  # reading a bad port is a ValueError, too
+        if parts.scheme not in {"ws", "wss"} or not parts.hostname or parts.port == 0:
             msg = f"not a WebSocket URL: {url!r}"
             raise ValueError(msg)
         self.url = url

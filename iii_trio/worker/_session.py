@@ -310,9 +310,6 @@ class Session:
             spec = trigger_from(frame)
             self._bound.add(frame.id)
             waiting = self._handlers.bind(spec)
-        except RecursionError:
-            error = RegistrationError("the trigger's config is nested too deep")
-            self._tell_bound(frame, error)
         except RegistrationError as exc:
             self._tell_bound(frame, exc)
         else:

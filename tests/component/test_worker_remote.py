@@ -13,6 +13,7 @@ from iii_trio.errors import (
     InvocationStoppedError,
     InvocationTimeoutError,
     RegistrationError,
+    RemoteProtocolError,
 )
 from iii_trio.protocol import is_uuid
 from iii_trio.testing import cancel_at_every_step
@@ -656,6 +657,48 @@ async def test_frames_that_make_no_sense_are_ignored(
         engine.link.say("ping")
         await engine.link.heard("pong")
         assert engine.link.closed is None
+
+
+async def test_a_number_that_has_no_value_in_python_does_not_end_the_connection(
+    autojump_clock: MockClock,
+) -> None:
+    engine = ScriptedEngine()
+    async with (
+        open_worker(engine.attachment()) as worker,
+        trio.open_nursery() as nursery,
+    ):
+        worker.register_function("f", lambda value: value)
+        worker.register_trigger_type("mine", bind=lambda _: None)
+        engine.link.say_text(
+            f'{{"type":"invokefunction","invocation_id":"{CALL}","function_id":"f",'
+            '"data":1e400}'
+        )
+        result = await engine.link.heard("invocationresult")
+        assert result["error"]["code"] == "invalid_payload"
+        engine.link.say_text(
+            '{"type":"registertrigger","id":"t","trigger_type":"mine",'
+            '"function_id":"f","config":1e400}'
+        )
+        answer = await engine.link.heard("triggerregistrationresult")
+        assert "cannot be decoded" in answer["error"]["message"]
+
+        @nursery.start_soon
+        async def _() -> None:
+            frame = await engine.link.heard("invokefunction", function_id="g")
+            engine.link.say_text(
+                '{"type":"invocationresult","result":1e400,'
+                f'"invocation_id":"{frame["invocation_id"]}"}}'
+            )
+
+        with pytest.raises(RemoteProtocolError, match="cannot be decoded"):
+            await worker.invoke("g")
+
+
+@pytest.mark.parametrize("url", ["http://h", "ws://", "h:1", "ws://h:port"])
+async def test_what_is_no_websocket_url_is_a_value_error(url: str) -> None:
+    with pytest.raises(ValueError, match=r"URL|[Pp]ort"):
+        async with open_worker(url):
+            pytest.fail("unreachable")
 
 
 async def test_a_provider_answers_for_each_trigger(autojump_clock: MockClock) -> None:

@@ -245,7 +245,7 @@ async def test_a_trigger_type_by_url_serves_bindings_of_others() -> None:
 
 async def test_a_provider_by_url_may_refuse() -> None:
     async with (
-        open_server() as (engine, url, events),
+        open_server() as (_, url, events),
         open_worker(url, name="provider") as provider,
         open_worker(url, name="binder") as binder,
     ):

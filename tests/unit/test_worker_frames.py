@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iii_trio.errors import RegistrationError
 from iii_trio.protocol import ChannelRef, decode, encode, splice_caller
 from iii_trio.transport import MAX_MESSAGE_BYTES, Request, TriggerSpec, WorkerSpec
 from iii_trio.worker._frames import (
@@ -82,14 +83,29 @@ def test_the_key_counts_only_at_the_top_of_an_object(payload: bytes) -> None:
     assert take_caller(payload) == (payload, None)
 
 
+def test_a_number_out_of_range_passes_as_it_is() -> None:
+    payload = b'{"n":1e400,"_caller_worker_id":"w"}'
+    assert take_caller(payload) == (b'{"n":1e400}', "w")
+
+
+def test_a_trigger_that_cannot_be_decoded_is_refused() -> None:
+    frame = decode(
+        b'{"type":"registertrigger","id":"t","trigger_type":"x","function_id":"f",'
+        b'"config":1e400}'
+    )
+    with pytest.raises(RegistrationError, match="cannot be decoded"):
+        trigger_from(frame)  # type: ignore[arg-type]
+
+
 def test_announcement_carries_the_worker_and_the_cancel_feature() -> None:
     spec = WorkerSpec(name="w", namespace="ns", pid=7, os="Linux", version="1")
-    frame = read(announcement(spec))
+    invocation_id = "00000000-0000-4000-8000-000000000000"
+    frame = read(announcement(spec, invocation_id))
     assert frame == {
         "type": "invokefunction",
+        "invocation_id": invocation_id,
         "function_id": "engine::workers::register",
         "namespace": "default",
-        "action": {"type": "void"},
         "data": {
             "runtime": "python",
             "version": "1",
