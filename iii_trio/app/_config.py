@@ -53,7 +53,6 @@ _NOT_BUILT = {
     "iii-engine-functions": _NotBuilt(aliases=("engine-functions",), skip=True),
     "iii-observability": _NotBuilt(aliases=("observability",), skip=True),
     "iii-telemetry": _NotBuilt(aliases=("telemetry",), skip=True),
-    "iii-queue": _NotBuilt(aliases=("queue",), skip=True),
     "iii-cron": _NotBuilt(aliases=("cron",)),
     "iii-stream": _NotBuilt(aliases=("stream",)),
     "iii-pubsub": _NotBuilt(aliases=("pubsub",)),
@@ -129,7 +128,7 @@ class AppConfig:
 
 
 DEFAULT_DOCUMENT: Mapping[str, Any] = {
-    "workers": [{"name": "iii-http"}, {"name": "iii-state"}]
+    "workers": [{"name": "iii-http"}, {"name": "iii-state"}, {"name": "iii-queue"}]
 }
 """What runs when there is no configuration at all."""
 

@@ -149,11 +149,13 @@ class EntryRunner:
     ) -> None:
         entry = running.entry
         spec = self.specs[entry.kind]
-        stores = {}
+        stores, queue = {}, None
         if entry.backend is not None:
             for name in spec.stores:
                 stores[name] = await self.stores.key_value(entry.backend, name)
-        resources = Resources(pump=self.pump, stores=stores)
+            if spec.keeps_messages:
+                queue = await self.stores.queue(entry.backend)
+        resources = Resources(pump=self.pump, stores=stores, queue=queue)
         async with open_worker(
             self.engine, name=spec.name, description=spec.description
         ) as worker:

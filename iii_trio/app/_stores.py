@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from iii_trio._util import open_background_nursery
-from iii_trio.adapters import KeyValueStore
+from iii_trio.adapters import KeyValueStore, QueueStore
 from iii_trio.adapters.memory import open_memory
 from iii_trio.adapters.sqlite import RunSync, open_sqlite
 from iii_trio.app._adapters import Backend
@@ -26,6 +26,9 @@ class Backing(Protocol):
 
     def key_value(self, name: str) -> KeyValueStore:
         """The named collection."""
+
+    def queue(self) -> QueueStore:
+        """The messages of all queues."""
 
 
 @attrs.define(eq=False)
@@ -44,11 +47,22 @@ class Stores:
         Raises:
             AdapterError: the file cannot be used; the message says why.
         """
+        return (await self._backing(backend)).key_value(name)
+
+    async def queue(self, backend: Backend) -> QueueStore:
+        """The messages of queues in a backend, which is opened if it is not yet.
+
+        Raises:
+            AdapterError: the file cannot be used; the message says why.
+        """
+        return (await self._backing(backend)).queue()
+
+    async def _backing(self, backend: Backend) -> Backing:
         async with self._opening:
             if backend not in self._open:
                 serve = self._serve_sqlite if backend == "sqlite" else _serve_memory
                 self._open[backend] = await self._nursery.start(serve, name=backend)
-        return self._open[backend].key_value(name)
+        return self._open[backend]
 
     async def _serve_sqlite(self, *, task_status: trio.TaskStatus[Backing]) -> None:
         async with open_sqlite(self._file, run=self._run) as stores:

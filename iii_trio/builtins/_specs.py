@@ -10,8 +10,9 @@ from typing import Any, Final, Protocol
 import attrs
 import trio
 
-from iii_trio.adapters import KeyValueStore
+from iii_trio.adapters import KeyValueStore, QueueStore
 from iii_trio.builtins.http import HTTPConfig, serve_http
+from iii_trio.builtins.queue import QueueConfig, serve_queue
 from iii_trio.builtins.state import StateConfig, serve_state
 from iii_trio.net import Pump
 from iii_trio.worker import Worker
@@ -24,10 +25,12 @@ class Resources:
     Attributes:
         pump: for front doors of its own.
         stores: the collections that its row asks for, by name.
+        queue: the messages of queues, if its row asks for them.
     """
 
     pump: Pump
     stores: Mapping[str, KeyValueStore]
+    queue: QueueStore | None = None
 
 
 class Serve(Protocol):
@@ -62,6 +65,7 @@ class BuiltinSpec:
         serve: see `Serve`.
         stores: names of the collections it keeps; with any, its ``config`` block may
             have an ``adapter``, which the app reads.
+        keeps_messages: whether it needs the messages of queues.
     """
 
     name: str
@@ -70,6 +74,7 @@ class BuiltinSpec:
     config_class: type[Any]
     serve: Serve
     stores: tuple[str, ...] = ()
+    keeps_messages: bool = False
 
 
 def _serve_http(
@@ -93,6 +98,23 @@ def _serve_state(
     return serve_state(worker, config, store=store, task_status=task_status)
 
 
+def _serve_queue(
+    worker: Worker,
+    config: QueueConfig,
+    resources: Resources,
+    *,
+    task_status: trio.TaskStatus[Any],
+) -> Awaitable[None]:
+    assert resources.queue is not None, "its row asks for it"
+    return serve_queue(
+        worker,
+        config,
+        store=resources.queue,
+        records=resources.stores["queue"],
+        task_status=task_status,
+    )
+
+
 BUILTINS: Final = (
     BuiltinSpec(
         name="iii-http",
@@ -108,6 +130,15 @@ BUILTINS: Final = (
         config_class=StateConfig,
         serve=_serve_state,
         stores=("state",),
+    ),
+    BuiltinSpec(
+        name="iii-queue",
+        aliases=("queue",),
+        description="Delivers messages of queues and topics until they succeed.",
+        config_class=QueueConfig,
+        serve=_serve_queue,
+        stores=("queue",),
+        keeps_messages=True,
     ),
 )
 """Every bundled worker of this version."""

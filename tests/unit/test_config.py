@@ -281,7 +281,7 @@ def test_what_does_not_fit_is_refused_with_its_path(
 
 
 @pytest.mark.parametrize(
-    ("first", "second"), [("http", "iii-http"), ("state", "state"), ("queue",) * 2]
+    ("first", "second"), [("http", "iii-http"), ("state", "state"), ("cron",) * 2]
 )
 def test_two_entries_of_one_worker_are_refused_one_line_a_pair(
     first: str, second: str
@@ -294,11 +294,11 @@ def test_two_entries_of_one_worker_are_refused_one_line_a_pair(
 
 def test_quickstart_template_entries_are_skipped_with_one_note_each() -> None:
     config = parse(
-        "workers: [{name: iii-observability}, {name: queue, config: {a: 1}}]"
+        "workers: [{name: iii-observability}, {name: telemetry, config: {a: 1}}]"
     )
     assert [entry.kind for entry in config.entries] == ["iii-worker-manager"]
     assert len(config.notes) == 2
-    assert "'queue' is not built yet" in config.notes[1]
+    assert "'telemetry' is not built yet" in config.notes[1]
 
 
 @pytest.mark.parametrize(
@@ -317,16 +317,17 @@ def test_workers_from_elsewhere_are_skipped_with_a_note(entry: str) -> None:
 
 
 def test_a_row_that_appears_later_replaces_the_not_built_name() -> None:
-    queue = Row(name="iii-queue", aliases=("queue",), config_class=StoreConfig)
-    config = parse_config({"workers": [{"name": "queue"}]}, (*KNOWN, queue))
-    assert config.entries[0].kind == "iii-queue"
+    cron = Row(name="iii-cron", aliases=("cron",), config_class=StoreConfig)
+    config = parse_config({"workers": [{"name": "cron"}]}, (*KNOWN, cron))
+    assert config.entries[0].kind == "iii-cron"
     assert config.notes == ()
 
 
 def test_default_document_parses() -> None:
-    config = parse_config(_config.DEFAULT_DOCUMENT, KNOWN)
+    queue = Row(name="iii-queue", config_class=StoreConfig, stores=("queue",))
+    config = parse_config(_config.DEFAULT_DOCUMENT, (*KNOWN, queue))
     kinds = [entry.kind for entry in config.entries]
-    assert kinds == ["iii-http", "iii-state", "iii-worker-manager"]
+    assert kinds == ["iii-http", "iii-state", "iii-queue", "iii-worker-manager"]
 
 
 # --- listeners
