@@ -5,6 +5,7 @@ of their own beside their steps, in ``iii_trio.testing.programs``.
 """
 
 import uuid
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -136,14 +137,22 @@ def _values_of(field: msgspec.structs.FieldInfo) -> st.SearchStrategy[Any]:
 
 
 @st.composite
-def fault_plans(draw: st.DrawFn, *, max_bytes: int = 64) -> FaultPlan:
-    """Fault plans of memory links: at most one fault, within ``max_bytes``."""
+def fault_plans(
+    draw: st.DrawFn, *, max_bytes: int = 64, pieces: Sequence[int] = (1, 3, 65536)
+) -> FaultPlan:
+    """Fault plans of memory links: at most one fault, and pieces of some size.
+
+    Args:
+        draw: given by Hypothesis.
+        max_bytes: the fault comes within so many bytes.
+        pieces: how many bytes may arrive at a time; small ones take many steps.
+    """
     kind = draw(
         st.sampled_from(["none", "cut_after", "end_after", "drop_after", "stall_after"])
     )
     count = draw(st.integers(0, max_bytes))
     return FaultPlan(
         delay=draw(st.sampled_from([0.0, 0.0, 0.5])),
-        piece=draw(st.sampled_from([1, 3, 65536])),
+        piece=draw(st.sampled_from(pieces)),
         **({} if kind == "none" else {kind: count}),
     )
