@@ -16,15 +16,11 @@ from iii_trio.net._readiness import READ, WRITE
 from iii_trio.net._websocket import Piece
 
 __all__ = [
-    "HARD_LIMIT",
     "HIGH_WATER",
     "LOW_WATER",
     "ByteHandler",
     "Connection",
 ]
-
-HARD_LIMIT: Final = 96 * 1024 * 1024
-"""Bytes waiting for a peer that does not read; more, and it is dropped."""
 
 HIGH_WATER: Final = 1024 * 1024
 LOW_WATER: Final = 256 * 1024
@@ -88,6 +84,7 @@ class Connection:
     Args:
         pump: watches and flushes it.
         sock: non-blocking.
+        outbox_limit: bytes that may wait for a peer that does not read.
         on_gone: called with this connection, inside the pump, when it is closed.
 
     Attributes:
@@ -105,6 +102,7 @@ class Connection:
         "_linger",
         "_on_gone",
         "_outbox",
+        "_outbox_limit",
         "_pump",
         "_seen",
         "_sent",
@@ -125,6 +123,7 @@ class Connection:
         self,
         pump: Pump,
         sock: socket.socket,
+        outbox_limit: int,
         on_gone: Callable[["Connection"], None],
     ) -> None:
         self.sock = sock
@@ -140,6 +139,7 @@ class Connection:
         self._pump = pump
         self._on_gone = on_gone
         self._outbox: list[Piece] = []
+        self._outbox_limit = outbox_limit
         self._unsent: Piece | None = None
         self._interest = 0
         self._blocked = False
@@ -183,7 +183,7 @@ class Connection:
     # Writing.
 
     def write(self, head: Piece, body: Piece = b"") -> None:
-        """Queue two pieces; going over the hard limit loses the connection.
+        """Queue two pieces; going over the limit loses the connection.
 
         An empty outbox takes a single write of any size.
         """
@@ -199,8 +199,8 @@ class Connection:
             self._pump.touch(self)
         if self.outbox_bytes > HIGH_WATER:
             self.above_high = True
-            if self.outbox_bytes > HARD_LIMIT and size < self.outbox_bytes:
-                self.lose(f"the peer does not read: over {HARD_LIMIT} bytes waiting")
+            if self._outbox_limit < self.outbox_bytes > size:
+                self.lose(f"the peer does not read: {self.outbox_bytes} bytes waiting")
 
     def flush(self) -> None:
         """Send what is queued, one non-blocking send, unless the socket is full."""

@@ -147,7 +147,9 @@ class FrontDoor(metaclass=NoPublicConstructor):
     def admit(self, sock: socket.socket, peer: tuple[str, int]) -> None:
         """Take an accepted socket."""
         self.accepted += 1
-        connection = Connection(self._pump, sock, self._connections.discard)
+        connection = Connection(
+            self._pump, sock, self.limits.outbox_bytes, self._connections.discard
+        )
         self._connections.add(connection)
         self._speaking_http += 1
         HTTPConnection(connection, self, peer[:2])

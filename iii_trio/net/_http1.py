@@ -39,6 +39,8 @@ class HTTPLimits:
             is not read any more.
         body_buffer: body bytes kept for a handler that does not read yet; then the
             socket is not read any more.
+        outbox_bytes: what may wait for a client that does not read; more, and it is
+            dropped. At least 1 MiB.
         handshake_timeout: from accept, or the first byte of a further request, to the
             complete head. Then the connection is closed without a word.
         keep_alive_timeout: how long a connection may idle between requests.
@@ -53,6 +55,9 @@ class HTTPLimits:
     target_bytes: int = 8 * 1024
     pipelined: int = 16
     body_buffer: int = 256 * 1024
+    outbox_bytes: int = attrs.field(
+        default=96 * 1024 * 1024, validator=attrs.validators.ge(1024 * 1024)
+    )
     handshake_timeout: float = 10.0
     keep_alive_timeout: float = 75.0
     body_timeout: float = 30.0

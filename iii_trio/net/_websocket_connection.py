@@ -54,7 +54,7 @@ class WebSocket(metaclass=NoPublicConstructor):
     """One accepted WebSocket; made by ``HTTPExchange.accept_websocket``.
 
     Sends never wait and never fail: on a WebSocket that is closed they do nothing, and
-    one whose peer does not read is dropped at 96 MiB of waiting bytes.
+    one whose peer does not read is dropped at ``HTTPLimits.outbox_bytes`` (96 MiB).
 
     Attributes:
         peer: ``127.0.0.1:51234``.

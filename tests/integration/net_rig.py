@@ -338,6 +338,7 @@ async def open_rig(
     *,
     crash_on_bug: bool = True,
     host: Host | None = None,
+    seconds: float = 30,
     **limits: float,
 ) -> AsyncIterator[Rig]:
     """Open it on 127.0.0.1; time limits are infinite unless given."""
@@ -354,6 +355,6 @@ async def open_rig(
         open_pump(driver=driver, crash_on_bug=crash_on_bug) as pump,
         open_front_door(pump, host, host="127.0.0.1", limits=chosen) as door,
     ):
-        with trio.fail_after(30):  # so that a hang is a failure
+        with trio.fail_after(seconds):  # so that a hang is a failure
             await trio.lowlevel.checkpoint()
             yield Rig(pump, door, host)

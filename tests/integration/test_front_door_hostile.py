@@ -3,7 +3,6 @@
 In most tests a well-behaved WebSocket is open beside the bad client, and must not notice.
 """
 
-import itertools
 import resource
 import socket
 import tracemalloc
@@ -54,7 +53,7 @@ def echoing() -> Host:
 async def open_witnessed(driver: Driver, **limits: Any) -> AsyncIterator[Rig]:
     """A rig with a well-behaved WebSocket, which must be alive at the end."""
     async with (
-        open_rig(driver, host=echoing(), **limits) as rig,
+        open_rig(driver, host=echoing(), seconds=60, **limits) as rig,
         rig.websocket() as (witness, ear),
     ):
         yield rig
@@ -272,7 +271,7 @@ async def test_a_flood_does_not_starve_others(driver: Driver) -> None:
             client = await nursery.start(flooded, rig)
             nursery.start_soon(pour, client)
         async with rig.websocket() as (calm, _):
-            for i in range(50):
+            for i in range(20):
                 await calm.echo(b"%d" % i)
         nursery.cancel_scope.cancel(reason="survived")
 
@@ -295,7 +294,10 @@ async def pour(stream: trio.SocketStream) -> None:
 async def test_a_flood_of_pings_that_nobody_reads_is_dropped_alone(
     driver: Driver,
 ) -> None:
-    async with open_witnessed(driver) as rig, rig.websocket() as (client, ear):
+    async with (
+        open_witnessed(driver, outbox_bytes=MIB) as rig,
+        rig.websocket() as (client, ear),
+    ):
         with pytest.raises(trio.BrokenResourceError):
             await send_for_ever(client, frame(OP_PING, b"x" * 125) * 8000)
         assert "does not read" in await ear.lost()
@@ -344,7 +346,7 @@ async def test_thousands_of_idle_connections_cost_less_than_4_kb_each(
         "idle HTTP": "GET /x HTTP/1.1\r\nHost: x\r\n\r\n",
         "idle WebSocket": UPGRADE.format(target="/ws"),
     }[kind]
-    async with open_rig("auto") as rig:
+    async with open_rig("auto", seconds=120) as rig:
         rig.host.on_path["/x"] = lambda exchange: exchange.respond(200)
         ear = Ear()
         rig.host.on_path["/ws"] = lambda exchange: exchange.accept_websocket(ear)
@@ -407,10 +409,10 @@ async def test_a_refused_accept_does_not_spin_and_is_tried_again() -> None:
 async def test_timers_of_connections_that_are_gone_are_swept_out(
     driver: Driver,
 ) -> None:
+    count = 400
     async with open_rig(driver, handshake_timeout=1000) as rig:
-        for _ in itertools.repeat(None, 1200):
-            with socket.socket() as client:
-                client.connect(rig.door.addresses[0])
-                await rig.until_connections(1)
+        for _ in range(3):
+            with many_clients(rig, count):
+                await rig.until_connections(count)
             await rig.until_connections(0)
         assert rig.pump.statistics().timers <= 1025
