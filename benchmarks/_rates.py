@@ -53,7 +53,8 @@ def open_targets(stack: ExitStack, engine: Server) -> dict[str, Target]:
         server = open_server(name, script(module, port), port)
         targets[name] = Target(stack.enter_context(server), "line")
     targets[ENGINE] = Target(engine, "worker")
-    if nats := shutil.which("nats-server"):
+    nats = shutil.which("nats-server")
+    if nats and shutil.which("cc"):  # the Python load does not speak NATS
         port = free_port()
         server = open_server(NATS, [nats, "-a", "127.0.0.1", "-p", str(port)], port)
         targets[NATS] = Target(stack.enter_context(server), "nats")
