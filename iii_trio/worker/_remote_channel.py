@@ -47,6 +47,7 @@ class RemoteChannelEnd:
         try:
             message = await self._connection.get_message()
         except ConnectionClosed as exc:
+            self.close()  # whoever reads to the end need not close
             if exc.reason is not None and exc.reason.code == _ABNORMAL:
                 msg = "the channel was dropped"
                 raise trio.BrokenResourceError(msg) from exc
