@@ -281,7 +281,7 @@ def test_what_does_not_fit_is_refused_with_its_path(
 
 
 @pytest.mark.parametrize(
-    ("first", "second"), [("http", "iii-http"), ("state", "state"), ("cron",) * 2]
+    ("first", "second"), [("http", "iii-http"), ("state", "state"), ("telemetry",) * 2]
 )
 def test_two_entries_of_one_worker_are_refused_one_line_a_pair(
     first: str, second: str
@@ -324,7 +324,7 @@ def test_a_row_that_appears_later_replaces_the_not_built_name() -> None:
 
 
 def test_default_document_parses() -> None:
-    queue = Row(name="iii-queue", config_class=StoreConfig, stores=("queue",))
+    queue = Row(name="iii-queue", aliases=(), config_class=StoreConfig)
     config = parse_config(_config.DEFAULT_DOCUMENT, (*KNOWN, queue))
     kinds = [entry.kind for entry in config.entries]
     assert kinds == ["iii-http", "iii-state", "iii-queue", "iii-worker-manager"]
