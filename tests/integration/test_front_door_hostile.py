@@ -3,11 +3,8 @@
 In most tests a well-behaved WebSocket is open beside the bad client, and must not notice.
 """
 
-import resource
-import socket
-import tracemalloc
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -261,7 +258,7 @@ async def test_a_reset_before_anything_was_read_is_nothing(driver: Driver) -> No
         await rig.until_connections(1)
 
 
-# Numbers.
+# Floods.
 
 
 @each_driver
@@ -301,118 +298,3 @@ async def test_a_flood_of_pings_that_nobody_reads_is_dropped_alone(
         with pytest.raises(trio.BrokenResourceError):
             await send_for_ever(client, frame(OP_PING, b"x" * 125) * 8000)
         assert "does not read" in await ear.lost()
-
-
-@each_driver
-async def test_a_burst_of_connections_is_accepted(driver: Driver) -> None:
-    count = 300
-    async with open_witnessed(driver) as rig:
-        with many_clients(rig, count) as clients:
-            for client in clients:
-                client.send(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
-            await rig.host.came(count + 1)
-            assert rig.door.connections == count + 1
-        await rig.until_connections(1)
-
-
-@contextmanager
-def many_clients(rig: Rig, count: int) -> Iterator[list[socket.socket]]:
-    """Plain sockets; the kernel connects them before we accept."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    need = 2 * count + 200
-    if hard != resource.RLIM_INFINITY and hard < need:
-        pytest.skip(f"needs {need} file descriptors")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, need), hard))
-    clients: list[socket.socket] = []
-    try:
-        for _ in range(count):
-            client = socket.socket()
-            clients.append(client)
-            client.connect(rig.door.addresses[0])
-        yield clients
-    finally:
-        for client in clients:
-            client.close()
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-@pytest.mark.parametrize("count", [2000, pytest.param(10_000, marks=pytest.mark.full)])
-@pytest.mark.parametrize("kind", ["silent", "idle HTTP", "idle WebSocket"])
-async def test_thousands_of_idle_connections_cost_less_than_4_kb_each(
-    count: int, kind: str
-) -> None:
-    request = {
-        "silent": "",
-        "idle HTTP": "GET /x HTTP/1.1\r\nHost: x\r\n\r\n",
-        "idle WebSocket": UPGRADE.format(target="/ws"),
-    }[kind]
-    async with open_rig("auto", seconds=120) as rig:
-        rig.host.on_path["/x"] = lambda exchange: exchange.respond(200)
-        ear = Ear()
-        rig.host.on_path["/ws"] = lambda exchange: exchange.accept_websocket(ear)
-        tracemalloc.start()
-        try:
-            before = tracemalloc.get_traced_memory()[0]
-            with many_clients(rig, count) as clients:
-                await rig.until_connections(count)
-                for sock in clients if request else ():
-                    sock.send(request.encode())
-                    if len(rig.host.exchanges) > 100:
-                        await trio.testing.wait_all_tasks_blocked()
-                        rig.host.exchanges.clear()
-                await trio.testing.wait_all_tasks_blocked()
-                rig.host.exchanges.clear()
-                used = tracemalloc.get_traced_memory()[0] - before
-                # The objects of both ends, in this one process.
-                assert used / count < 4096
-                assert rig.door.connections == count
-                async with rig.client() as client:
-                    assert (await client.get("/y")).body == b"/y"
-        finally:
-            tracemalloc.stop()
-
-
-def fill(hoard: list[socket.socket]) -> None:
-    for _ in range(300):
-        hoard.append(socket.socket())  # noqa: PERF401 - kept when one fails
-
-
-async def test_a_refused_accept_does_not_spin_and_is_tried_again() -> None:
-    async with open_rig("auto") as rig:
-        async with rig.client() as client:
-            await client.get("/warm")  # opens whatever is opened lazily
-        await rig.until_connections(0)
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        waiting = socket.socket()
-        hoard: list[socket.socket] = []
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
-            with pytest.raises(OSError, match="Too many open files"):
-                fill(hoard)
-            waiting.connect(rig.door.addresses[0])
-            waiting.send(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
-            while not rig.door.refused:
-                await trio.testing.wait_all_tasks_blocked()
-            before = rig.pump.statistics().passes
-            for _ in range(100):
-                await trio.testing.wait_all_tasks_blocked()
-            assert rig.pump.statistics().passes - before < 50
-        finally:
-            for sock in hoard:
-                sock.close()
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        with waiting:
-            await rig.host.came(2)
-
-
-@each_driver
-async def test_timers_of_connections_that_are_gone_are_swept_out(
-    driver: Driver,
-) -> None:
-    count = 400
-    async with open_rig(driver, handshake_timeout=1000) as rig:
-        for _ in range(3):
-            with many_clients(rig, count):
-                await rig.until_connections(count)
-            await rig.until_connections(0)
-        assert rig.pump.statistics().timers <= 1025
