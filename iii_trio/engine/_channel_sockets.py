@@ -33,10 +33,10 @@ class ChannelWriterSocket:
         """Nothing is sent to a writer."""
 
     def on_closed(self, reason: str) -> None:
-        """Close and loss both end the stream."""
-        del reason
+        """Close and loss both end the stream, but a loss is noted."""
         if self._socket is not None:
-            self._channel.end()
+            lost = "" if self._socket.close_received else reason
+            self._channel.end(lost)
 
     def on_room(self) -> None:
         """Read on."""

@@ -67,6 +67,7 @@ class Channel:
         self.writer: WriterSide | None = None
         self.reader: ReaderSide | None = None
         self.ended = False
+        self.lost = ""
         self.broken = ""
         self.timer: Timer | None = None
         self._frames: deque[ChannelFrame] = deque()
@@ -140,11 +141,17 @@ class Channel:
                 self.writer.on_room()
         return frame
 
-    def end(self) -> None:
-        """The writer has no more; the reader gets what is buffered, then the end."""
+    def end(self, lost: str = "") -> None:
+        """The writer has no more; the reader gets what is buffered, then the end.
+
+        Args:
+            lost: why, if the writer did not say so itself: a link reader gets an
+                ordinary end even so, as in the reference, a local one an error.
+        """
         if self.broken or self.ended:
             return
         self.ended = True
+        self.lost = lost
         if self.reader is not None:
             self.reader.on_data()
 
@@ -278,6 +285,8 @@ class LocalChannelEnd:
             if self._channel.is_finished:
                 if not self._channel.broken:
                     self._channel.free()
+                if self._channel.lost:
+                    raise trio.BrokenResourceError(self._channel.lost)
                 return None
             self._check_whole()
             await self._changed.park()

@@ -60,6 +60,7 @@ class WebSocket(metaclass=NoPublicConstructor):
         peer: ``127.0.0.1:51234``.
         heard: set by every read; whoever keeps watch over silence resets it.
         closed: no more can be sent: `close` or `drop` was called, or it is lost.
+        close_received: the peer said goodbye; a lost connection never does.
     """
 
     __slots__ = (
@@ -69,6 +70,7 @@ class WebSocket(metaclass=NoPublicConstructor):
         "_kept",
         "_reader",
         "_sink",
+        "close_received",
         "closed",
         "heard",
         "peer",
@@ -92,6 +94,7 @@ class WebSocket(metaclass=NoPublicConstructor):
         self.peer = peer
         self.heard = True
         self.closed = False
+        self.close_received = False
 
     @property
     def outbox_bytes(self) -> int:
@@ -206,6 +209,7 @@ class WebSocket(metaclass=NoPublicConstructor):
 
     def _on_close(self, payload: bytes) -> None:
         code, reason = parse_close(payload)
+        self.close_received = True
         if not self.closed:
             self.closed = True
             self._connection.write(encode_frame(OP_CLOSE, close_payload(code)))

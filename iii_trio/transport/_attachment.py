@@ -190,7 +190,8 @@ class ChannelEnd(Protocol):
         """The next frame and whether it is text; ``None`` at the end of the stream.
 
         Raises:
-            trio.BrokenResourceError: the channel was aborted.
+            trio.BrokenResourceError: the channel was aborted, or (in process) its writer
+                was lost before it ended the stream.
         """
 
     async def wait_peer(self) -> None:
