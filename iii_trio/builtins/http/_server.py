@@ -1,5 +1,6 @@
 """The front doors of the http worker: one, and a second one while the address changes."""
 
+import errno
 from typing import Final, final
 
 import attrs
@@ -21,6 +22,15 @@ class HTTPStatistics:
     running: int
     waiting: int
     routes: int
+
+
+def limits_of(config: HTTPConfig) -> HTTPLimits:
+    """Make the limits of a front door."""
+    return HTTPLimits(
+        head_bytes=config.limits.head_bytes,
+        head_fields=config.limits.head_fields,
+        target_bytes=config.limits.target_bytes,
+    )
 
 
 @attrs.frozen(eq=False)
@@ -67,7 +77,7 @@ class HTTPServer(metaclass=NoPublicConstructor):
 
         With the same host and port, connections stay. Another address is bound first;
         then the old door stops accepting, and what runs behind it has `DRAIN_GRACE`
-        seconds. Limits of request heads hold from the next change of address on.
+        seconds. New limits of request heads hold for new connections.
 
         Raises:
             OSError: the new address cannot be bound; everything stays as it was.
@@ -75,8 +85,10 @@ class HTTPServer(metaclass=NoPublicConstructor):
         """
         with self._one_user:
             await trio.lowlevel.checkpoint()
-            if self._needs_door(config):
-                await self.open_door(config)
+            door = self._door
+            if door is None or config.address != self._config.address:
+                door = await self.open_door(config)
+            door.door.limits = limits_of(config)
             self._config = config
             self._dispatcher.reconfigure(config)
 
@@ -86,37 +98,35 @@ class HTTPServer(metaclass=NoPublicConstructor):
         if self._door is not None:
             await self._door.door.drain(grace)
 
-    def _needs_door(self, config: HTTPConfig) -> bool:
-        old = self._config
-        return self._door is None or config.address != old.address
-
-    async def open_door(self, config: HTTPConfig) -> None:
+    async def open_door(self, config: HTTPConfig) -> _Door:
         """Bind; an older door is then given up.
 
         Raises:
             OSError: the address cannot be bound.
         """
         old = self._door
-        self._door = await self._nursery.start(
-            self._keep_door, config, name="http front door"
-        )
+        try:
+            new: _Door = await self._nursery.start(
+                self._keep_door, config, name="http front door"
+            )
+        except OSError as exc:
+            if exc.errno == errno.EADDRINUSE:
+                raise OSError(exc.errno, f"address {exc.strerror}") from exc
+            raise
+        self._door = new
         if old is not None:
             old.given_up.set()
+        return new
 
     async def _keep_door(
         self, config: HTTPConfig, *, task_status: trio.TaskStatus[_Door]
     ) -> None:
-        limits = HTTPLimits(
-            head_bytes=config.limits.head_bytes,
-            head_fields=config.limits.head_fields,
-            target_bytes=config.limits.target_bytes,
-        )
         async with open_front_door(
             self._pump,
             self._dispatcher,
             host=config.host,
             port=config.port,
-            limits=limits,
+            limits=limits_of(config),
         ) as front_door:
             door = _Door(front_door)
             task_status.started(door)
