@@ -268,6 +268,6 @@ def test_link_workers_that_vanish_leave_nothing_and_disturb_nobody(
 
 
 @given(p.worker_programs())
-@settings(max_examples=2 * settings.default.max_examples)
+@settings(max_examples=2 * settings().max_examples)
 def test_every_program_goes_as_the_model_says(program: list[p.Step]) -> None:
     run(run_program, program)
