@@ -33,7 +33,7 @@ class QueueRig:
     records: KeyValueStore
     serving: trio.CancelScope
 
-    async def call(self, function_id: str, **payload: Any) -> Any:
+    async def call(self, function_id: str, /, **payload: Any) -> Any:
         """Call a function of the queue worker."""
         return await self.client.invoke(function_id, payload)
 
@@ -108,6 +108,4 @@ async def open_queue_rig(
                 now=under_test.clock,
             )
         )
-        yield QueueRig(
-            under_test, client, handle, store, records, nursery.cancel_scope
-        )
+        yield QueueRig(under_test, client, handle, store, records, nursery.cancel_scope)
