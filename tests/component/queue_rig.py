@@ -19,6 +19,9 @@ from iii_trio.errors import FunctionFailedError, InvocationError
 from iii_trio.testing import EngineUnderTest, open_test_engine
 from iii_trio.worker import Worker
 
+EPOCH = 1_767_225_600.0
+"""Where wall time begins, in seconds since 1970."""
+
 Stores = MemoryStores | SQLiteStores
 
 
@@ -86,10 +89,20 @@ async def open_queue_rig(
     stores: Stores | None = None,
     store: QueueStore | None = None,
     records: KeyValueStore | None = None,
+    since: float | None = None,
 ) -> AsyncIterator[QueueRig]:
-    """Open an engine, a queue worker on stores (default: memory), and a client."""
+    """Open an engine, a queue worker on stores (default: memory), and a client.
+
+    Args:
+        queues: the named queues of the configuration.
+        stores: where everything rests.
+        store: where messages rest.
+        records: where definitions and subscriptions rest.
+        since: Trio's time at which wall time began; default: now.
+    """
+    passed = 0.0 if since is None else trio.current_time() - since
     async with (
-        open_test_engine() as under_test,
+        open_test_engine(epoch=EPOCH + passed) as under_test,
         open_memory() as memory,
         under_test.open_worker("iii-queue") as server,
         under_test.open_worker("client") as client,
