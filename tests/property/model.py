@@ -63,6 +63,7 @@ class Model:
         self.calls: list[Call] = []
         self.draining = False
         self._joined = 0
+        self._just_settled: list[Call] = []
 
     # Who is there
 
@@ -181,6 +182,7 @@ class Model:
     def _settle(self, call: Call, code: str | None) -> None:
         if call.fate == "pending":
             call.fate = "settled"
+            self._just_settled.append(call)
             if call.waits:
                 call.outcomes = [[code]]
                 if call.caller.is_link and not call.caller.alive:
@@ -194,6 +196,9 @@ class Model:
         call.cancelled = not callee.is_link or (callee.cancels and callee.alive)
         if callee.is_link:
             return
+        for child in self._just_settled:
+            if child.parent is call:
+                child.outcomes.append([])  # its handler was cancelled before it heard
         for child in self.children(call):
             # It may be told in the same moment in which its handler is cancelled.
             child.fate = "settled"
@@ -216,6 +221,10 @@ class Model:
                     self._settle(call, TIMEOUT)
                     self._abandon(call)
         self.now = now
+
+    def end_step(self) -> None:
+        """Everything is at rest: what settles from now on is later."""
+        self._just_settled.clear()
 
     def stop_all(self) -> None:
         """A drain ends."""

@@ -64,6 +64,7 @@ class Runner:
             if not member.alive:
                 del self.places[place]
         self.check()
+        self.model.end_step()
 
     # Steps
 
