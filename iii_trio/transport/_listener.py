@@ -47,6 +47,7 @@ class WebSocketLink:
 
     def __init__(self, listener: "Listener") -> None:
         self._listener = listener
+        self._reason = ""  # why this side closed it
         self._sink: LinkSink
         self.socket: WebSocket
 
@@ -78,6 +79,7 @@ class WebSocketLink:
 
     def close(self, reason: str, *, polite: bool) -> None:
         """Close with a Close frame, or drop TCP."""
+        self._reason = self._reason or reason
         if polite:
             self.socket.close(None)
         else:
@@ -99,7 +101,7 @@ class WebSocketLink:
     def on_closed(self, reason: str) -> None:
         """The worker is gone."""
         self._listener.links.pop(self, None)
-        self._sink.on_closed(reason)
+        self._sink.on_closed(self._reason or reason)
 
 
 @final
