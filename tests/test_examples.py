@@ -25,6 +25,13 @@ OUTPUT = {
         "calls in flight: 0",
     ),
     "compose_by_hand.py": ('"BY HAND"', "calls in flight: 0, functions: 0"),
+    "queue_worker.py": (
+        "mail to ada",
+        "order of ada, step 1",
+        "order of ada, step 2",
+        "welcome, Grace",
+        "dead after 2 deliveries: bounced: no such address",
+    ),
 }
 ELSEWHERE = {"worker_over_url.py", "test_with_harness.py", "quickstart"}
 

@@ -94,6 +94,7 @@ class World:
 
     async def send(self, rig: QueueRig, start: float, until: float) -> None:
         """Send what is to be sent before ``until``."""
+        await trio.lowlevel.checkpoint()
         jobs = self.scenario.jobs
         while self.sent < len(jobs) and jobs[self.sent].at < until:
             job = jobs[self.sent]
