@@ -39,6 +39,7 @@ class Bindings:
     ) -> None:
         """Bind; the outcome reaches ``waiter`` and, if it is a refusal, the owner."""
         trigger: Trigger[Any] = Trigger(spec=spec, owner=owner, home=home)
+        self._wake(spec.trigger_id, None)  # of a binding that this one replaces
         if waiter is not None:
             self._waiters[spec.trigger_id] = waiter
         tells = self.triggers.bind(trigger)
@@ -65,12 +66,14 @@ class Bindings:
     def remove_type(self, kind: TriggerType[AnyPort]) -> None:
         """A provider stops offering a type; its bindings move or wait."""
         served = self.triggers.served_by(kind)
-        self._tell(
-            self.triggers.remove_type(kind.namespace, kind.trigger_type, kind.provider)
+        tells = self.triggers.remove_type(
+            kind.namespace, kind.trigger_type, kind.provider
         )
         for trigger in served:
             if trigger.served_by is None:
                 self._report(trigger, "registered", trigger.reason)
+                self._wake(trigger.spec.trigger_id, None)
+        self._tell(tells)
 
     def answered(
         self, trigger_id: str, provider: AnyPort, error: ErrorBody | None
@@ -84,11 +87,13 @@ class Bindings:
         if error is None:
             self._wake(trigger_id, None)
         else:
-            self._refuse(trigger, error)
+            # Who waits learns no id, and could never unregister a parked binding.
+            self._refuse(trigger, error, keep=trigger_id not in self._waiters)
 
-    def forget_waiter(self, trigger_id: str) -> None:
+    def forget_waiter(self, trigger_id: str, waiter: Waiter) -> None:
         """Nobody waits for that answer any more."""
-        self._waiters.pop(trigger_id, None)
+        if self._waiters.get(trigger_id) is waiter:
+            del self._waiters[trigger_id]
 
     def note_fired(self, trigger_id: str) -> None:
         """A provider told that a trigger fired."""
@@ -113,21 +118,21 @@ class Bindings:
         trigger = tell.trigger
         answer = tell.provider.bind_trigger(trigger, tell.trigger_type)
         if isinstance(answer, ErrorBody):
-            if is_fresh:
-                self.triggers.park(trigger, answer.message)
-                self.triggers.unbind(trigger.spec.trigger_id)
-                self._report(trigger, "unregistered", answer.message)
-                self._tell_refusal(trigger, answer)
-            else:
-                self._refuse(trigger, answer)
+            self._refuse(trigger, answer, keep=not is_fresh)
             return
         self._report(trigger, "active")
         if answer == "accepted":
             self._wake(trigger.spec.trigger_id, None)
 
-    def _refuse(self, trigger: Trigger[AnyPort], error: ErrorBody) -> None:
+    def _refuse(
+        self, trigger: Trigger[AnyPort], error: ErrorBody, *, keep: bool
+    ) -> None:
+        """Park a refused binding, until the type is offered again, or drop it."""
         self.triggers.park(trigger, f"refused: {error.code}: {error.message}")
-        self._report(trigger, "registered", trigger.reason)
+        if not keep:
+            self.triggers.unbind(trigger.spec.trigger_id)
+        state = "registered" if keep else "unregistered"
+        self._report(trigger, state, trigger.reason)
         self._tell_refusal(trigger, error)
 
     def _tell_refusal(self, trigger: Trigger[AnyPort], error: ErrorBody) -> None:

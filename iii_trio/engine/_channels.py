@@ -306,6 +306,8 @@ class LocalChannelEnd:
             self._channel.end()
         elif not self._channel.is_finished:
             self._channel.abort("the reader closed its end")
+        elif not self._channel.broken:
+            self._channel.free()
         self._changed.unpark_all()
 
     def abort(self, reason: str) -> None:

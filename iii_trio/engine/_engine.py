@@ -243,6 +243,7 @@ def _compose(
         router,
         timers,
         lambda: [discovery.function_summary(f) for f in registry],
+        bindings.note_fired,
     )
     registrar = Registrar(registry, bindings, publish, topology.functions_changed)
     channels = Channels(timers, new_id)
@@ -275,6 +276,7 @@ def _compose(
     functions = intrinsics.install()
     for function in functions:
         registry.claim(function)
+    topology.begin()
     for trigger_type, description in (
         (FUNCTIONS_AVAILABLE, "The set of functions changed."),
         (WORKERS_AVAILABLE, "A worker connected, told who it is, or is gone."),

@@ -196,18 +196,11 @@ class Intrinsics:
 
         def answer(error: ErrorBody | None) -> None:
             self._timers.cancel(timer)
-            self._invocations.settle(
-                invocation,
-                accepted
-                if error is None
-                else ErrorBody(
-                    code="trigger_registration_failed",
-                    message=f"{error.code}: {error.message}",
-                ),
-            )
+            refusal = None if error is None else _trigger_refused(error)
+            self._invocations.settle(invocation, refusal or accepted)
 
         def lose_patience() -> None:
-            self._bindings.forget_waiter(spec.trigger_id)
+            self._bindings.forget_waiter(spec.trigger_id, answer)
             self._invocations.settle(invocation, accepted)
 
         timer = self._timers.call_at(
@@ -228,7 +221,7 @@ class Intrinsics:
 
     def _workers_register(
         self, invocation: Invocation, asked: WorkersRegister
-    ) -> RawOutcome:
+    ) -> RawOutcome | None:
         port = invocation.sender
         if not isinstance(port, LinkPort):
             return ErrorBody(
@@ -251,7 +244,9 @@ class Intrinsics:
             ),
         )
         if refusal is not None and refusal.code == "INVALID_NAMESPACE":
-            return refusal
+            self._invocations.settle(invocation, refusal)
+            self._supervisor.dismiss(port, refusal.message)
+            return None
         answer: JSON = {"success": refusal is None}
         if port.cancels:
             # Only a peer that told us its features learns ours.
@@ -263,6 +258,12 @@ class Intrinsics:
     ) -> RawOutcome:
         channel = self._channels.create(invocation.sender, asked.buffer_size)
         return _encode({"writer": channel.ref("write"), "reader": channel.ref("read")})
+
+
+def _trigger_refused(error: ErrorBody) -> ErrorBody:
+    code = "trigger_registration_failed"
+    text = error.message if error.code == code else f"{error.code}: {error.message}"
+    return ErrorBody(code=code, message=text)
 
 
 def _encode(value: JSON) -> bytes:

@@ -85,7 +85,9 @@ class Listings:
     ) -> Function[AnyPort] | str:
         """The function that an id means, or the text of the error."""
         registry = self._discovery.registry
-        function = registry.find(namespace or DEFAULT_NAMESPACE, function_id)
+        function = registry.find(
+            DEFAULT_NAMESPACE if namespace is None else namespace, function_id
+        )
         if function is not None:
             return function
         elsewhere = registry.namespaces_of(function_id)

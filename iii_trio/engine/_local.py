@@ -3,6 +3,7 @@
 import math
 from typing import Any, Final, final
 
+import attrs
 import msgspec
 import trio
 
@@ -70,11 +71,11 @@ class LocalWorkerPort:
             raise exception_from(error, function_id=request.function_id)
         callee = invocation.callee
         if isinstance(callee, LocalPort) and invocation.caller is not None:
-            await callee.run_inline(invocation)
+            await callee.run_inline(invocation, request.scope)
         else:
             callee.dispatch(invocation)
             if invocation.caller is not None:
-                await wait_settled(invocation, self._invocations)
+                await wait_settled(invocation, self._invocations, request.scope)
         outcome = invocation.outcome
         if isinstance(outcome, ErrorBody):
             raise exception_from(
@@ -184,6 +185,7 @@ class LocalWorkerPort:
             answers.append(error)
             answered.set()
 
+        spec = attrs.evolve(spec, owner_worker_id=self.worker_id)
         self._bindings.bind(spec, self._port, self._port.namespace, on_answer)
         try:
             with trio.move_on_after(PROVIDER_PATIENCE):
@@ -192,7 +194,7 @@ class LocalWorkerPort:
             self._bindings.unbind(spec.trigger_id)
             raise
         finally:
-            self._bindings.forget_waiter(spec.trigger_id)
+            self._bindings.forget_waiter(spec.trigger_id, on_answer)
         error = answers[0] if answers else None
         if error is not None:
             raise _refusal(error)

@@ -247,19 +247,25 @@ class LocalPort(Connection):
         finally:
             self._invocations.settle(invocation, STOPPED)
 
-    async def run_inline(self, invocation: Invocation) -> None:
+    async def run_inline(
+        self, invocation: Invocation, scope: trio.CancelScope | None = None
+    ) -> None:
         """Run the handler in the current task; the invocation is settled afterwards.
 
         Cancellation of the current task cancels the handler and settles the call.
+
+        Args:
+            invocation: routed, and not begun.
+            scope: what to run it in; default: a new one.
         """
         depth = _depth.get()
         if depth >= INLINE_DEPTH:
             self.dispatch(invocation)
-            await wait_settled(invocation, self._invocations)
+            await wait_settled(invocation, self._invocations, scope)
             return
         token = _depth.set(depth + 1)
         try:
-            with trio.CancelScope() as invocation.scope:
+            with scope or trio.CancelScope() as invocation.scope:
                 outcome = await self._handlers.run(_incoming(invocation))
                 self._invocations.settle(invocation, outcome)
         finally:
@@ -313,11 +319,20 @@ class LocalPort(Connection):
         self.refusals[spec.trigger_id] = error
 
 
-async def wait_settled(invocation: Invocation, invocations: InvocationTable) -> None:
+async def wait_settled(
+    invocation: Invocation,
+    invocations: InvocationTable,
+    scope: trio.CancelScope | None = None,
+) -> None:
     """Park the current task until a call that it made is settled.
 
-    Cancellation ends the call; its callee is told if it can hear it.
+    Cancellation, of the task or of ``scope``, ends the call; its callee is told if it
+    can hear it.
     """
+    if scope is not None:
+        with scope:
+            await wait_settled(invocation, invocations)
+        return
     if invocation.outcome is not None:
         return
     invocation.task = trio.lowlevel.current_task()

@@ -206,7 +206,8 @@ class Supervisor:
         """A worker tells who it is; its namespace and its registrations take effect.
 
         Returns:
-            ``None``, or why it was refused; its connection is then closing.
+            ``None``, or why it was refused: answer, then `dismiss` it. A worker whose
+            name is held is dismissed already: it is told by a frame of its own.
         """
         if is_blank(told.namespace):
             body = ErrorBody(
@@ -217,7 +218,6 @@ class Supervisor:
                     "register in 'default'."
                 ),
             )
-            self._dismiss(port, body.message)
             return body
         known = port.record.namespace
         if known is not None and told.namespace not in {None, known}:
@@ -249,12 +249,15 @@ class Supervisor:
             )
         )
         message = f"worker name {told.name!r} in {namespace!r} is held by a live worker"
-        self._dismiss(port, message)
+        self.dismiss(port, message)
         return ErrorBody(code="WORKER_NAMESPACE_CONFLICT", message=message)
 
-    def _dismiss(self, port: LinkPort, reason: str) -> None:
+    def dismiss(self, port: LinkPort, reason: str) -> None:
+        """Close a refused connection; what it registered is never applied."""
         _log.warning("%s refused: %s", port, reason)
         port.held = []
+        if port.grace is not None:
+            self._timers.cancel(port.grace)
         port.link.close(reason, polite=True)
 
     def _report_announced(self, record: WorkerRecord) -> None:
@@ -298,7 +301,7 @@ class Supervisor:
         port.held.append(frame)
         if len(port.held) > MAX_HELD_FRAMES:
             reason = f"more than {MAX_HELD_FRAMES} registrations before announcement"
-            self._dismiss(port, reason)
+            self.dismiss(port, reason)
 
     # Reattach and detach
 

@@ -36,6 +36,7 @@ class Topology:
         router: calls them.
         timers: for the debounce.
         summaries: FunctionSummary of every function.
+        note_fired: told of each trigger that fires.
     """
 
     def __init__(
@@ -44,14 +45,20 @@ class Topology:
         router: Router,
         timers: Timers,
         summaries: Callable[[], list[dict[str, Any]]],
+        note_fired: Callable[[str], None],
     ) -> None:
         self.revision = 0
         self._triggers = triggers
         self._router = router
         self._timers = timers
         self._summaries = summaries
+        self._note_fired = note_fired
         self._announced = frozenset[tuple[str, str]]()
         self._waiting = False
+
+    def begin(self) -> None:
+        """What is registered now is no news: later changes are compared with it."""
+        self._announced = _ids(self._summaries())
 
     def worker_changed(self, event: WorkerEvent, worker_id: str) -> None:
         """A worker connected, told who it is, or is gone."""
@@ -68,7 +75,7 @@ class Topology:
     def _fire_functions(self) -> None:
         self._waiting = False
         rows = self._summaries()
-        present = frozenset((r["namespace"], r["function_id"]) for r in rows)
+        present = _ids(rows)
         if present != self._announced:
             self._announced = present
             self._fire(
@@ -88,5 +95,9 @@ class Topology:
             metadata = (
                 b"" if spec.metadata is None else msgspec.json.encode(spec.metadata)
             )
-            trigger.fired += 1
+            self._note_fired(spec.trigger_id)
             self._router.fire(spec.function_id, spec.namespace, payload, metadata)
+
+
+def _ids(rows: list[dict[str, Any]]) -> frozenset[tuple[str, str]]:
+    return frozenset((row["namespace"], row["function_id"]) for row in rows)
