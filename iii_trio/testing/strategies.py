@@ -22,8 +22,6 @@ __all__ = [
     "invocation_ids",
     "json_texts",
     "json_values",
-    "namespaces",
-    "worker_names",
 ]
 
 JSON: TypeAlias = Any
@@ -82,16 +80,6 @@ def function_ids() -> st.SearchStrategy[str]:
     word = st.text("abcdefghijklmnopqrstuvwxyz_", min_size=1, max_size=8)
     usual = st.lists(word, min_size=1, max_size=3).map("::".join)
     return usual | _text.filter(bool)
-
-
-def namespaces() -> st.SearchStrategy[str]:
-    """Namespaces that may be used: not blank."""
-    return st.sampled_from(["default", "shop", "test"]) | _text.filter(str.strip)
-
-
-def worker_names() -> st.SearchStrategy[str]:
-    """Worker names, from few enough that conflicts happen."""
-    return st.sampled_from(["alpha", "beta", "gamma"])
 
 
 def invocation_ids() -> st.SearchStrategy[str]:

@@ -213,3 +213,27 @@ async def test_the_order_across_links_follows_the_seed() -> None:
     orders = [tuple(await arrivals(seed)) for seed in range(8)]
     assert len(set(orders)) > 1
     assert orders == [tuple(await arrivals(seed)) for seed in range(8)]
+
+
+async def test_a_ping_is_answered() -> None:
+    async with open_memory_network() as network:
+        connection = network.connect()
+        _, server = listen(connection)
+        connection.client.send_bytes_nowait(b"\x89\x82\0\0\0\0hi")
+        await wait_all_tasks_blocked()
+        assert connection.sent_bytes("to_client") == len(b"\x8a\x02hi")
+        assert (server.frames, server.closed) == ([], [])
+
+
+async def test_a_peer_that_never_reads_loses_its_link_above_the_hard_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("iii_trio.transport._memory.OUTBOX_LIMIT_BYTES", 1000)
+    async with open_memory_network() as network:
+        connection = network.connect(to_client=FaultPlan(stall_after=0))
+        _, server = listen(connection)
+        for _ in range(20):
+            connection.server.send_nowait(b"x" * 100)
+            assert server.closed == []
+        await wait_all_tasks_blocked()
+        assert server.closed == ["the peer does not read: outbox is full"]
