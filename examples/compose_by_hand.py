@@ -85,7 +85,7 @@ async def main() -> None:
     invocations = InvocationTable(timers, lambda: new_id()[:24])
     bindings = Bindings(triggers, time.time, ignore)
     router = Router(registry, invocations, bindings, new_id)
-    topology = Topology(triggers, router, timers, list)
+    topology = Topology(triggers, router, timers, list, bindings.note_fired)
     registrar = Registrar(registry, bindings, ignore, topology.functions_changed)
     channels = Channels(timers, new_id)
     supervisor = Supervisor(
