@@ -37,6 +37,9 @@ from iii_trio.protocol import (
     timed_out,
 )
 
+_FIRST_NUMBER = 10**11
+"""Decimal digits are hexadecimal ones too: twelve of them end a UUID-shaped id."""
+
 RawOutcome = bytes | msgspec.Raw | ErrorBody
 """JSON text of a result (empty: none), or the failure."""
 
@@ -89,7 +92,8 @@ class Invocation:
     Attributes:
         id: ours; unique in this engine, UUID-shaped.
         caller: who waits, ``None`` for void calls and firings.
-        asked_json: the id that the caller asked for, if an action led elsewhere.
+        asked: the id that the caller asked for, as a member of frames, if an action led
+            elsewhere.
         caller_ref: what the caller knows the call by: its own id on a link.
         sender: who called, as the callee may know; ``None`` hides it.
         deadline: Trio time, ``math.inf`` if none.
@@ -99,61 +103,33 @@ class Invocation:
         outcome: ``None`` while pending.
     """
 
-    __slots__ = (
-        "asked_json",
-        "baggage",
-        "callee",
-        "caller",
-        "caller_ref",
-        "deadline",
-        "function",
-        "id",
-        "metadata",
-        "namespace",
-        "outcome",
-        "payload",
-        "scope",
-        "sender",
-        "task",
-        "timeout",
-        "timer",
-        "traceparent",
-        "transform",
-    )
+    # Most calls need few of these: what is not set costs nothing to make.
+    id = ""
+    asked = b""
+    caller: CallerPort | None = None
+    caller_ref = ""
+    metadata: bytes | msgspec.Raw = b""
+    timeout = math.inf
+    deadline = math.inf
+    traceparent: str | None = None
+    baggage: str | None = None
+    transform: Callable[[RawOutcome], RawOutcome] | None = None
+    outcome: RawOutcome | None = None
+    scope: trio.CancelScope | None = None
+    task: trio.lowlevel.Task | None = None
+    timer: Timer | None = None
+    function: Function[Any]
+    callee: CalleePort
 
     def __init__(
         self,
         payload: bytes | msgspec.Raw,
-        *,
         namespace: str,
-        caller: CallerPort | None = None,
-        caller_ref: str = "",
-        sender: "Sender | None" = None,
-        metadata: bytes | msgspec.Raw = b"",
-        timeout: float = math.inf,
-        traceparent: str | None = None,
-        baggage: str | None = None,
-        transform: "Callable[[RawOutcome], RawOutcome] | None" = None,
+        sender: Sender | None = None,
     ) -> None:
-        self.id = ""
-        self.asked_json = b""
         self.payload = payload
         self.namespace = namespace
-        self.caller = caller
-        self.caller_ref = caller_ref
         self.sender = sender
-        self.metadata = metadata
-        self.timeout = timeout
-        self.traceparent = traceparent
-        self.baggage = baggage
-        self.transform = transform
-        self.deadline = math.inf
-        self.function: Function[Any]
-        self.callee: CalleePort
-        self.outcome: RawOutcome | None = None
-        self.scope: trio.CancelScope | None = None
-        self.task: trio.lowlevel.Task | None = None
-        self.timer: Timer | None = None
 
     def __repr__(self) -> str:
         state = "pending" if self.outcome is None else "settled"
@@ -181,7 +157,7 @@ class InvocationTable:
     ) -> None:
         self._timers = timers
         self._prefix = new_prefix()
-        self._counter = 0
+        self._counter = _FIRST_NUMBER
         self._entries: dict[str, Invocation] = {}
         self.on_event = on_event
         self.late_answers = 0
@@ -193,7 +169,7 @@ class InvocationTable:
     @property
     def opened(self) -> int:
         """How many calls were ever opened."""
-        return self._counter
+        return self._counter - _FIRST_NUMBER
 
     async def wait_idle(self) -> None:
         """Wait until no call is in flight."""
@@ -204,7 +180,7 @@ class InvocationTable:
     def open(self, invocation: Invocation, function: Function[Any]) -> None:
         """Enter a call that was routed to ``function``, before it is dispatched."""
         self._counter += 1
-        invocation.id = f"{self._prefix}{self._counter:012x}"
+        invocation.id = f"{self._prefix}{self._counter}"
         invocation.function = function
         callee: CalleePort = function.owner
         invocation.callee = callee
@@ -233,8 +209,8 @@ class InvocationTable:
         """
         if invocation.outcome is not None:
             return False
-        caller = invocation.caller
         self._leave(invocation, outcome)
+        caller = invocation.caller
         if caller is not None:
             if invocation.transform is not None:
                 outcome = invocation.outcome = invocation.transform(outcome)

@@ -170,12 +170,16 @@ class Listings:
     # Workers
 
     def workers_list(self, invocation: Invocation, asked: WorkersList) -> RawOutcome:
-        """List workers."""
+        """List workers; this call itself is counted nowhere."""
+        asking = [
+            port.worker_id
+            for port in (invocation.caller, invocation.callee)
+            if port is not None
+        ]
         rows = []
         for record in self._discovery.visible_workers():
-            sender = invocation.sender
-            own = sender is not None and sender.worker_id == record.worker_id
-            row = self._discovery.worker_summary(record, discount=int(own))
+            discount = asking.count(record.worker_id)
+            row = self._discovery.worker_summary(record, discount=discount)
             if (
                 d.contains(asked.search or "", row["name"] or "")
                 and asked.runtime in {None, "", row["runtime"]}

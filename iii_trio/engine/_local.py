@@ -1,6 +1,5 @@
 """What a worker of this process holds: see ``iii_trio.transport.AttachedPort``."""
 
-import math
 from typing import Any, Final, final
 
 import attrs
@@ -103,16 +102,19 @@ class LocalWorkerPort:
         if not port.record.is_live:
             msg = f"worker {port.record.name or port.worker_id!r} was closed"
             raise trio.ClosedResourceError(msg)
-        timeout = request.timeout
-        return Invocation(
+        invocation = Invocation(
             request.payload,
-            namespace=request.namespace,
-            sender=port if request.kind == "call" else None,
-            metadata=request.metadata,
-            timeout=math.inf if timeout is None else timeout,
-            traceparent=request.traceparent,
-            baggage=request.baggage,
+            request.namespace,
+            port if request.kind == "call" else None,
         )
+        if request.metadata:
+            invocation.metadata = request.metadata
+        if request.timeout is not None:
+            invocation.timeout = request.timeout
+        if request.traceparent is not None or request.baggage is not None:
+            invocation.traceparent = request.traceparent
+            invocation.baggage = request.baggage
+        return invocation
 
     # Functions and trigger types
 

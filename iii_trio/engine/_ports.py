@@ -39,8 +39,8 @@ from iii_trio.protocol import (
     encode_error,
     encode_invoke,
     encode_result,
+    invoke_extras,
     refused,
-    splice_caller,
 )
 from iii_trio.transport import Handlers, IncomingCall, Link, TriggerSpec
 
@@ -108,27 +108,32 @@ class LinkPort(Connection):
 
     def dispatch(self, invocation: Invocation) -> None:
         """Send the call; the answer comes as a frame."""
-        payload = invocation.payload
-        if invocation.sender is not None:
-            payload = splice_caller(payload, invocation.sender.caller_field)
-        traceparent = baggage = None
-        if invocation.traceparent is not None or invocation.baggage is not None:
-            traceparent, baggage = _trace_for(invocation)
+        sender = invocation.sender
+        extras = b""
+        if (
+            invocation.metadata
+            or invocation.timer is not None
+            or invocation.traceparent is not None
+            or invocation.baggage is not None
+        ):
+            extras = self._extras(invocation)
+        self.link.send_nowait(
+            encode_invoke(
+                invocation.id,
+                invocation.function.field,
+                invocation.payload,
+                b"" if sender is None else sender.caller_field,
+                extras,
+            )
+        )
+
+    def _extras(self, invocation: Invocation) -> bytes:
+        """The rarer members of a call's frame."""
         deadline_ms = None
         if invocation.timer is not None and self.cancels:
             left = invocation.deadline - trio.current_time()
             deadline_ms = max(left, 0.0) * 1000
-        self.link.send_nowait(
-            encode_invoke(
-                invocation.id,
-                invocation.function.id_json,
-                payload,
-                invocation.metadata,
-                traceparent,
-                baggage,
-                deadline_ms,
-            )
-        )
+        return invoke_extras(invocation.metadata, *_trace_for(invocation), deadline_ms)
 
     def abandon(self, invocation: Invocation, reason: str) -> None:
         """Tell a peer that can hear it to stop the handler."""
@@ -149,7 +154,7 @@ class LinkPort(Connection):
         self.link.send_nowait(
             encode_result(
                 invocation.caller_ref,
-                invocation.asked_json or invocation.function.id_json,
+                invocation.asked or invocation.function.field,
                 result,
                 error,
                 invocation.traceparent,
@@ -374,6 +379,8 @@ def _trace_for(invocation: Invocation) -> tuple[str | None, str | None]:
     ``iii.function.id`` set last to the callee.
     """
     traceparent, baggage = invocation.traceparent, invocation.baggage
+    if traceparent is None and baggage is None:
+        return None, None
     if traceparent is not None and not _TRACEPARENT.fullmatch(traceparent):
         traceparent = None
     entries = [

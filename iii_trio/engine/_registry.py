@@ -9,13 +9,12 @@ Pure: no loop, no clock, no sockets. The rules (protocol, section 3.4):
   and fall back to the bundled one when that worker leaves.
 """
 
-import json
 from collections.abc import Iterator
 from typing import Any, Final, Generic, Protocol, TypeVar, final
 
 import attrs
 
-from iii_trio.protocol import DEFAULT_NAMESPACE
+from iii_trio.protocol import DEFAULT_NAMESPACE, function_field
 
 PROVIDER_IDS: Final = frozenset(
     {
@@ -60,7 +59,7 @@ class Function(Generic[OwnerT]):
 
     Attributes:
         request_format: JSON text of its schema, ``b""`` if none; so ``response_format``.
-        id_json: the id as JSON text, made once for the hot path.
+        field: its id as a member of frames, made once for the hot path.
     """
 
     function_id: str
@@ -70,10 +69,10 @@ class Function(Generic[OwnerT]):
     request_format: bytes = b""
     response_format: bytes = b""
     metadata: Any = None
-    id_json: bytes = attrs.field(init=False)
+    field: bytes = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.id_json = json.dumps(self.function_id).encode()
+        self.field = function_field(self.function_id)
 
     @property
     def key(self) -> tuple[str, str]:

@@ -74,8 +74,10 @@ class Roster:
         return iter(self._workers.values())
 
     def add(self, record: WorkerRecord) -> None:
-        """Enter a worker that just attached."""
+        """Enter a worker that just attached; a name that it has is held from now."""
         self._workers[record.worker_id] = record
+        if record.name is not None and record.namespace is not None:
+            self._names[record.namespace, record.name] = record
 
     def get(self, worker_id: str) -> WorkerRecord | None:
         """The worker of this id, if it is attached."""

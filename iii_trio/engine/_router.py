@@ -5,9 +5,7 @@ peer, so a reader handles the frames of its own link in order and is never held 
 anybody else's.
 """
 
-import json
 import logging
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol, final
 
@@ -40,6 +38,7 @@ from iii_trio.protocol import (
     decode_error,
     encode_error,
     encode_result,
+    function_field,
     is_absent,
     is_blank,
     may_send,
@@ -127,21 +126,21 @@ class Router:
             function_id, error = self._apply_action(invocation, function_id, action)
             if error is not None:
                 return error
-        if is_blank(invocation.namespace):
-            return blank_namespace()
         function = self.registry.find(invocation.namespace, function_id)
         if function is None:
-            return not_found(
-                function_id,
-                invocation.namespace,
-                self.registry.namespaces_of(function_id),
-            )
+            return self._not_found(invocation.namespace, function_id)
         if self.draining and not function.function_id.startswith("engine::"):
             return _DRAINING
         overload: ErrorBody | None = function.owner.refuses()
         if overload is None:
             self.invocations.open(invocation, function)
         return overload
+
+    def _not_found(self, namespace: str, function_id: str) -> ErrorBody:
+        if is_blank(namespace):
+            return blank_namespace()
+        elsewhere = self.registry.namespaces_of(function_id)
+        return not_found(function_id, namespace, elsewhere)
 
     def fire(
         self,
@@ -151,7 +150,8 @@ class Router:
         metadata: bytes = b"",
     ) -> None:
         """Call a function for the engine itself: no sender, no answer."""
-        invocation = Invocation(payload, namespace=namespace, metadata=metadata)
+        invocation = Invocation(payload, namespace)
+        invocation.metadata = metadata
         self.start_void(invocation, function_id)
 
     def start_void(
@@ -247,9 +247,13 @@ class Router:
 
     def on_frame(self, port: LinkPort, text: bytes) -> None:
         """Read one text message of a worker and do what it says."""
+        if not port.record.is_live:
+            return
         try:
             frame = decode(text)
         except RemoteProtocolError as exc:
+            if not text or text.isspace():
+                return
             self.bad_frames += 1
             known = "ignored" if isinstance(exc, UnknownFrameError) else "dropped"
             _log.warning("frame of %s from %s: %s", port, known, exc)
@@ -262,18 +266,20 @@ class Router:
 
     def _on_invoke(self, port: LinkPort, frame: InvokeFunction) -> None:
         wanted = frame.invocation_id
-        timeout = frame.deadline_ms
         invocation = Invocation(
             frame.data or b"null",
-            namespace=DEFAULT_NAMESPACE if frame.namespace is None else frame.namespace,
-            caller=None if wanted is None else port,
-            caller_ref=wanted or "",
+            DEFAULT_NAMESPACE if frame.namespace is None else frame.namespace,
             sender=port,
-            metadata=b"" if not frame.metadata else _without_null(frame.metadata),
-            timeout=math.inf if timeout is None else timeout / 1000,
-            traceparent=frame.traceparent,
-            baggage=frame.baggage,
         )
+        if wanted is not None:
+            invocation.caller = port
+            invocation.caller_ref = wanted
+        if frame.metadata:
+            invocation.metadata = _without_null(frame.metadata)
+        if frame.deadline_ms is not None:
+            invocation.timeout = frame.deadline_ms / 1000
+        invocation.traceparent = frame.traceparent
+        invocation.baggage = frame.baggage
         error = self.route(invocation, frame.function_id, frame.action)
         if error is None:
             if port.cancels and invocation.caller is port:
@@ -324,7 +330,7 @@ def _refuse(
     port.link.send_nowait(
         encode_result(
             invocation.caller_ref,
-            json.dumps(function_id).encode(),
+            function_field(function_id),
             b"",
             encode_error(error),
             invocation.traceparent,
@@ -349,7 +355,7 @@ def _redirect(
     transform: Callable[[RawOutcome], RawOutcome] | None,
 ) -> None:
     """Make a call the call of an action's provider: hidden sender, no metadata."""
-    invocation.asked_json = json.dumps(asked).encode()
+    invocation.asked = function_field(asked)
     invocation.payload = msgspec.json.encode(fields)
     invocation.metadata = b""
     invocation.namespace = DEFAULT_NAMESPACE

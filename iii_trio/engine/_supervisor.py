@@ -6,6 +6,7 @@ that reattaches finds nothing of its former self.
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Literal, final
 
 import trio
@@ -47,18 +48,15 @@ MAX_HELD_FRAMES: Final = 20_000
 class _Sink:
     """Gives a link's frames to the router and its end to the supervisor."""
 
-    __slots__ = ("_port", "_router", "_supervisor")
+    __slots__ = ("_port", "_supervisor", "on_frame")
 
     def __init__(
         self, port: LinkPort, router: Router, supervisor: "Supervisor"
     ) -> None:
         self._port = port
-        self._router = router
         self._supervisor = supervisor
-
-    def on_frame(self, text: bytes) -> None:
-        if self._port.record.is_live:
-            self._router.on_frame(self._port, text)
+        # The hot path: no function of ours between the link and the router.
+        self.on_frame = partial(router.on_frame, port)
 
     def on_telemetry(self, data: bytes) -> None:
         self._supervisor.on_telemetry(data)
@@ -210,7 +208,7 @@ class Supervisor:
             name is held is dismissed already: it is told by a frame of its own.
         """
         if is_blank(told.namespace):
-            body = ErrorBody(
+            return ErrorBody(
                 code="INVALID_NAMESPACE",
                 message=(
                     f"namespace is empty: worker '{told.name or '<unnamed>'}' declared "
@@ -218,7 +216,6 @@ class Supervisor:
                     "register in 'default'."
                 ),
             )
-            return body
         known = port.record.namespace
         if known is not None and told.namespace not in {None, known}:
             _log.warning(

@@ -20,6 +20,7 @@ from iii_trio.protocol._messages import (
 )
 from iii_trio.protocol._names import is_uuid
 
+Piece = bytes | msgspec.Raw | memoryview
 JSONBytes = bytes | msgspec.Raw
 """JSON text as bytes; ``b""`` or `ABSENT` where a value may be missing."""
 
@@ -32,6 +33,10 @@ _BAD_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError)
 class _TypeOnly(msgspec.Struct):
     type: str = ""
 
+
+_BRACE: Final = ord("{")
+_QUOTE: Final = ord('"')
+_SPACE: Final = ord(" ")
 
 _type_decoder: Final = msgspec.json.Decoder(_TypeOnly)
 
@@ -98,34 +103,57 @@ def payload_or_null(value: JSONBytes) -> bytes:
     return bytes(value) or b"null"
 
 
+def function_field(function_id: str) -> bytes:
+    """The ``function_id`` member of a frame, made once for `encode_invoke`."""
+    return b'","function_id":' + _encode_json(function_id)
+
+
 def encode_invoke(
     invocation_id: str,
-    function_id_json: bytes,
+    function: bytes,
     payload: JSONBytes,
-    metadata: JSONBytes = b"",
-    traceparent: str | None = None,
-    baggage: str | None = None,
-    deadline_ms: float | None = None,
+    caller: bytes = b"",
+    extras: bytes = b"",
 ) -> bytes:
-    """Build an ``invokefunction`` frame around raw bytes.
+    """Build an ``invokefunction`` frame around raw bytes, in one join.
 
     Args:
         invocation_id: plain ASCII.
-        function_id_json: the id as JSON text, quotes included.
+        function: of `function_field`.
         payload: JSON text, put in as it is.
+        caller: a JSON member that tells who called, such as `caller_field` gives;
+            it goes to the end of an object payload, because JSON readers take the last
+            of duplicate keys: a forged one loses.
+        extras: of `invoke_extras`.
+    """
+    return b"".join(
+        (
+            b'{"type":"invokefunction","invocation_id":"',
+            invocation_id.encode(),
+            function,
+            b',"data":',
+            *(_with_caller(payload, caller) if caller else (payload,)),
+            extras,
+            b"}",
+        )
+    )
+
+
+def invoke_extras(
+    metadata: JSONBytes,
+    traceparent: str | None,
+    baggage: str | None,
+    deadline_ms: float | None,
+) -> bytes:
+    """The rarer members of an ``invokefunction`` frame; absent ones are left out.
+
+    Args:
         metadata: JSON text, or ``b""``.
-        traceparent: left out when ``None``, as the following ones.
+        traceparent: W3C trace context.
         baggage: W3C baggage.
         deadline_ms: only for peers that announced ``iii-trio.cancel.v1``.
     """
-    parts: list[JSONBytes] = [
-        b'{"type":"invokefunction","invocation_id":"',
-        invocation_id.encode(),
-        b'","function_id":',
-        function_id_json,
-        b',"data":',
-        payload,
-    ]
+    parts: list[JSONBytes] = []
     if metadata:
         parts += (b',"metadata":', metadata)
     if traceparent is not None:
@@ -134,64 +162,65 @@ def encode_invoke(
         parts += (b',"baggage":', _encode_json(baggage))
     if deadline_ms is not None:
         parts += (b',"deadline_ms":', _encode_json(deadline_ms))
-    parts.append(b"}")
     return b"".join(parts)
 
 
 def encode_result(
     invocation_id: str,
-    function_id_json: bytes,
+    function: bytes,
     result: JSONBytes,
     error: JSONBytes = b"",
     traceparent: str | None = None,
     baggage: str | None = None,
 ) -> bytes:
-    """Build an ``invocationresult`` frame around raw bytes.
+    """Build an ``invocationresult`` frame around raw bytes, in one join.
 
     Args:
         invocation_id: the caller's own id for the call.
-        function_id_json: the id that the caller asked for, as JSON text.
+        function: of `function_field`: the id that the caller asked for.
         result: JSON text; ``b""`` leaves the field out.
         error: JSON text of an error body, or ``b""``.
         traceparent: the caller's own, echoed.
         baggage: the caller's own, echoed.
     """
-    parts: list[JSONBytes] = [
-        b'{"type":"invocationresult","invocation_id":"',
-        invocation_id.encode(),
-        b'","function_id":',
-        function_id_json,
-    ]
-    if error:
-        parts += (b',"error":', error)
-    elif result:
-        parts += (b',"result":', result)
-    if traceparent is not None:
-        parts += (b',"traceparent":', _encode_json(traceparent))
-    if baggage is not None:
-        parts += (b',"baggage":', _encode_json(baggage))
-    parts.append(b"}")
-    return b"".join(parts)
+    extras = b""
+    if traceparent is not None or baggage is not None:
+        extras = invoke_extras(b"", traceparent, baggage, None)
+    name = b',"error":' if error else b',"result":' if result else b""
+    return b"".join(
+        (
+            b'{"type":"invocationresult","invocation_id":"',
+            invocation_id.encode(),
+            function,
+            name,
+            error or result,
+            extras,
+            b"}",
+        )
+    )
 
 
-def splice_caller(payload: JSONBytes, caller_field: bytes) -> JSONBytes:
-    """Put the caller's worker id at the end of an object payload.
-
-    At the end, because JSON readers take the last of duplicate keys: a forged one loses.
+def splice_caller(payload: JSONBytes, caller: bytes) -> JSONBytes:
+    """Put the caller's worker id at the end of an object payload; see `encode_invoke`.
 
     Args:
         payload: JSON text; anything but an object is returned as it is.
-        caller_field: ``"_caller_worker_id":"..."`` without a comma.
+        caller: ``"_caller_worker_id":"..."`` without a comma.
     """
+    pieces = _with_caller(payload, caller)
+    return b"".join(pieces) if len(pieces) > 1 else payload
+
+
+def _with_caller(payload: JSONBytes, caller: bytes) -> tuple[Piece, ...]:
+    """The pieces of a payload with the caller in it; of no object: itself."""
     view = memoryview(payload)
-    if view and (view[0] <= 0x20 or view[-1] <= 0x20):  # only local callers send that
+    if view and (view[0] <= _SPACE or view[-1] <= _SPACE):  # only local callers do that
         view = memoryview(bytes(payload).strip())
-    if len(view) < 2 or view[0] != 0x7B:
-        return payload
-    body = view[:-1]
+    if not view or view[0] != _BRACE:
+        return (payload,)
     # An object has a member iff there is a quote; it comes right after white space.
-    empty = view[1] != 0x22 and not bytes(body[1:]).strip()
-    return b"".join((body, b"" if empty else b",", caller_field, b"}"))
+    empty = view[1] != _QUOTE and not bytes(view[1:-1]).strip()
+    return view[:-1], b"" if empty else b",", caller, b"}"
 
 
 def encode_error(body: ErrorBody) -> bytes:

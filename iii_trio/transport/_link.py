@@ -19,7 +19,7 @@ class LinkSink(Protocol):
     """What a link tells the one who attached it."""
 
     def on_frame(self, text: bytes) -> None:
-        """One text message: valid UTF-8, not blank, in order."""
+        """One text message: valid UTF-8, in order; a blank one means nothing."""
 
     def on_telemetry(self, data: bytes) -> None:
         """One binary message that begins with ``OTLP``, ``MTRC`` or ``LOGS``."""

@@ -9,7 +9,7 @@ from typing import Final, Protocol, final
 from urllib.parse import parse_qs
 
 from iii_trio.net import HTTPExchange, HTTPRequest, WebSocket, WebSocketSink
-from iii_trio.transport._deliver import TELEMETRY, deliver_binary, deliver_text
+from iii_trio.transport._deliver import TELEMETRY, deliver_binary
 from iii_trio.transport._link import Link, LinkSink
 
 MAX_MESSAGE_BYTES: Final = 64 * 2**20
@@ -43,13 +43,25 @@ class ListenerHandler(Protocol):
 class WebSocketLink:
     """A `Link` over a WebSocket of a front door."""
 
-    __slots__ = ("_listener", "_reason", "_sink", "socket")
+    __slots__ = (
+        "_listener",
+        "_reason",
+        "_sink",
+        "on_text",
+        "send_nowait",
+        "socket",
+    )
 
     def __init__(self, listener: "Listener") -> None:
         self._listener = listener
         self._reason = ""  # why this side closed it
         self._sink: LinkSink
         self.socket: WebSocket
+
+    def attach(self, socket: WebSocket) -> None:
+        """The socket is up."""
+        self.socket = socket
+        self.send_nowait = socket.send_text_nowait
 
     @property
     def peer(self) -> str:
@@ -64,10 +76,7 @@ class WebSocketLink:
     def start(self, sink: LinkSink) -> None:
         """Deliver to ``sink`` from now on."""
         self._sink = sink
-
-    def send_nowait(self, text: bytes) -> None:
-        """Queue one frame."""
-        self.socket.send_text_nowait(text)
+        self.on_text = sink.on_frame
 
     def hold(self) -> None:
         """Stop reading."""
@@ -86,10 +95,6 @@ class WebSocketLink:
             self.socket.drop(reason)
 
     # As the sink of its socket
-
-    def on_text(self, data: bytes) -> None:
-        """A frame, unless it is blank."""
-        deliver_text(self._sink, data)
 
     def on_binary(self, data: bytes) -> None:
         """Telemetry, or a frame that was sent as binary."""
@@ -180,8 +185,8 @@ class Listener:
 
     def _attach(self, exchange: HTTPExchange) -> None:
         link = WebSocketLink(self)
-        link.socket = exchange.accept_websocket(
-            link, max_message_bytes=MAX_MESSAGE_BYTES
+        link.attach(
+            exchange.accept_websocket(link, max_message_bytes=MAX_MESSAGE_BYTES)
         )
         self.links[link] = None
         self._handler.attach(link)

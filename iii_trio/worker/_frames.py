@@ -20,6 +20,7 @@ from iii_trio.protocol import (
     TriggerRegistrationResult,
     encode_error,
     encode_result,
+    function_field,
     payload_or_null,
 )
 from iii_trio.transport import (
@@ -213,7 +214,7 @@ def result_text(frame: InvokeFunction, outcome: Outcome) -> bytes:
     assert frame.invocation_id is not None
     return encode_result(
         frame.invocation_id,
-        encode(frame.function_id),
+        function_field(frame.function_id or ""),
         b"" if isinstance(outcome, ErrorBody) else outcome,
         encode_error(outcome) if isinstance(outcome, ErrorBody) else b"",
         frame.traceparent,

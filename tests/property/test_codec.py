@@ -66,12 +66,9 @@ def test_a_built_call_decodes_to_what_it_was_built_of(
 ) -> None:
     text = protocol.encode_invoke(
         invocation_id,
-        msgspec.json.encode(function_id),
+        protocol.function_field(function_id),
         payload,
-        metadata,
-        trace,
-        trace,
-        deadline,
+        extras=protocol.invoke_extras(metadata, trace, trace, deadline),
     )
     assert protocol.decode(text) == protocol.InvokeFunction(
         invocation_id=invocation_id,
@@ -94,7 +91,7 @@ def test_a_built_result_carries_the_error_or_else_the_result(
     invocation_id: str, function_id: str, result: bytes, error: bytes
 ) -> None:
     text = protocol.encode_result(
-        invocation_id, msgspec.json.encode(function_id), result, error
+        invocation_id, protocol.function_field(function_id), result, error
     )
     assert protocol.decode(text) == protocol.InvocationResult(
         invocation_id=invocation_id,
