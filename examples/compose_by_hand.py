@@ -65,7 +65,7 @@ class UpperCase:
     def bind(self, trigger: TriggerSpec) -> None:
         """Provide no trigger types."""
 
-    def unbind(self, trigger_id: str) -> None:
+    def unbind(self, trigger_id: str, *, lost: bool = False) -> None:
         """Provide no trigger types."""
 
     def on_connected(self, worker_id: str) -> None:
