@@ -128,7 +128,13 @@ class AppConfig:
 
 
 DEFAULT_DOCUMENT: Mapping[str, Any] = {
-    "workers": [{"name": "iii-http"}, {"name": "iii-state"}, {"name": "iii-queue"}]
+    "workers": [
+        {"name": "iii-http"},
+        {"name": "iii-state"},
+        {"name": "iii-queue"},
+        {"name": "iii-cron"},
+        {"name": "iii-pubsub"},
+    ]
 }
 """What runs when there is no configuration at all."""
 

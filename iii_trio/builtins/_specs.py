@@ -11,7 +11,9 @@ import attrs
 import trio
 
 from iii_trio.adapters import KeyValueStore, QueueStore
+from iii_trio.builtins.cron import CronConfig, serve_cron
 from iii_trio.builtins.http import HTTPConfig, serve_http
+from iii_trio.builtins.pubsub import PubSubConfig, serve_pubsub
 from iii_trio.builtins.queue import QueueConfig, serve_queue
 from iii_trio.builtins.state import StateConfig, serve_state
 from iii_trio.net import Pump
@@ -115,6 +117,26 @@ def _serve_queue(
     )
 
 
+def _serve_cron(
+    worker: Worker,
+    config: CronConfig,
+    _resources: Resources,
+    *,
+    task_status: trio.TaskStatus[Any],
+) -> Awaitable[None]:
+    return serve_cron(worker, config, task_status=task_status)
+
+
+def _serve_pubsub(
+    worker: Worker,
+    config: PubSubConfig,
+    _resources: Resources,
+    *,
+    task_status: trio.TaskStatus[Any],
+) -> Awaitable[None]:
+    return serve_pubsub(worker, config, task_status=task_status)
+
+
 BUILTINS: Final = (
     BuiltinSpec(
         name="iii-http",
@@ -139,6 +161,20 @@ BUILTINS: Final = (
         serve=_serve_queue,
         stores=("queue",),
         keeps_messages=True,
+    ),
+    BuiltinSpec(
+        name="iii-cron",
+        aliases=("cron",),
+        description="Calls functions at the times of cron expressions.",
+        config_class=CronConfig,
+        serve=_serve_cron,
+    ),
+    BuiltinSpec(
+        name="iii-pubsub",
+        aliases=("pubsub",),
+        description="Sends what is published to the subscribers of a topic.",
+        config_class=PubSubConfig,
+        serve=_serve_pubsub,
     ),
 )
 """Every bundled worker of this version."""

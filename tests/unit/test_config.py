@@ -324,10 +324,11 @@ def test_a_row_that_appears_later_replaces_the_not_built_name() -> None:
 
 
 def test_default_document_parses() -> None:
-    queue = Row(name="iii-queue", aliases=(), config_class=StoreConfig)
-    config = parse_config(_config.DEFAULT_DOCUMENT, (*KNOWN, queue))
+    names = ["iii-queue", "iii-cron", "iii-pubsub"]
+    rows = [Row(name=name, aliases=(), config_class=StoreConfig) for name in names]
+    config = parse_config(_config.DEFAULT_DOCUMENT, (*KNOWN, *rows))
     kinds = [entry.kind for entry in config.entries]
-    assert kinds == ["iii-http", "iii-state", "iii-queue", "iii-worker-manager"]
+    assert kinds == ["iii-http", "iii-state", *names, "iii-worker-manager"]
 
 
 # --- listeners

@@ -1,0 +1,260 @@
+"""`publish`, `subscribe`, and `serve_pubsub`.
+
+Broadcast, at most once. Each message is a task per subscription, in the nursery of the
+pub/sub worker: what becomes of its publisher does not matter. The tasks of one
+subscription begin in the order of publishing, then run side by side; there are at most
+`MAX_UNDER_WAY` of them, and messages above that are dropped for that subscription alone.
+"""
+
+import logging
+from typing import Any, Final, NoReturn, final
+
+import attrs
+import msgspec
+import trio
+
+from iii_trio.builtins._payloads import structure_input
+from iii_trio.builtins.pubsub._config import PublishInput, PubSubConfig
+from iii_trio.builtins.pubsub._topics import Topics, topic_of
+from iii_trio.errors import FunctionFailedError, InvocationError
+from iii_trio.worker import Trigger, Worker
+
+JSON = Any
+
+logger = logging.getLogger("iii_trio.builtins.pubsub")
+
+PUBLISH: Final = "publish"
+TRIGGER_TYPE: Final = "subscribe"
+
+MAX_UNDER_WAY: Final = 1000
+"""Deliveries of one subscription at a time: some 10 MB of tasks, besides the messages."""
+
+TRIGGER_CONFIG_FORMAT: Final = {
+    "title": "SubscribeTriggerConfig",
+    "type": "object",
+    "properties": {
+        "topic": {"type": "string"},
+        "condition_function_id": {"type": "string"},
+    },
+    "required": ["topic"],
+}
+
+
+@attrs.frozen(kw_only=True)
+class PubSubStatistics:
+    """Counts of a pub/sub worker.
+
+    Attributes:
+        subscriptions: triggers that may fire.
+        under_way: deliveries that were begun and have not ended.
+        dropped: deliveries that were not begun, because too many were under way.
+    """
+
+    subscriptions: int
+    under_way: int
+    dropped: int
+
+
+@final
+@attrs.define(eq=False)
+class PubSubHandle:
+    """What a running pub/sub worker offers to whoever serves it."""
+
+    _pubsub: "_PubSub"
+
+    def reconfigure(self, config: PubSubConfig) -> None:
+        """Take other settings; none of this version has an effect."""
+        self._pubsub.config = config
+
+    async def drain(self, grace: float) -> None:
+        """Wait until every delivery has ended, at most ``grace`` seconds."""
+        with trio.move_on_after(grace):
+            await self._pubsub.wait_all_delivered()
+
+    def statistics(self) -> PubSubStatistics:
+        """Counts, as of now."""
+        return self._pubsub.statistics()
+
+
+async def serve_pubsub(
+    worker: Worker,
+    config: PubSubConfig,
+    *,
+    task_status: trio.TaskStatus[PubSubHandle] = trio.TASK_STATUS_IGNORED,
+) -> NoReturn:
+    """Offer the function ``publish`` and the trigger type ``subscribe``, until cancelled.
+
+    Args:
+        worker: what offers them.
+        config: settings; changed later through the handle.
+        task_status: gets a `PubSubHandle` once everything is registered.
+
+    Raises:
+        RegistrationError: another worker offers ``publish``.
+
+    Cancellation: the function and the trigger type are withdrawn.
+    """
+    pubsub = _PubSub(worker=worker, config=config)
+    worker.register_trigger_type(
+        TRIGGER_TYPE,
+        bind=pubsub.bind,
+        unbind=pubsub.unbind,
+        description="Messages published to a topic.",
+        config_format=TRIGGER_CONFIG_FORMAT,
+        call_format={},
+    )
+    try:
+        worker.register_function(
+            PUBLISH,
+            pubsub.publish,
+            description="Sends data to all subscribers of a topic.",
+            request_format=msgspec.json.schema(PublishInput),
+        )
+        try:
+            task_status.started(PubSubHandle(pubsub))
+            await trio.sleep_forever()
+        finally:
+            worker.unregister_function(PUBLISH)
+    finally:
+        worker.unregister_trigger_type(TRIGGER_TYPE)
+
+
+@attrs.define(eq=False)
+class _Subscription:
+    """A trigger, and the delivery that the next one follows."""
+
+    trigger: Trigger
+    last_begun: trio.Event
+    under_way: int = 0
+    dropped: int = 0
+    ended: bool = False
+
+
+@attrs.define(eq=False, kw_only=True)
+class _PubSub:
+    config: PubSubConfig
+    _worker: Worker
+    _topics: Topics[_Subscription] = attrs.field(init=False, factory=Topics)
+    _under_way: int = attrs.field(init=False, default=0)
+    _dropped: int = attrs.field(init=False, default=0)
+    _all_delivered: trio.lowlevel.ParkingLot = attrs.field(
+        init=False, factory=trio.lowlevel.ParkingLot
+    )
+
+    def bind(self, trigger: Trigger) -> None:
+        """Subscribe a trigger; one without a topic is taken, and never fires."""
+        topic = topic_of(trigger.config)
+        if topic is None:
+            logger.warning(
+                "subscribe trigger %s names no topic and never fires",
+                trigger.trigger_id,
+            )
+            return
+        begun = trio.Event()
+        begun.set()
+        # The reference hands no metadata of the trigger to subscribers.
+        subscription = _Subscription(attrs.evolve(trigger, metadata=None), begun)
+        self._topics.add(topic, trigger.trigger_id, subscription)
+
+    def unbind(self, trigger: Trigger) -> None:
+        """End one subscription; deliveries that have not begun are not made."""
+        subscription = self._topics.remove(trigger.trigger_id)
+        if subscription is not None:
+            subscription.ended = True
+
+    async def publish(self, payload: JSON) -> None:
+        """The function ``publish``: start the deliveries, wait for none."""
+        await trio.lowlevel.checkpoint()
+        given = structure_input(PUBLISH, payload, PublishInput)
+        if not given.topic:
+            raise FunctionFailedError("Topic is not set", code="topic_not_set")
+        for subscription in self._topics.subscriptions(given.topic):
+            self._start(subscription, given.data)
+
+    async def wait_all_delivered(self) -> None:
+        """Wait until no delivery is under way."""
+        await trio.lowlevel.checkpoint()
+        while self._under_way:
+            await self._all_delivered.park()
+
+    def statistics(self) -> PubSubStatistics:
+        return PubSubStatistics(
+            subscriptions=len(self._topics),
+            under_way=self._under_way,
+            dropped=self._dropped,
+        )
+
+    def _start(self, subscription: _Subscription, data: JSON) -> None:
+        trigger = subscription.trigger
+        if subscription.under_way >= MAX_UNDER_WAY:
+            if not subscription.dropped:
+                logger.warning(
+                    "subscribe trigger %s: %d deliveries to %s are under way, "
+                    "further messages are dropped",
+                    trigger.trigger_id,
+                    subscription.under_way,
+                    trigger.function_id,
+                )
+            subscription.dropped += 1
+            self._dropped += 1
+            return
+        after, subscription.last_begun = subscription.last_begun, trio.Event()
+        self._worker.start_soon(
+            self._deliver,
+            subscription,
+            data,
+            after,
+            subscription.last_begun,
+            name=f"delivery to {trigger.function_id}",
+        )
+        subscription.under_way += 1
+        self._under_way += 1
+
+    async def _deliver(
+        self,
+        subscription: _Subscription,
+        data: JSON,
+        after: trio.Event,
+        begun: trio.Event,
+    ) -> None:
+        try:
+            await after.wait()
+            await self._deliver_now(subscription, data, begun)
+        finally:
+            begun.set()
+            self._ended(subscription)
+
+    async def _deliver_now(
+        self, subscription: _Subscription, data: JSON, begun: trio.Event
+    ) -> None:
+        """Deliver, and let the next one begin as soon as this one was handed out."""
+        await trio.lowlevel.checkpoint()
+        trigger = subscription.trigger
+        if subscription.ended:
+            return
+        try:
+            wanted = await self._worker.check_condition(trigger, data)
+            # Whoever waits for it goes on in a later step of the loop.
+            begun.set()
+            if wanted:
+                await self._worker.deliver(trigger, data)
+        except InvocationError as exc:
+            logger.warning(
+                "subscribe trigger %s: %s failed: %s",
+                trigger.trigger_id,
+                exc.function_id or trigger.function_id,
+                exc,
+            )
+
+    def _ended(self, subscription: _Subscription) -> None:
+        subscription.under_way -= 1
+        self._under_way -= 1
+        if not subscription.under_way and subscription.dropped:
+            logger.warning(
+                "subscribe trigger %s: %d messages were dropped",
+                subscription.trigger.trigger_id,
+                subscription.dropped,
+            )
+            subscription.dropped = 0
+        if not self._under_way:
+            self._all_delivered.unpark_all()
