@@ -114,6 +114,15 @@ class RequestBody:
             raise trio.BrokenResourceError(self._reason)
         return b""
 
+    def take_whole_nowait(self, max_bytes: int) -> bytes | None:
+        """See ``HTTPExchange.take_body_nowait``."""
+        if self.state != "whole" or self.size > max_bytes:
+            return None
+        data = b"".join(self._pieces)
+        self.discard()
+        self._source.on_body_wanted()
+        return data
+
     async def read_all(self, max_bytes: int, length: int | None) -> bytes:
         """See ``HTTPExchange.read_body``."""
         if length is not None and length > max_bytes:
@@ -126,6 +135,8 @@ class RequestBody:
             size += len(piece)
             if size > max_bytes:
                 raise _too_large(max_bytes)
+            if self.state == "whole" and not self.size:
+                break  # it was taken as a whole: spare the wait for the end
         return b"".join(pieces)
 
 

@@ -14,6 +14,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol
 
 import attrs
+import trio
 
 from iii_trio.protocol import ChannelRef, ErrorBody
 
@@ -99,6 +100,9 @@ class Request:
         timeout: seconds from now after which the call is cancelled everywhere;
             ``None``: none.
         kind: see `CallKind`.
+        scope: a new scope that the call is to run in; cancelled, the call ends with
+            ``invocation_stopped``. For a caller that needs a scope per call anyway: it
+            spares the callee's own. Not with ``fire``.
     """
 
     function_id: str
@@ -110,6 +114,7 @@ class Request:
     kind: CallKind = "call"
     traceparent: str | None = None
     baggage: str | None = None
+    scope: trio.CancelScope | None = None
 
 
 @attrs.define(kw_only=True, eq=False)

@@ -166,6 +166,7 @@ class TriggerProvider(Caller):
         traceparent: str | None = None,
         baggage: str | None = None,
         deadline: float | None = None,
+        scope: trio.CancelScope | None = None,
     ) -> bytes:
         """`deliver` with JSON text in and out, nothing parsed.
 
@@ -175,6 +176,8 @@ class TriggerProvider(Caller):
             traceparent: W3C trace context that the event came with.
             baggage: W3C baggage that the event came with.
             deadline: seconds from now, after which the call is cancelled everywhere.
+            scope: a new cancel scope for the call to run in; when it is cancelled the
+                call ends with ``invocation_stopped``. Cheaper than one around the call.
 
         Returns:
             JSON text, ``b""`` for no result.
@@ -193,6 +196,7 @@ class TriggerProvider(Caller):
                 timeout=deadline,
                 traceparent=traceparent,
                 baggage=baggage,
+                scope=scope,
             )
         )
 

@@ -119,6 +119,17 @@ class MemoryExchange:
             raise trio.BrokenResourceError("the body was cut short")
         return b""
 
+    def take_body_nowait(self, max_bytes: int) -> bytes | None:
+        if (
+            self._cut
+            or len(self._pieces) > 1
+            or len(b"".join(self._pieces)) > max_bytes
+        ):
+            return None
+        body, self._pieces = b"".join(self._pieces), []
+        self.read_bytes += len(body)
+        return body
+
     async def read_body(self, max_bytes: int) -> bytes:
         body = b""
         while piece := await self.receive_some():

@@ -45,7 +45,9 @@ class Owner(Protocol):
     def worker(self) -> Worker:
         """Makes the channels."""
 
-    async def deliver(self, payload: bytes) -> bytes:
+    async def deliver(
+        self, payload: bytes, scope: trio.CancelScope | None = None
+    ) -> bytes:
         """Call the handler."""
 
     def result(self, result: bytes) -> Reply | None:

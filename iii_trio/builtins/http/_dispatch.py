@@ -103,7 +103,8 @@ class Dispatcher:
 
     def _on_done(self) -> None:
         self.admission.leave()
-        self._start_ready()
+        if self.admission.waiting:
+            self._start_ready()
 
     def _start_ready(self) -> None:
         for run in self.admission.ready():
@@ -122,12 +123,11 @@ class Dispatcher:
         return reply
 
     def _answer(self, exchange: Exchange, reply: Reply) -> None:
-        origin = exchange.request.header("origin")
-        headers = self._settings.cors.apply(reply.headers, origin)
+        headers = self._settings.cors.apply(reply.headers, exchange.request)
         exchange.respond(reply.status, headers, reply.body)
 
     def _answer_options(self, exchange: Exchange, path: str) -> None:
-        headers = self._settings.cors.preflight(exchange.request.header("origin"))
+        headers = self._settings.cors.preflight(exchange.request)
         if allowed := self.routes.allowed(path):
             headers.append(("allow", ",".join(allowed)))
         exchange.respond(200, headers)

@@ -44,5 +44,8 @@ class Exchange(Protocol):
     async def receive_some(self) -> bytes:
         """Read the next piece of the body, ``b""`` at its end."""
 
+    def take_body_nowait(self, max_bytes: int) -> bytes | None:
+        """Take the whole body if it is here already."""
+
     async def read_body(self, max_bytes: int) -> bytes:
         """Read the whole body."""

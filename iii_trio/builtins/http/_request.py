@@ -64,10 +64,22 @@ class Settings:
 
 @attrs.frozen
 class Binding:
-    """Where a route leads to."""
+    """Where a route leads to.
+
+    Attributes:
+        is_plain: there is nothing to be done but to call the handler.
+    """
 
     trigger: Trigger
     config: HTTPTriggerConfig
+    is_plain: bool = attrs.field(init=False)
+
+    @is_plain.default
+    def _find_out(self) -> bool:
+        config = self.config
+        return not (
+            self.trigger.condition or config.middleware_function_ids or config.channels
+        )
 
 
 class Phase(Enum):
@@ -109,15 +121,59 @@ class RequestRun:
     async def run(self) -> None:
         """Serve the request to its end."""
         try:
-            with self.scope:
-                self.scope.deadline = trio.current_time() + self.settings.timeout
-                reply = await self._reply()
-                if reply is not None:
-                    self.answer(reply)
-            if self.scope.cancelled_caught and not self.is_gone:
-                self._too_late()
+            self.scope.relative_deadline = self.settings.timeout
+            payload = None if self.is_gone else self._direct_payload()
+            if payload is None:
+                await self._run_at_length()
+            else:
+                await self._run_directly(payload)
         finally:
             self.on_done()
+
+    async def _run_at_length(self) -> None:
+        with self.scope:
+            reply = await self._reply()
+            if reply is not None:
+                self.answer(reply)
+        if self.scope.cancelled_caught and not self.is_gone:
+            self._too_late()
+
+    def _direct_payload(self) -> bytes | None:
+        """Give the payload when a handler in this process is all that is to be called.
+
+        ``None``: there is more to do, or the body is not here yet.
+        """
+        binding = self.match.route.target
+        trigger = binding.trigger
+        if self.settings.middleware or not binding.is_plain:
+            return None
+        if not self.worker.is_local(trigger.function_id, trigger.namespace):
+            return None
+        body: bytes | None = b""
+        if self.exchange.has_body and may_be_json(self.exchange.request.headers):
+            body = self.exchange.take_body_nowait(self.settings.body_limit)
+            if body is None:
+                return None
+        return encode_payload(self._payload(body))
+
+    async def _run_directly(self, payload: bytes) -> None:
+        """Call the handler with this request's scope as the scope of the call."""
+        self.phase = Phase.WORK
+        try:
+            result = await self.deliver(payload, scope=self.scope)
+        except InvocationError as exc:
+            self._call_failed(exc)
+            await trio.lowlevel.checkpoint()
+        else:
+            self.answer(self.result(result) or json_reply(b"{}"))
+
+    def _call_failed(self, exc: InvocationError) -> None:
+        """Answer a call that ran in our scope, which the engine may cancel as well."""
+        is_late = trio.current_time() >= self.scope.deadline
+        if self.scope.cancelled_caught and is_late and not self.is_gone:
+            self._too_late()
+        elif not self.is_gone:
+            self.answer(self.failed(500, exc.code, exc.message))
 
     def gone(self, reason: str) -> None:
         """Stop everything: the client is gone. Called by the pump."""
@@ -127,16 +183,14 @@ class RequestRun:
     def answer(self, reply: Reply) -> None:
         """Send a complete response."""
         self.phase = Phase.ANSWERED
-        origin = self.exchange.request.header("origin")
-        headers = self.settings.cors.apply(reply.headers, origin)
+        headers = self.settings.cors.apply(reply.headers, self.exchange.request)
         self.exchange.respond(reply.status, headers, reply.body)
 
     def commit(self, head: StreamHead) -> None:
         """Send the head of a streamed response; from here on no deadline rules."""
         self.phase = Phase.ANSWERED
         self.scope.deadline = float("inf")
-        origin = self.exchange.request.header("origin")
-        headers = self.settings.cors.apply(head.headers, origin)
+        headers = self.settings.cors.apply(head.headers, self.exchange.request)
         self.exchange.start_response(head.status, headers)
 
     def finish(self) -> None:
@@ -197,7 +251,11 @@ class RequestRun:
         self.phase = Phase.WORK
         body: bytes | None = b""
         if self.exchange.has_body:
-            body = await self._read_body() if self._wants_body() else None
+            body = None
+            if may_be_json(self.exchange.request.headers):
+                body = self.exchange.take_body_nowait(self.settings.body_limit)
+                if body is None:
+                    body = await self._read_body()
         payload = self._payload(body)
         if binding.trigger.condition is not None:
             text = msgspec.Raw(encode_payload(payload))
@@ -234,10 +292,6 @@ class RequestRun:
                 return reply
         return None
 
-    def _wants_body(self) -> bool:
-        """Whether the body is read here; if not it is left to be streamed."""
-        return may_be_json(self.exchange.request.headers)
-
     async def _read_body(self) -> bytes:
         try:
             return await self.exchange.read_body(self.settings.body_limit)
@@ -266,8 +320,10 @@ class RequestRun:
         result = await self.deliver(encode_payload(payload))
         return self.result(result) or json_reply(b"{}")
 
-    async def deliver(self, payload: bytes) -> bytes:
-        """Call the handler.
+    async def deliver(
+        self, payload: bytes, scope: trio.CancelScope | None = None
+    ) -> bytes:
+        """Call the handler, in ``scope`` if there is one.
 
         Raises:
             InvocationError: it failed, or does not exist.
@@ -278,4 +334,5 @@ class RequestRun:
             payload,
             traceparent=request.header("traceparent"),
             baggage=request.header("baggage"),
+            scope=scope,
         )
