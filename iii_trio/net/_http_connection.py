@@ -110,8 +110,9 @@ class HTTPConnection:
 
     # Bytes in.
 
-    def on_bytes(self, data: bytes) -> None:
+    def on_bytes(self, view: memoryview) -> None:
         """Parse and go on."""
+        data = bytes(view)
         if self._rest is not None:
             self._rest += data
             self._regulate()
@@ -279,7 +280,7 @@ class HTTPConnection:
         connection.set_reading(wanted=True)
         self._host.on_http_over()
         if rest:
-            connection.defer(partial(websocket.on_bytes, rest))
+            connection.defer(partial(websocket.on_bytes, memoryview(rest)))
         return websocket
 
     # Flow and time.

@@ -17,6 +17,8 @@ try:
 except ImportError:  # pragma: no cover - a platform without the compiled part
     from websockets.utils import apply_mask
 
+from iii_trio.net._pieces import Pieces
+
 Role = Literal["server", "client"]
 Piece = bytes | memoryview
 
@@ -29,6 +31,7 @@ OP_PONG: Final = 10
 
 _FIN: Final = 0x80
 _FIN_TEXT: Final = _FIN | OP_TEXT
+_MASKED_16: Final = 0x80 | 126
 _KNOWN_OPCODES: Final = frozenset((0, OP_TEXT, OP_BINARY, OP_CLOSE, OP_PING, OP_PONG))
 _CONTROL_MAX: Final = 125
 
@@ -52,35 +55,6 @@ class _PeerError(Exception):
         super().__init__(code, reason)
         self.code = code
         self.reason = reason
-
-
-class _Pieces:
-    """Chunks that are joined once; many tiny ones cost no more than their bytes."""
-
-    __slots__ = ("_bulk", "_parts")
-
-    _MANY: Final = 1024
-
-    def __init__(self, first: bytes = b"") -> None:
-        self._parts = [first] if first else []
-        self._bulk: bytearray | None = None
-
-    def add(self, piece: bytes) -> None:
-        """Append; an empty piece leaves no trace."""
-        if not piece:
-            return
-        self._parts.append(piece)
-        if len(self._parts) == self._MANY:
-            if self._bulk is None:
-                self._bulk = bytearray()
-            self._bulk += b"".join(self._parts)
-            self._parts.clear()
-
-    def join(self) -> bytes:
-        """All of it."""
-        if self._bulk is None:
-            return b"".join(self._parts)
-        return b"".join((self._bulk, *self._parts))
 
 
 class FrameReader:
@@ -117,21 +91,22 @@ class FrameReader:
         self._masked = 0x80 if role == "server" else 0
         self._limit = max_message_bytes  # what the message under way may still take
         self._buffer = b""  # an incomplete frame header
-        self._chunks: _Pieces | None = None  # a payload under way, masked
+        self._chunks: Pieces | None = None  # a payload under way
         self._first = 0  # its first byte
         self._mask = b""
         self._opcode = 0  # of a fragmented message under way, else 0
-        self._fragments: _Pieces | None = None
+        self._fragments: Pieces | None = None
         self._utf8: codecs.IncrementalDecoder | None = None
         self._finished = False
         self.failure: tuple[int, str] | None = None
         self.missing = 0
 
-    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
+    def feed(self, data: Piece) -> list[tuple[int, bytes]]:
         """Take what was read, give what is complete, in order.
 
         Args:
-            data: the bytes of one read, any cut.
+            data: the bytes of one read, any cut. A view saves a copy while a large
+                frame is under way; it is not kept.
 
         Returns:
             ``(opcode, payload)`` of whole messages (`OP_TEXT`: valid UTF-8, `OP_BINARY`)
@@ -145,7 +120,7 @@ class FrameReader:
             if self.missing:
                 self._go_on(data, events)
             elif self._buffer:
-                data = self._buffer + data
+                data = b"".join((self._buffer, data))
                 self._buffer = b""
                 self._parse(data, 0, events)
             else:
@@ -162,28 +137,48 @@ class FrameReader:
         self._chunks = self._fragments = None
         self._utf8 = None
 
-    def _go_on(self, data: bytes, events: list[tuple[int, bytes]]) -> None:
+    def _go_on(self, data: Piece, events: list[tuple[int, bytes]]) -> None:
         """More of a frame whose header is known."""
-        assert self._chunks is not None
-        missing = self.missing
         size = len(data)
-        if size < missing:
-            self._chunks.add(data)
-            self.missing = missing - size
+        if size < self.missing:
+            self._add(data)
             return
-        self._chunks.add(data if size == missing else data[:missing])
-        self.missing = 0
+        end = self.missing
+        self._add(data if size == end else data[:end])
+        assert self._chunks is not None
         payload = self._chunks.join()
         self._chunks = None
-        if self._masked:
-            payload = apply_mask(payload, self._mask)
         self._frame(self._first, payload, events)
-        if size > missing and not self._finished:
-            self._parse(data, missing, events)
+        if size > end and not self._finished:
+            self._parse(data, end, events)
 
-    def _parse(self, data: bytes, pos: int, events: list[tuple[int, bytes]]) -> None:
+    def _begin(self, first: int, data: Piece, start: int, length: int) -> None:
+        """Keep what came of a frame; the rest goes through `_go_on`."""
+        self._first = first
+        self._mask = bytes(data[start - 4 : start])
+        self._chunks = Pieces()
+        self.missing = length
+        if start < len(data):
+            self._add(data[start:])
+
+    def _add(self, piece: Piece) -> None:
+        """Unmask and keep more of the frame under way: the one copy of a large frame."""
+        assert self._chunks is not None
+        size = len(piece)
+        if self._masked:
+            self._chunks.add(apply_mask(piece, self._mask))
+            turn = size & 3
+            if turn:
+                self._mask = self._mask[turn:] + self._mask[:turn]
+        else:
+            self._chunks.add(bytes(piece))
+        self.missing -= size
+
+    def _parse(self, data: Piece, pos: int, events: list[tuple[int, bytes]]) -> None:
         """Cut whole frames from ``data[pos:]`` and keep what is left."""
         size = len(data)
+        if self._masked and not self._opcode:
+            pos = self._cut_plain(data, pos, size, events)
         while pos + 2 <= size:
             first = data[pos]
             start, length = self._measure(data, pos)
@@ -194,11 +189,13 @@ class FrameReader:
                 self._check_header(first, length)
             end = start + length
             if end > size:
-                self._begin(first, data, start, end)
+                self._begin(first, data, start, length)
                 return
-            payload = data[start:end]
             if self._masked:
-                payload = apply_mask(payload, data[start - 4 : start])
+                mask = bytes(data[start - 4 : start])
+                payload = apply_mask(data[start:end], mask)
+            else:
+                payload = bytes(data[start:end])
             pos = end
             if plain and payload.isascii():
                 events.append((OP_TEXT, payload))
@@ -209,9 +206,33 @@ class FrameReader:
         if pos < size:
             # Refuse a bad first byte even before the rest of the header is there.
             self._check_header(data[pos], 0)
-            self._buffer = data[pos:]
+            self._buffer = bytes(data[pos:])
 
-    def _measure(self, data: bytes, pos: int) -> tuple[int, int]:
+    def _cut_plain(
+        self, data: Piece, pos: int, end: int, events: list[tuple[int, bytes]]
+    ) -> int:
+        """Cut the common case: whole frames of ASCII text, up to 64 KiB; give the rest."""
+        while pos + 8 <= end and data[pos] == _FIN_TEXT:
+            length, start = data[pos + 1], pos + 6
+            if length == _MASKED_16:
+                length, start = data[pos + 2] << 8 | data[pos + 3], pos + 8
+            else:
+                length ^= 0x80
+            stop = start + length
+            if (
+                stop > end
+                or length > self._limit
+                or (start - pos == 8) is (length < 126)
+            ):
+                break
+            text = apply_mask(data[start:stop], data[start - 4 : start])
+            if not text.isascii():
+                break
+            events.append((OP_TEXT, text))
+            pos = stop
+        return pos
+
+    def _measure(self, data: Piece, pos: int) -> tuple[int, int]:
         """Where the payload of the frame at ``pos`` starts, and its length.
 
         A start behind the end of ``data`` means that the header is not complete.
@@ -232,13 +253,6 @@ class FrameReader:
         if length < (126 if width == 2 else 0x10000) or length >> 63:
             raise _PeerError(1002, "length not in its shortest form")
         return start, length
-
-    def _begin(self, first: int, data: bytes, start: int, end: int) -> None:
-        """Keep what came of a frame; the rest goes through `_go_on`."""
-        self._first = first
-        self._mask = data[start - 4 : start]
-        self._chunks = _Pieces(data[start:])
-        self.missing = end - len(data)
 
     def _check_header(self, first: int, length: int) -> None:
         opcode = first & 0x0F
@@ -286,7 +300,7 @@ class FrameReader:
     ) -> None:
         """Take one fragment; text is checked as it comes, as section 8.1 wants."""
         if self._fragments is None:
-            self._fragments = _Pieces()
+            self._fragments = Pieces()
         pieces = self._fragments
         if opcode:
             self._opcode = opcode

@@ -29,6 +29,9 @@ __all__ = ["WebSocket", "WebSocketSink"]
 _FIN_TEXT = 0x80 | OP_TEXT
 _FIN_BINARY = 0x80 | OP_BINARY
 
+_VIEW_BYTES = 16 * 1024
+"""A read from which on a large frame at its begin is worth a look."""
+
 _FAILURE_LINGER_SECONDS = 2.0
 """After a Close for a broken protocol: time for the peer to read it."""
 
@@ -109,20 +112,22 @@ class WebSocket(metaclass=NoPublicConstructor):
         Args:
             data: UTF-8; more than 1 MiB goes out as fragments of 1 MiB.
         """
-        self._send(_FIN_TEXT, data)
+        size = len(data)
+        if size > FRAGMENT_BYTES:
+            self._send_fragments(OP_TEXT, data)
+        elif not self.closed:
+            self._connection.write(frame_header(_FIN_TEXT, size), data)
 
     def send_binary_nowait(self, data: bytes) -> None:
         """Send one binary message; more than 1 MiB goes out as fragments of 1 MiB."""
-        self._send(_FIN_BINARY, data)
-
-    def _send(self, first: int, data: bytes) -> None:
-        if self.closed:
-            return
         size = len(data)
-        if size <= FRAGMENT_BYTES:
-            self._connection.write(frame_header(first, size), data)
-            return
-        pieces = iter(encode_message(first & 0x0F, data))
+        if size > FRAGMENT_BYTES:
+            self._send_fragments(OP_BINARY, data)
+        elif not self.closed:
+            self._connection.write(frame_header(_FIN_BINARY, size), data)
+
+    def _send_fragments(self, opcode: int, data: bytes) -> None:
+        pieces = iter(() if self.closed else encode_message(opcode, data))
         for head in pieces:
             self._connection.write(head, next(pieces))
 
@@ -162,11 +167,14 @@ class WebSocket(metaclass=NoPublicConstructor):
             if self._kept is not None:
                 self._connection.defer(self._deliver_kept)
 
-    def on_bytes(self, data: bytes) -> None:
+    def on_bytes(self, data: memoryview) -> None:
         """Decode and deliver what one read gave."""
         self.heard = True
         reader = self._reader
-        events = reader.feed(data)
+        if reader.missing or (len(data) > _VIEW_BYTES and data[1] & 0x7F == 127):
+            events = reader.feed(data)  # a large frame is copied piece by piece
+        else:
+            events = reader.feed(bytes(data))
         if events or reader.failure is not None:
             if self._kept is not None:
                 self._kept += events

@@ -58,6 +58,10 @@ def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
 def ours(reads: list[bytes], role: Role, limit: int) -> Read:
     reader = FrameReader(role, max_message_bytes=limit)
     events = [item for read in reads for item in reader.feed(read)]
+    viewer = FrameReader(role, max_message_bytes=limit)
+    views = [item for read in reads for item in viewer.feed(memoryview(read))]
+    assert (views, viewer.failure) == (events, reader.failure)
+    assert all(type(payload) is bytes for _, payload in views)
     return Read(events, None if reader.failure is None else reader.failure[0])
 
 
