@@ -14,12 +14,14 @@ from iii_trio.net._websocket import (
     OP_PONG,
     OP_TEXT,
     FrameReader,
-    close_payload,
-    encode_frame,
-    encode_message,
     parse_close,
 )
 from iii_trio.net._websocket_connection import WebSocket, WebSocketSink
+from iii_trio.net._websocket_frames import (
+    close_payload,
+    encode_frame,
+    encode_message,
+)
 
 __all__ = [
     "HIGH_WATER",

@@ -9,14 +9,9 @@ No extension is spoken: a set reserved bit is an error.
 """
 
 import codecs
-import struct
 from typing import Final, Literal
 
-try:
-    from websockets.speedups import apply_mask
-except ImportError:  # pragma: no cover - a platform without the compiled part
-    from websockets.utils import apply_mask
-
+from iii_trio.net._mask import apply_mask
 from iii_trio.net._pieces import Pieces
 
 Role = Literal["server", "client"]
@@ -29,8 +24,8 @@ OP_CLOSE: Final = 8
 OP_PING: Final = 9
 OP_PONG: Final = 10
 
-_FIN: Final = 0x80
-_FIN_TEXT: Final = _FIN | OP_TEXT
+FIN: Final = 0x80
+FIN_TEXT: Final = FIN | OP_TEXT
 _MASKED_16: Final = 0x80 | 126
 _KNOWN_OPCODES: Final = frozenset((0, OP_TEXT, OP_BINARY, OP_CLOSE, OP_PING, OP_PONG))
 _CONTROL_MAX: Final = 125
@@ -39,10 +34,6 @@ FRAGMENT_BYTES: Final = 1024 * 1024
 """Larger messages leave as fragments of this size: what iii SDKs do and accept."""
 
 DEFAULT_MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
-
-_SHORT_TEXT: Final = tuple(bytes((_FIN_TEXT, n)) for n in range(126))
-_pack_16 = struct.Struct("!BBH").pack
-_pack_64 = struct.Struct("!BBQ").pack
 
 # RFC 6455 section 7.4 and the IANA registry; 1005, 1006 and 1015 never travel.
 _WIRE_CODES: Final = frozenset((1000, 1001, 1002, 1003, *range(1007, 1015)))
@@ -184,7 +175,7 @@ class FrameReader:
             start, length = self._measure(data, pos)
             if start > size:
                 break
-            plain = first == _FIN_TEXT and not self._opcode and length <= self._limit
+            plain = first == FIN_TEXT and not self._opcode and length <= self._limit
             if not plain:
                 self._check_header(first, length)
             end = start + length
@@ -212,7 +203,7 @@ class FrameReader:
         self, data: Piece, pos: int, end: int, events: list[tuple[int, bytes]]
     ) -> int:
         """Cut the common case: whole frames of ASCII text, up to 64 KiB; give the rest."""
-        while pos + 8 <= end and data[pos] == _FIN_TEXT:
+        while pos + 8 <= end and data[pos] == FIN_TEXT:
             length, start = data[pos + 1], pos + 6
             if length == _MASKED_16:
                 length, start = data[pos + 2] << 8 | data[pos + 3], pos + 8
@@ -225,7 +216,7 @@ class FrameReader:
                 or (start - pos == 8) is (length < 126)
             ):
                 break
-            text = apply_mask(data[start:stop], data[start - 4 : start])
+            text = apply_mask(data[start:stop], bytes(data[start - 4 : start]))
             if not text.isascii():
                 break
             events.append((OP_TEXT, text))
@@ -261,7 +252,7 @@ class FrameReader:
         if opcode not in _KNOWN_OPCODES:
             raise _PeerError(1002, f"unknown opcode {opcode}")
         if opcode >= OP_CLOSE:
-            if not first & _FIN:
+            if not first & FIN:
                 raise _PeerError(1002, "fragmented control frame")
             if length > _CONTROL_MAX:
                 raise _PeerError(1002, "control frame too long")
@@ -277,7 +268,7 @@ class FrameReader:
     ) -> None:
         """One whole frame whose header was checked."""
         opcode = first & 0x0F
-        final = bool(first & _FIN)
+        final = bool(first & FIN)
         if opcode >= OP_CLOSE:
             if opcode == OP_CLOSE:
                 parse_close(payload)
@@ -351,57 +342,3 @@ def parse_close(payload: bytes) -> tuple[int | None, str]:
         return code, payload[2:].decode()
     except UnicodeDecodeError:
         raise _PeerError(1007, "invalid UTF-8 in the close reason") from None
-
-
-def close_payload(code: int | None, reason: str = "") -> bytes:
-    """The payload of a Close frame; a reason over 123 bytes is cut at a character."""
-    if code is None:
-        return b""
-    text = reason.encode()[: _CONTROL_MAX - 2].decode(errors="ignore").encode()
-    return code.to_bytes(2, "big") + text
-
-
-def frame_header(first: int, length: int) -> bytes:
-    """The header of an unmasked frame.
-
-    Args:
-        first: FIN bit and opcode.
-        length: payload bytes.
-    """
-    if length < 126:
-        return _SHORT_TEXT[length] if first == _FIN_TEXT else bytes((first, length))
-    if length < 0x10000:
-        return _pack_16(first, 126, length)
-    return _pack_64(first, 127, length)
-
-
-def encode_frame(
-    opcode: int, payload: Piece, *, fin: bool = True, mask: bytes | None = None
-) -> bytes:
-    """One frame.
-
-    Args:
-        opcode: one of the ``OP_`` constants, 0 for a continuation.
-        payload: at most 125 bytes for control frames.
-        fin: the last frame of its message.
-        mask: four bytes for a client's frame, ``None`` for a server's.
-    """
-    header = frame_header(opcode | _FIN if fin else opcode, len(payload))
-    if mask is None:
-        return b"".join((header, payload))
-    header = bytes((header[0], header[1] | 0x80)) + header[2:]
-    return b"".join((header, mask, apply_mask(payload, mask)))
-
-
-def encode_message(opcode: int, data: bytes) -> list[Piece]:
-    """One unmasked message as pieces to be written, fragments of 1 MiB if it is larger."""
-    size = len(data)
-    if size <= FRAGMENT_BYTES:
-        return [frame_header(_FIN | opcode, size), data]
-    view = memoryview(data)
-    pieces: list[Piece] = []
-    for start in range(0, size, FRAGMENT_BYTES):
-        piece = view[start : start + FRAGMENT_BYTES]
-        last = _FIN if start + FRAGMENT_BYTES >= size else 0
-        pieces += (frame_header(last | (0 if start else opcode), len(piece)), piece)
-    return pieces

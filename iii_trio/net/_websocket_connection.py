@@ -17,11 +17,13 @@ from iii_trio.net._websocket import (
     OP_PONG,
     OP_TEXT,
     FrameReader,
+    parse_close,
+)
+from iii_trio.net._websocket_frames import (
     close_payload,
     encode_frame,
     encode_message,
     frame_header,
-    parse_close,
 )
 
 __all__ = ["WebSocket", "WebSocketSink"]
