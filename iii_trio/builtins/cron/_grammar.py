@@ -160,11 +160,11 @@ class CronFields:
 
     Attributes:
         seconds: of a minute, ascending.
-        minute: field text, as written.
-        hour: field text, as written.
-        day: field text; any ``?`` is written ``*``.
-        month: numbers, with commas.
-        weekday: field text with 0 as Sunday, as written if it begins with ``*``.
+        minute: numbers with commas, after a ``*`` or ``*/n`` that it began with.
+        hour: likewise.
+        day: likewise; only numbers in the grammar with seconds.
+        month: numbers with commas.
+        weekday: as ``day``; 0 and 7 are Sunday.
         both_days: whether day and weekday must both match, whatever their text.
         years: allowed ones, ascending; ``None``: any.
         note: which days a weekday written in numbers means, or ``""``.
@@ -200,17 +200,14 @@ def parse(expression: str) -> CronFields:
 
 def _parse_standard(fields: list[str]) -> CronFields:
     minute, hour, day, month, weekday = fields
-    for kind, text in ((_MINUTE, minute), (_HOUR, hour), (_DAY, day)):
-        kind.values(text)
     days = _WEEKDAY.values(weekday)
     return CronFields(
         seconds=(0,),
-        minute=minute,
-        hour=hour,
-        day=day,
-        month=_joined(_MONTH.values(month)),
-        # A star at the beginning is what makes standard cron want both days.
-        weekday=weekday if weekday.startswith("*") else _joined(days),
+        minute=_written(minute, _MINUTE.values(minute)),
+        hour=_written(hour, _HOUR.values(hour)),
+        day=_written(day, _DAY.values(day)),
+        month=_joined(_MONTH.values(month), 12),
+        weekday=_written(weekday, days),
         both_days=False,
         years=None,
         note=_note(weekday, {day % 7 for day in days}),
@@ -219,24 +216,38 @@ def _parse_standard(fields: list[str]) -> CronFields:
 
 def _parse_with_seconds(fields: list[str]) -> CronFields:
     second, minute, hour, day, month, weekday = fields[:6]
-    for kind, text in ((_MINUTE, minute), (_HOUR, hour), (_DAY_OR_ANY, day)):
-        kind.values(text)
     days = {number - 1 for number in _WEEKDAY_FROM_ONE.values(weekday)}
     years = sorted(_YEAR.values(fields[6])) if len(fields) == 7 else None
     return CronFields(
         seconds=tuple(sorted(_SECOND.values(second))),
-        minute=minute,
-        hour=hour,
-        day=day.replace("?", "*"),
-        month=_joined(_MONTH.values(month)),
-        weekday=_joined(days),
+        minute=_written(minute, _MINUTE.values(minute)),
+        hour=_written(hour, _HOUR.values(hour)),
+        day=_joined(_DAY_OR_ANY.values(day), 31),
+        month=_joined(_MONTH.values(month), 12),
+        weekday=_joined(days, 7),
         both_days=True,
         years=tuple(years) if years is not None else None,
         note=_note(weekday, days),
     )
 
 
-def _joined(numbers: frozenset[int] | set[int]) -> str:
+def _written(text: str, numbers: frozenset[int]) -> str:
+    """Numbers for CronSim, whose view of ranges with steps is not quite ours.
+
+    A star at the beginning says more than its numbers: both days must match, or minutes
+    and hours follow real time at clock changes.
+    """
+    first = text.partition(",")[0]
+    joined = ",".join(map(str, sorted(numbers)))
+    if not first.startswith("*"):
+        return joined
+    return first if text == first else f"{first},{joined}"
+
+
+def _joined(numbers: frozenset[int] | set[int], possible: int) -> str:
+    """Numbers for CronSim, where a star at the beginning says no more than they do."""
+    if len(numbers) == possible:
+        return "*"  # quicker to read
     return ",".join(map(str, sorted(numbers)))
 
 
