@@ -1,7 +1,8 @@
 """HTTP/1.1 responses: heads and chunks. Pure: values in, bytes out.
 
-One rule: framing fields (`Content-Length`, `Transfer-Encoding`, `Connection`) are written
-by this module alone, whatever a handler passes.
+One rule: framing fields (`Content-Length`, `Transfer-Encoding`, `Connection`, `Upgrade`)
+are written by this module alone, whatever a handler passes; only a 426 says what the
+handler's `Upgrade` names.
 """
 
 from collections.abc import Iterable, Sequence
@@ -110,9 +111,21 @@ def response_head(
         parts = (_status_line(status), date, framing, connection, b"\r\n")
         return b"".join(parts)
     fields = encode_fields(headers)
+    if status == HTTPStatus.UPGRADE_REQUIRED:
+        fields += _upgrade_wanted(headers)
     if date and any(name.lower() == "date" for name, _ in headers):
         date = b""
     return b"".join((_status_line(status), date, fields, framing, connection, b"\r\n"))
+
+
+def _upgrade_wanted(headers: Sequence[tuple[str, str]]) -> bytes:
+    """What a 426 must say: to which protocol (RFC 9110 section 7.8)."""
+    protocols = [value for name, value in headers if name.lower() == "upgrade"]
+    if not protocols:
+        return b""
+    return f"upgrade: {', '.join(protocols)}\r\nconnection: Upgrade\r\n".encode(
+        "latin-1"
+    )
 
 
 def content_length(size: int) -> bytes:

@@ -335,6 +335,16 @@ def test_heads_carry_only_our_framing() -> None:
     )
 
 
+def test_only_a_426_says_which_protocol_is_wanted() -> None:
+    headers = [("Upgrade", "websocket")]
+    assert response_head(426, headers, framing=b"", keep_alive=True) == (
+        b"HTTP/1.1 426 Upgrade Required\r\n"
+        b"upgrade: websocket\r\nconnection: Upgrade\r\n\r\n"
+    )
+    assert b"upgrade" not in response_head(200, headers, framing=b"", keep_alive=True)
+    assert b"connection" not in response_head(426, [], framing=b"", keep_alive=True)
+
+
 def test_heads_say_what_becomes_of_the_connection() -> None:
     def tail(*, keep_alive: bool, http10: bool) -> bytes:
         raw = response_head(200, (), framing=b"", keep_alive=keep_alive, http10=http10)
