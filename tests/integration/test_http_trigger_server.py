@@ -90,6 +90,12 @@ async def test_an_address_that_cannot_be_bound_changes_nothing(taken_port: int) 
         await rig.server.reconfigure(HTTPConfig(port=0, host="127.0.0.1"))
 
 
+async def test_an_address_that_is_not_ours_is_refused_with_its_name() -> None:
+    async with open_http_trigger_rig() as rig:
+        with pytest.raises(OSError, match=r"192\.0\.2\.1"):
+            await rig.server.reconfigure(HTTPConfig(port=0, host="192.0.2.1"))
+
+
 async def test_drain_lets_requests_finish_and_accepts_no_more() -> None:
     gate, started = trio.Event(), trio.Event()
 

@@ -268,3 +268,15 @@ def test_other_control_frames_are_ignored(frame: str) -> None:
     head = StreamHead()
     head.apply(frame)
     assert (head.status, head.headers) == (200, [])
+
+
+def test_headers_that_cannot_be_decoded_are_none() -> None:
+    found = reply_from_result(b'{"headers": {"a": 1e400}, "body": 1}')
+    assert found == Reply(200, [JSON_TYPE], b"1")
+
+
+def test_a_bare_value_too_deep_to_be_compacted_goes_out_as_it_is() -> None:
+    deep = b"[ " * 100_000 + b"]" * 100_000
+    found = reply_from_result(deep)
+    assert found is not None
+    assert found.body == deep
