@@ -6,7 +6,8 @@ when it is full the writer is told to wait, and told again when there is room.
 
 Ends are sockets of link workers (``_channel_sockets.py``) or `LocalChannelEnd`.
 A channel is freed when the reader took the end of the stream, when either end breaks off,
-when its owner's worker is gone, or when an end was never taken for `TAKE_WITHIN`.
+when the worker that made it is gone before anybody wrote, or when an end was never taken
+for `TAKE_WITHIN`.
 """
 
 from collections import deque
@@ -214,10 +215,23 @@ class Channels:
             return None
         return channel
 
-    def owner_gone(self, owner: object) -> None:
-        """Abort every channel of a worker that went away."""
+    def owner_gone(self, owner: object, *, holds_ends: bool) -> None:
+        """Abort the channels of a worker that went away and that nobody can finish.
+
+        A stream that ended is left to its reader, also to one that comes later.
+
+        Args:
+            owner: the worker.
+            holds_ends: what it took is lost with it. Otherwise a writing end that is
+                taken has a socket of its own, which tells how it ends: perhaps politely,
+                a moment later.
+        """
         for channel in [c for c in self._channels.values() if c.owner is owner]:
-            channel.abort("the worker that made the channel is gone")
+            can_finish = channel.ended or (
+                channel.writer is not None and not holds_ends
+            )
+            if not can_finish:
+                channel.abort("the worker that made the channel is gone")
 
     def _forget(self, channel: Channel) -> None:
         self._channels.pop(channel.channel_id, None)

@@ -337,7 +337,7 @@ class Supervisor:
             port, f"its caller is gone: {reason}", tell=port.is_local
         )
         self._registrar.release_triggers(port)
-        self._channels.owner_gone(port)
+        self._channels.owner_gone(port, holds_ends=port.is_local)
         self.roster.release_name(record)
         self.roster.remove(record)
         del self._ports[port.worker_id]

@@ -81,6 +81,7 @@ async def test_a_full_buffer_holds_the_writer_until_one_frame_is_taken(
         sent: list[int] = []
 
         async def send_all() -> None:
+            await trio.lowlevel.checkpoint()
             for n in range(capacity + 2):
                 await writer.send(str(n))
                 sent.append(n)
@@ -285,4 +286,50 @@ async def test_a_ref_passes_through_a_call_to_another_worker(
             nursery.start_soon(write)
             payload = {"from": msgspec.structs.asdict(reader_ref)}
             assert await a.invoke("b::count", payload) == 200_000
+        assert channels(t) == 0
+
+
+async def test_a_stream_that_ended_outlives_the_worker_that_made_it(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_test_engine() as t, t.open_worker("reader") as other:
+        async with t.open_worker("owner") as owner:
+            writer_ref, reader_ref = await create(owner)
+            async with owner.open_writer(writer_ref) as writer:
+                await writer.send("last words")
+        reader = other.open_reader(reader_ref)
+        assert await reader.receive() == "last words"
+        assert await reader.receive() is None
+        assert channels(t) == 0
+
+
+async def test_a_writer_elsewhere_goes_on_when_the_link_that_made_it_is_gone(
+    autojump_clock: MockClock,
+) -> None:
+    async with (
+        open_test_engine() as t,
+        t.open_worker("other") as other,
+        t.open_raw_peer("owner") as peer,
+    ):
+        call = peer.call("engine::channels::create", {})
+        answer = msgspec.json.decode((await peer.outcome(call)).result)
+        writer = other.open_writer(ChannelRef(**answer["writer"]))
+        await writer.open()
+        peer.close()
+        await trio.sleep(1)
+        await writer.send("still here")
+        reader = other.open_reader(ChannelRef(**answer["reader"]))
+        assert await reader.receive() == "still here"
+
+
+async def test_a_local_worker_that_leaves_breaks_what_it_did_not_finish(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_test_engine() as t, t.open_worker("reader") as other:
+        async with t.open_worker("owner") as owner:
+            writer_ref, reader_ref = await create(owner)
+            reader = other.open_reader(reader_ref)
+            await owner.open_writer(writer_ref).send("half")
+            await reader.open()
+        await _expect_broken(reader, "made the channel is gone")
         assert channels(t) == 0
