@@ -8,6 +8,7 @@ consumer of the queue begins by giving back what is still marked.
 import contextvars
 import logging
 import math
+from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, Protocol, TypeVar, final
@@ -17,7 +18,12 @@ import trio
 
 from iii_trio.adapters import GiveBack, Message, QueueStore, Settlement
 from iii_trio.builtins.queue._delivery import Policy
-from iii_trio.errors import AdapterError, FunctionNotFoundError, InvocationError
+from iii_trio.errors import (
+    AdapterError,
+    FunctionNotFoundError,
+    InvocationError,
+    InvocationStoppedError,
+)
 
 logger = logging.getLogger("iii_trio.builtins.queue")
 
@@ -93,7 +99,8 @@ class Consumer:
     _now: Callable[[], float]
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _running: int = 0
-    _absent: dict[str, Message] = attrs.field(factory=dict)
+    _present: deque[Message] = attrs.field(factory=deque)
+    _absent: list[Message] = attrs.field(factory=list)
     _news: trio.Event = attrs.field(factory=trio.Event)
     _retiring: bool = False
     _finishing: bool = False
@@ -102,6 +109,13 @@ class Consumer:
     def wake(self) -> None:
         """Look again: there may be something to deliver."""
         self._news.set()
+
+    def functions_changed(self) -> None:
+        """Look again for the functions that were absent."""
+        absent, self._absent = self._absent, []
+        for message in absent:
+            self._admit(message)
+        self.wake()
 
     def stop(self) -> None:
         """Stop now; what is in delivery is cancelled and waits again."""
@@ -127,9 +141,10 @@ class Consumer:
             after: set when the last consumer of the same queue has ended.
         """
         try:
+            if after is not None:
+                # Also when it was stopped meanwhile: the next one waits for this one.
+                await after.wait()
             with self._scope:
-                if after is not None:
-                    await after.wait()
                 await self._patiently(
                     partial(self._store.settle, self.queue, None, GiveBack())
                 )
@@ -141,7 +156,7 @@ class Consumer:
     async def _consume(self, nursery: trio.Nursery) -> None:
         while True:
             news = self._news = trio.Event()
-            self._begin_present(nursery)
+            self._begin_deliveries(nursery)
             room = self._room()
             next_due = None
             if room > 0:
@@ -150,8 +165,8 @@ class Consumer:
                 )
                 next_due = taken.next_due
                 for message in taken.messages:
-                    self._absent[message.message_id] = message
-                self._begin_present(nursery)
+                    self._admit(message)
+                self._begin_deliveries(nursery)
                 if len(taken.messages) == room and self._room() > 0:
                     continue  # some of them were for absent functions
             await self._wait_for(news, next_due)
@@ -159,23 +174,30 @@ class Consumer:
     def _room(self) -> int:
         if self._retiring or len(self._absent) >= MAX_ABSENT or not self.target.ready:
             return 0
+        return self._slots() - len(self._present)
+
+    def _slots(self) -> int:
+        """How many deliveries may begin."""
         return self.target.policy.concurrency - self._running
 
-    def _begin_present(self, nursery: trio.Nursery) -> None:
-        """Start delivering what was taken, as far as its function is there."""
+    def _admit(self, message: Message) -> None:
+        """Keep what was taken until it can be delivered."""
+        if self.target.exists(message):
+            self._present.append(message)
+        else:
+            self._absent.append(message)
+
+    def _begin_deliveries(self, nursery: trio.Nursery) -> None:
         if self._retiring or not self.target.ready:
             return
-        for message in list(self._absent.values()):
-            if self._running >= self.target.policy.concurrency:
-                return
-            if self.target.exists(message):
-                del self._absent[message.message_id]
-                self._running += 1
-                nursery.start_soon(
-                    self._deliver,
-                    message,
-                    name=f"delivery to {message.function_id or self.queue}",
-                )
+        while self._present and self._slots() > 0:
+            message = self._present.popleft()
+            self._running += 1
+            nursery.start_soon(
+                self._deliver,
+                message,
+                name=f"delivery to {message.function_id or self.queue}",
+            )
 
     async def _wait_for(self, news: trio.Event, next_due: float | None) -> None:
         wait = math.inf
@@ -189,7 +211,7 @@ class Consumer:
         try:
             settlement = await self._attempt(message)
             if settlement is None:
-                self._absent[message.message_id] = message
+                self._admit(message)
             else:
                 await self._patiently(
                     partial(
@@ -213,7 +235,7 @@ class Consumer:
         except NotNowError:
             return GiveBack()
         except InvocationError as exc:
-            if exc.code == DRAINING:
+            if self._is_end(exc):
                 self._retiring = True
                 return GiveBack()
             if self._is_absence(message, exc):
@@ -225,6 +247,12 @@ class Consumer:
             self.failed += 1
             logger.info("delivery from %s failed: %s", self.queue, failure)
         return self.target.policy.settle(message.attempts, failure, self._now())
+
+    def _is_end(self, exc: InvocationError) -> bool:
+        """The engine is being shut down, which is not the message's fault."""
+        return exc.code == DRAINING or (
+            self._retiring and isinstance(exc, InvocationStoppedError)
+        )
 
     def _is_absence(self, message: Message, exc: InvocationError) -> bool:
         """It was there when the delivery began, and went before it was called."""
@@ -310,10 +338,10 @@ class Consumers:
         if consumer is not None:
             consumer.wake()
 
-    def wake_all(self) -> None:
+    def functions_changed(self) -> None:
         """Functions came or went."""
         for consumer in self._running.values():
-            consumer.wake()
+            consumer.functions_changed()
 
     async def retire(self) -> None:
         """Deliver nothing new; wait until nothing is in delivery."""

@@ -92,7 +92,7 @@ async def _registered(
 ) -> AsyncIterator[None]:
     async def functions_changed() -> None:
         await trio.lowlevel.checkpoint()
-        consumers.wake_all()
+        consumers.functions_changed()
 
     registered: list[str] = []
     listening: list[str] = []

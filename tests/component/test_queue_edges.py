@@ -1,0 +1,248 @@
+"""Queues at the edges: link workers, another provider, cancellation, late failures."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from iii_trio.adapters import Change, KeyValueStore, NewMessage, QueueCounts
+from iii_trio.adapters.memory import open_memory
+from iii_trio.builtins.queue import NamedQueue
+from iii_trio.builtins.queue._names import unread_topic
+from iii_trio.errors import AdapterError, InvocationError, RegistrationError
+from iii_trio.testing import cancel_at_every_step
+from iii_trio.worker import Worker
+from tests.component.queue_rig import QueueRig, open_queue_rig
+
+TYPE = "durable:subscriber"
+
+
+# --- workers behind a link
+
+
+async def test_a_link_worker_gets_the_data_as_it_was_sent() -> None:
+    async with (
+        open_queue_rig() as rig,
+        rig.under_test.open_raw_peer("far", "far::run") as peer,
+    ):
+        await peer.accepted()
+        await rig.settle()
+        await rig.enqueue({"a": 1}, to="far::run")
+        call = await peer.served("far::run")
+        assert bytes(call.data) == b'{"a":1}'
+        peer.answer(call)
+        await rig.settle()
+        assert await rig.store.counts(0) == {}
+
+
+async def test_a_link_worker_that_goes_in_mid_delivery_fails_the_attempt(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_queue_rig({"q": NamedQueue(max_retries=1)}) as rig:
+        async with rig.under_test.open_raw_peer("far", "far::run") as peer:
+            await peer.accepted()
+            await rig.settle()
+            await rig.enqueue(1, queue="q", to="far::run")
+            await peer.served("far::run")
+        await trio.sleep(1)
+        [row] = await rig.dead("q")
+        assert row["error"].startswith("invocation_stopped: ")
+
+
+async def test_a_lost_link_keeps_its_subscription(autojump_clock: MockClock) -> None:
+    async with open_queue_rig() as rig:
+        for life in range(2):
+            async with rig.under_test.open_raw_peer("far", "far::run") as peer:
+                await peer.accepted()
+                peer.send(
+                    {
+                        "type": "registertrigger",
+                        "id": "t",
+                        "trigger_type": TYPE,
+                        "function_id": "far::run",
+                        "config": {"topic": "news"},
+                    }
+                )
+                await rig.settle()
+                if life == 1:
+                    call = await peer.served("far::run")
+                    assert bytes(call.data) == b'"kept"'
+                    peer.answer(call)
+                    await rig.settle()
+            if life == 0:
+                await rig.settle()
+                publish = {"topic": "news", "data": "kept"}
+                await rig.client.invoke("iii::durable::publish", publish)
+                assert (await rig.stats("news"))["depth"] == 1
+
+
+async def test_a_standalone_queue_worker_takes_over_and_gives_back() -> None:
+    async with open_queue_rig() as rig:
+        got = rig.collect()
+        async with rig.under_test.open_raw_peer("queue", "engine::queue::enqueue") as (
+            standalone
+        ):
+            await standalone.accepted()
+            await rig.settle()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(rig.enqueue, "theirs")
+                call = await standalone.served("engine::queue::enqueue")
+                standalone.answer(call, {})
+            await rig.settle()
+            assert got == []
+        await rig.settle()
+        await rig.enqueue("ours")
+        await rig.settle()
+        assert got == ["ours"]
+
+
+# --- cancellation
+
+
+@attrs.define
+class Scene:
+    rig: QueueRig
+    worker: Worker
+    got: list[Any]
+    receipts: list[str] = attrs.field(factory=list)
+
+
+@asynccontextmanager
+async def open_scene() -> AsyncIterator[Scene]:
+    async with (
+        open_queue_rig() as rig,
+        rig.under_test.open_worker("sender") as worker,
+    ):
+        yield Scene(rig, worker, rig.collect())
+
+
+def test_a_cancelled_enqueue_happened_completely_or_not_at_all() -> None:
+    outcomes: set[tuple[int, int]] = set()
+
+    async def scenario(scene: Scene) -> None:
+        receipt = await scene.worker.enqueue("job::run", 1, queue="default")
+        scene.receipts.append(receipt)
+
+    def invariant(scene: Scene) -> None:
+        assert len(scene.receipts) <= len(scene.got) <= 1
+        assert scene.rig.under_test.engine.statistics().invocations == 0
+        outcomes.add((len(scene.receipts), len(scene.got)))
+
+    steps = cancel_at_every_step(scenario, invariant, setup=open_scene)
+    assert steps > 1
+    assert {(0, 0), (1, 1)} <= outcomes
+
+
+# --- what fails late
+
+
+class FailingRecords:
+    """A key-value store that cannot write."""
+
+    def __init__(self, store: KeyValueStore) -> None:
+        self._store = store
+        self.items = store.items
+
+    async def set(self, *_args: Any) -> Change:
+        await trio.lowlevel.checkpoint()
+        raise AdapterError("the disk is full")
+
+
+async def test_a_subscription_that_cannot_be_stored_is_refused() -> None:
+    async with open_memory() as stores:
+        records: Any = FailingRecords(stores.key_value("queue"))
+        async with open_queue_rig(records=records) as rig:
+            rig.collect()
+            with pytest.raises(RegistrationError, match="the disk is full"):
+                await rig.client.bind(TYPE, "job::run", {"topic": "t"})
+            await rig.call("iii::durable::publish", topic="t", data=1)
+            await rig.settle()
+            assert list(await rig.store.counts(0)) == [unread_topic("t")]
+            error = await rig.failure("queue::define", {"queue": "q"})
+            assert error.code == "define_failed"
+            with pytest.raises(InvocationError, match="queue_not_defined"):
+                await rig.enqueue(1, queue="q")
+
+
+async def test_a_backlog_found_at_the_start_goes_to_the_known_subscriber(
+    autojump_clock: MockClock,
+) -> None:
+    """The process died between storing a subscription and handing over."""
+    async with open_memory() as stores:
+        async with open_queue_rig(stores=stores) as rig:
+            rig.collect()
+            await rig.client.bind(TYPE, "job::run", {"topic": "t"})
+        stranded = NewMessage(
+            queue=unread_topic("t"), function_id="", namespace="", payload=b"1"
+        )
+        await stores.queue().put([stranded])
+        async with open_queue_rig(stores=stores) as rig:
+            got = rig.collect()
+            await rig.client.bind(TYPE, "job::run", {"topic": "t"})
+            await trio.sleep(1)
+            assert got == [1]
+
+
+async def test_a_worker_that_is_lost_after_the_drain_costs_no_attempt(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_queue_rig({"q": NamedQueue(max_retries=1)}) as rig:
+        async with rig.under_test.open_worker("fragile") as fragile:
+
+            async def hang(_data: Any) -> None:
+                await trio.sleep_forever()
+
+            fragile.register_function("job::run", hang)
+            await rig.enqueue(1, queue="q")
+            await rig.settle()
+            await rig.handle.drain(5)
+        await trio.sleep(1)
+        [counts] = (await rig.store.counts(0)).values()
+        assert counts == QueueCounts(waiting=1)
+
+
+async def test_more_absent_messages_than_fit_wait_in_the_store(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("iii_trio.builtins.queue._consumer.MAX_ABSENT", 5)
+    async with open_queue_rig({"q": NamedQueue(concurrency=2)}) as rig:
+        for number in range(20):
+            await rig.enqueue(number, queue="q", to="absent::run")
+        await trio.sleep(1)
+        [counts] = (await rig.store.counts(0)).values()
+        assert 5 <= counts.active <= 6
+        got = rig.collect("absent::run")
+        await trio.sleep(1)
+        assert sorted(got) == list(range(20))
+
+
+async def test_a_consumer_started_again_waits_for_the_last_one(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_queue_rig() as rig:
+        running = 0
+        done: list[Any] = []
+
+        async def run(data: Any) -> None:
+            nonlocal running
+            running += 1
+            assert running == 1
+            await trio.sleep(5)
+            running -= 1
+            done.append(data)
+
+        rig.client.register_function("job::run", run)
+        config = {"topic": "t", "queue_config": {"type": "fifo"}}
+        await rig.client.bind(TYPE, "job::run", config, trigger_id="1")
+        for number in range(3):
+            await rig.call("iii::durable::publish", topic="t", data=number)
+        await rig.settle()
+        for _ in range(3):
+            rig.client.unbind("1")
+            await rig.client.bind(TYPE, "job::run", config, trigger_id="1")
+        await trio.sleep(60)
+        assert done == [0, 1, 2]
