@@ -32,6 +32,13 @@ OUTPUT = {
         "welcome, Grace",
         "dead after 2 deliveries: bounced: no such address",
     ),
+    "cron_worker.py": (
+        "30 2 * * * fires at 2026-03-29T01:00:00+00:00",
+        "30 2 * * * fires at 2026-03-30T00:30:00+00:00",
+        "two ticks: True",
+        "none early: True",
+    ),
+    "pubsub_worker.py": ("counted 1", "counted 2", "celebrated 2"),
 }
 ELSEWHERE = {"worker_over_url.py", "test_with_harness.py", "quickstart"}
 
