@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any, Final, final
 
 import attrs
+import msgspec
 
 from iii_trio.errors import RegistrationError
 from iii_trio.transport import TriggerSpec
@@ -70,7 +71,12 @@ def is_truthy(result: bytes) -> bool:
     """
     if not result:
         return False
-    value = decode(result)
+    try:
+        value = decode(result)
+    except (msgspec.MsgspecError, RecursionError):
+        return (
+            True  # a number out of range, or nested deep: in any case not one of those
+        )
     return isinstance(value, dict | list) or bool(value)
 
 

@@ -145,7 +145,19 @@ def test_falsy_results_stop_an_event(result: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "result", [b"true", b"1", b"-0.5", b'"no"', b"{}", b"[]", b'{"a":0}', b"[0]"]
+    "result",
+    [
+        b"true",
+        b"1",
+        b"-0.5",
+        b'"no"',
+        b"{}",
+        b"[]",
+        b'{"a":0}',
+        b"[0]",
+        b"1e400",
+        b"[" * 100_000 + b"]" * 100_000,
+    ],
 )
 def test_truthy_results_let_an_event_pass(result: bytes) -> None:
     assert is_truthy(result)

@@ -115,10 +115,14 @@ class ChannelCall:
         """
         worker = self._owner.worker
         with trio.move_on_after(TAKE_WITHIN, shield=True):
-            request_body = await worker.create_channel()
-            await request_body.writer.open()
-            response = await worker.create_channel()
-            await response.reader.open()
+            try:
+                request_body = await worker.create_channel()
+                await request_body.writer.open()
+                response = await worker.create_channel()
+                await response.reader.open()
+            except trio.BrokenResourceError as exc:
+                msg = f"the connection to the engine was lost: {exc}"
+                raise InvocationStoppedError(msg) from exc
             return request_body, response
         msg = f"the engine made no channel within {TAKE_WITHIN:.0f} s"
         raise InvocationTimeoutError(msg)

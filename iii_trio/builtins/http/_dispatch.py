@@ -14,7 +14,6 @@ from iii_trio.builtins.http._admission import Admission, Admitted
 from iii_trio.builtins.http._config import HTTPConfig
 from iii_trio.builtins.http._cors import CORS
 from iii_trio.builtins.http._exchange import Exchange
-from iii_trio.builtins.http._payload import as_text
 from iii_trio.builtins.http._reply import Reply, error_reply
 from iii_trio.builtins.http._request import Binding, RequestRun, Settings
 from iii_trio.builtins.http._routes import RouteTable
@@ -78,7 +77,7 @@ class Dispatcher:
     def on_request(self, exchange: Exchange) -> None:
         """Take a request over."""
         request = exchange.request
-        path = as_text(request.path)
+        path = request.path
         if request.method == "OPTIONS":
             self._answer_options(exchange, path)
             return

@@ -68,18 +68,11 @@ class _MiddlewarePayload(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def as_text(raw: str) -> str:
-    """Read the bytes of a raw target, given as Latin-1, as UTF-8."""
-    if raw.isascii():
-        return raw
-    return raw.encode("latin-1").decode("utf-8", "replace")
-
-
 def query_params(query: str) -> dict[str, str]:
     """Form-decode a raw query; of a repeated key the last value stays."""
     if not query:
         return {}
-    return dict(parse_qsl(as_text(query), keep_blank_values=True, errors="replace"))
+    return dict(parse_qsl(query, keep_blank_values=True, errors="replace"))
 
 
 def header_map(headers: Headers) -> dict[str, str]:
