@@ -90,6 +90,14 @@ class Bindings:
             # Who waits learns no id, and could never unregister a parked binding.
             self._refuse(trigger, error, keep=trigger_id not in self._waiters)
 
+    def bound(
+        self, trigger: Trigger[AnyPort], provider: AnyPort, error: ErrorBody | None
+    ) -> None:
+        """A provider of this process answered; ignored if the binding was replaced."""
+        trigger_id = trigger.spec.trigger_id
+        if self.triggers.get(trigger_id) is trigger:
+            self.answered(trigger_id, provider, error)
+
     def forget_waiter(self, trigger_id: str, waiter: Waiter) -> None:
         """Nobody waits for that answer any more."""
         if self._waiters.get(trigger_id) is waiter:

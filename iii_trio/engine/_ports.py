@@ -207,7 +207,7 @@ class LocalPort(Connection):
     """A worker inside this process.
 
     Attributes:
-        refusals: bindings of its own that a provider refused, for its own log.
+        on_bound: told of what an async provider answered.
     """
 
     is_local = True
@@ -218,7 +218,6 @@ class LocalPort(Connection):
         super().__init__(record)
         self._handlers = handlers
         self._invocations = invocations
-        self.refusals: dict[str, ErrorBody] = {}
         self.on_bound: Callable[[Trigger[AnyPort], ErrorBody | None], None] = (
             lambda _trigger, _error: None
         )
@@ -320,8 +319,7 @@ class LocalPort(Connection):
         self._handlers.unbind(trigger.spec.trigger_id, lost=lost)
 
     def trigger_refused(self, spec: TriggerSpec, error: ErrorBody) -> None:
-        """Keep a late refusal of an own binding."""
-        self.refusals[spec.trigger_id] = error
+        """Nothing: a refusal that comes so late is in the log and in listings."""
 
 
 async def wait_settled(

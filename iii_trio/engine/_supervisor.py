@@ -158,8 +158,8 @@ class Supervisor:
             )
         record.internal = spec.internal
         port = LocalPort(record, handlers, self._invocations)
-        port.on_bound = lambda trigger, error: self._bindings.answered(
-            trigger.spec.trigger_id, port, error
+        port.on_bound = lambda trigger, error: self._bindings.bound(
+            trigger, port, error
         )
         self._enter(port)
         self._report_announced(record)

@@ -605,6 +605,28 @@ async def test_the_same_id_again_replaces(autojump_clock: MockClock) -> None:
         assert t.engine.statistics().triggers == 1
 
 
+async def test_a_late_refusal_of_a_replaced_binding_does_not_touch_the_new_one(
+    autojump_clock: MockClock,
+) -> None:
+    async def choosy(trigger: Trigger) -> None:
+        await trio.sleep(3)
+        if trigger.config != "good":
+            refuse(trigger)
+
+    async with (
+        open_test_engine() as t,
+        t.open_worker("provider") as provider,
+        t.open_raw_peer("binder") as binder,
+    ):
+        provider.register_trigger_type("bell", bind=choosy)
+        bind(binder, config="bad")
+        await trio.sleep(1)
+        bind(binder, config="good")
+        await trio.sleep(10)
+        assert t.engine.statistics().parked == 0
+        assert not binder.unread(TriggerRegistrationResult)
+
+
 async def test_a_provider_with_a_blank_namespace_is_not_registered(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
