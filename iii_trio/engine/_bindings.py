@@ -44,6 +44,11 @@ class Bindings:
             self._waiters[spec.trigger_id] = waiter
         tells = self.triggers.bind(trigger)
         self._report(trigger, "registered", trigger.reason)
+        if trigger.reason:
+            kind, target = spec.trigger_type, spec.function_id
+            _log.info(
+                "%s -> %s waits (%s): %s", kind, target, spec.trigger_id, trigger.reason
+            )
         self._tell(tells, fresh=trigger)
         if trigger.served_by is None:
             self._wake(spec.trigger_id, None)

@@ -109,9 +109,10 @@ async def test_a_binding_without_config_or_namespace_gets_null_and_default(
         assert (frame.namespace, frame.trigger_namespace) == (None, None)
 
 
-async def test_a_binding_without_provider_waits_and_nobody_is_told(
-    autojump_clock: MockClock,
+async def test_a_binding_without_provider_waits_and_only_the_log_tells(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     async with (
         open_test_engine() as t,
         t.open_raw_peer("binder") as binder,
@@ -123,6 +124,7 @@ async def test_a_binding_without_provider_waits_and_nobody_is_told(
         row = (await listed(t))["t1"]
         assert (row["status"], row["state"]) == ("pending", "registered")
         assert row["reason"] == "no provider of 'bell' is connected"
+        assert "bell -> f::f waits (t1): no provider of 'bell'" in caplog.text
         offer(ringer)
         assert (await ringer.expect(RegisterTrigger)).id == "t1"
         row = (await listed(t))["t1"]
