@@ -6,7 +6,8 @@ Pure: no loop, no clock, no sockets. The rules (protocol, section 3.4):
 - an owner that is gone or going is taken over;
 - ``engine::`` ids belong to the engine and to local workers that were given them;
 - the ids of a queue provider may be taken from the bundled one by a connected worker,
-  and fall back to the bundled one when that worker leaves.
+  and fall back to the bundled one when that worker leaves; a bundled one that starts
+  meanwhile waits for that.
 """
 
 from collections.abc import Iterator
@@ -146,6 +147,8 @@ class Registry(Generic[OwnerT]):
             return held_by_engine
         current = self.find(function.namespace, function.function_id)
         if current is not None and current.owner is not function.owner:
+            if current.owner.is_live and self._may_shadow(current, function):
+                return self._claim_below(function)
             if current.owner.is_live and not self._may_shadow(function, current):
                 return Conflict(current.owner.worker_id)
             if current.owner.is_live:
@@ -188,6 +191,14 @@ class Registry(Generic[OwnerT]):
         for function in mine:
             self.release(*function.key, owner)
         return mine
+
+    def _claim_below(self, function: Function[OwnerT]) -> Conflict | None:
+        """Register a function that another one hides for the time being."""
+        hidden = self._shadowed.get(function.key, function)
+        if hidden.owner is not function.owner and hidden.owner.is_live:
+            return Conflict(hidden.owner.worker_id)
+        self._shadowed[function.key] = function
+        return None
 
     def _put(self, function: Function[OwnerT]) -> None:
         functions = self._namespaces.setdefault(function.namespace, {})

@@ -152,3 +152,23 @@ def test_a_shadowed_bundled_provider_that_leaves_does_not_come_back(
 def test_two_links_do_not_shadow_each_other(registry: Registry[Owner]) -> None:
     registry.claim(make(Owner("1"), "queue::define"))
     assert registry.claim(make(Owner("2"), "queue::define")) == Conflict("1")
+
+
+def test_a_bundled_provider_that_starts_later_waits_for_the_ids(
+    registry: Registry[Owner],
+) -> None:
+    bundled, standalone = Owner("1", is_local=True), Owner("2")
+    registry.claim(make(standalone, "queue::define"))
+    assert registry.claim(make(bundled, "queue::define")) is None
+    assert registry.claim(make(bundled, "queue::define")) is None
+    second = Owner("3", is_local=True)
+    assert registry.claim(make(second, "queue::define")) == Conflict("1")
+    found = registry.find("default", "queue::define")
+    assert found is not None
+    assert found.owner is standalone
+    registry.release_all(standalone)
+    found = registry.find("default", "queue::define")
+    assert found is not None
+    assert found.owner is bundled
+    registry.release_all(bundled)
+    assert registry.find("default", "queue::define") is None
