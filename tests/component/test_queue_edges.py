@@ -168,6 +168,32 @@ async def test_a_subscription_that_cannot_be_stored_is_refused() -> None:
                 await rig.enqueue(1, queue="q")
 
 
+class KeepingRecords:
+    """A key-value store that cannot delete."""
+
+    def __init__(self, store: KeyValueStore) -> None:
+        self.items, self.set = store.items, store.set
+
+    async def delete(self, *_args: Any) -> Change:
+        await trio.lowlevel.checkpoint()
+        raise AdapterError("the disk is full")
+
+
+async def test_a_subscription_that_cannot_be_removed_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with open_memory() as stores:
+        records: Any = KeepingRecords(stores.key_value("queue"))
+        async with open_queue_rig(records=records) as rig:
+            rig.collect()
+            await rig.client.bind(TYPE, "job::run", {"topic": "t"}, trigger_id="1")
+            rig.client.unbind("1")
+            await rig.settle()
+            assert "is known again after a restart: the disk is full" in caplog.text
+            await rig.call("iii::durable::publish", topic="t", data=1)
+            assert list(await rig.store.counts(0)) == [unread_topic("t")]
+
+
 async def test_a_backlog_found_at_the_start_goes_to_the_known_subscriber(
     autojump_clock: MockClock,
 ) -> None:

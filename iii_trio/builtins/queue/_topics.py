@@ -4,6 +4,7 @@ A subscription is a topic, a function and its namespace. It stays known when its
 lost and after a restart, and its queue goes on filling, until its trigger is ended.
 """
 
+import logging
 from collections.abc import Coroutine
 from typing import Any, Final, final
 
@@ -23,6 +24,8 @@ from iii_trio.builtins.queue._inputs import SubscriberConfig, SubscriberQueueCon
 from iii_trio.builtins.queue._names import StoredQueue, subscription, unread_topic
 from iii_trio.errors import AdapterError, InvocationError, RegistrationError
 from iii_trio.worker import Trigger, Worker
+
+logger = logging.getLogger("iii_trio.builtins.queue")
 
 TRIGGER_TYPE: Final = "durable:subscriber"
 
@@ -219,8 +222,17 @@ class Topics:
 
     async def _forget(self, one: Subscription) -> None:
         await trio.lowlevel.checkpoint()
-        if one.queue not in self._known:
+        if one.queue in self._known:
+            return
+        try:
             await self._records.delete(SUBSCRIPTIONS, one.queue)
+        except AdapterError as exc:
+            logger.warning(
+                "subscription of %s to %r is known again after a restart: %s",
+                one.function_id,
+                one.topic,
+                exc,
+            )
 
     async def _hand_over(self, one: Subscription) -> None:
         """Give what nobody was there for to a subscriber."""
