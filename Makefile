@@ -14,7 +14,7 @@ HTTP_PORT ?= 3111
 # More arguments for pytest, such as ARGS="-k quickstart -x".
 ARGS ?=
 
-.PHONY: help env quickstart test test-full check bench bench-full autobahn matrix lock clean
+.PHONY: help env quickstart test test-full check bench bench-full autobahn mutations matrix lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo "make check       formatter, linters, types, layers, coverage of pure modules"
 	@echo "make bench       short benchmarks; bench-full: the published ones"
 	@echo "make autobahn    Autobahn's fuzzing client against the front door"
+	@echo "make mutations   spoils copies of the code; the tests must notice"
 	@echo "make matrix      the tests on every Python that is installed"
 	@echo "make lock        compile the lock files anew"
 
@@ -61,6 +62,9 @@ bench-full: $(INSTALLED)
 
 autobahn: $(INSTALLED)
 	$(BIN)/python tests/autobahn.py
+
+mutations: $(INSTALLED)
+	$(BIN)/python tests/mutations.py
 
 matrix:
 	@for python in python3.11 python3.12 python3.13 python3.14; do \

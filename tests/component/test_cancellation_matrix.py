@@ -374,3 +374,25 @@ async def test_the_engine_keeps_nothing_of_a_worker_that_left(
         del worker
         gc.collect()
         assert known() is None
+
+
+async def test_a_settled_call_is_forgotten_by_both_workers(
+    autojump_clock: MockClock,
+) -> None:
+    async with (
+        open_test_engine() as t,
+        t.open_raw_peer("caller") as caller,
+        t.open_raw_peer("callee", FUNCTION) as callee,
+    ):
+        await wait_all_tasks_blocked()
+        engine, before = t.engine, t.engine.statistics().timers
+        ids = [(await one.accepted()).worker_id for one in (caller, callee)]
+        ports = [engine.supervisor.port_of(one) for one in ids]
+        call_id = caller.call(FUNCTION, deadline_ms=5000)
+        call = await callee.served(FUNCTION)
+        assert [len(one.made) + len(one.executing) for one in ports] == [1, 1]
+        assert engine.statistics().timers == before + 1
+        callee.answer(call)
+        await caller.outcome(call_id)
+        assert [len(one.made) + len(one.executing) for one in ports] == [0, 0]
+        assert engine.statistics().timers == before

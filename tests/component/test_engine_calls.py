@@ -117,6 +117,7 @@ async def test_only_the_executor_may_answer_and_only_once(
         call_id = caller.call("x::y")
         call = await callee.served("x::y")
         liar.answer(call, "lie")
+        await trio.testing.wait_all_tasks_blocked()
         callee.answer(call, "truth")
         callee.answer(call, "again")
         assert value_of(await caller.outcome(call_id)) == "truth"

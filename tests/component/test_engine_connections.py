@@ -161,10 +161,11 @@ async def test_ids_of_the_engine_are_refused_to_links(
         assert t.engine.registry.find("default", "engine::mine") is None
 
 
+@pytest.mark.parametrize("seed", range(8))
 async def test_reattach_takes_the_ghost_down_before_the_next_frame(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, seed: int
 ) -> None:
-    async with open_test_engine() as t:
+    async with open_test_engine(seed=seed) as t:
         old = t.connect_raw_peer()
         greeting = await old.accepted()
         old.announce("w")
