@@ -206,7 +206,7 @@ async def open_engine(
     if on_event is not None:
         engine.subscribe(on_event)
     async with open_background_nursery("the engine was closed") as nursery:
-        nursery.start_soon(engine._timers.serve, name="engine timers")  # noqa: SLF001 - our own
+        await nursery.start(engine._timers.serve, name="engine timers")  # noqa: SLF001 - our own
         try:
             yield engine
         finally:

@@ -242,8 +242,9 @@ class LocalPort(Connection):
             invocation.scope.cancel(reason=reason)
 
     async def _run_in_task(self, invocation: Invocation) -> None:
-        if invocation.outcome is not None:
-            return  # cancelled before it began
+        if invocation.outcome is not None:  # cancelled before it began
+            await trio.lowlevel.checkpoint()
+            return
         try:
             with trio.CancelScope() as invocation.scope:
                 outcome = await self._handlers.run(_incoming(invocation))
@@ -311,6 +312,7 @@ class LocalPort(Connection):
             await later
         except RegistrationError as exc:
             error = ErrorBody(code=exc.code, message=exc.message)
+            await trio.lowlevel.checkpoint()
         self.on_bound(trigger, error)
 
     def unbind_trigger(self, trigger: Trigger[AnyPort]) -> None:
@@ -337,6 +339,7 @@ async def wait_settled(
             await wait_settled(invocation, invocations)
         return
     if invocation.outcome is not None:
+        await trio.lowlevel.checkpoint()
         return
     invocation.task = trio.lowlevel.current_task()
 

@@ -57,8 +57,11 @@ class Timers:
             heapq.heapify(self._heap)
             self._cancelled = 0
 
-    async def serve(self) -> NoReturn:
+    async def serve(
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> NoReturn:
         """Call what is due, until cancelled."""
+        task_status.started()
         while True:
             self._run_due(trio.current_time())
             next_moment = self._heap[0][0] if self._heap else math.inf
