@@ -134,6 +134,7 @@ DEFAULT_DOCUMENT: Mapping[str, Any] = {
         {"name": "iii-queue"},
         {"name": "iii-cron"},
         {"name": "iii-pubsub"},
+        {"name": "iii-stream"},
     ]
 }
 """What runs when there is no configuration at all."""

@@ -16,6 +16,7 @@ from iii_trio.builtins.http import HTTPConfig, serve_http
 from iii_trio.builtins.pubsub import PubSubConfig, serve_pubsub
 from iii_trio.builtins.queue import QueueConfig, serve_queue
 from iii_trio.builtins.state import StateConfig, serve_state
+from iii_trio.builtins.stream import StreamConfig, serve_stream
 from iii_trio.net import Pump
 from iii_trio.worker import Worker
 
@@ -137,6 +138,22 @@ def _serve_pubsub(
     return serve_pubsub(worker, config, task_status=task_status)
 
 
+def _serve_stream(
+    worker: Worker,
+    config: StreamConfig,
+    resources: Resources,
+    *,
+    task_status: trio.TaskStatus[Any],
+) -> Awaitable[None]:
+    return serve_stream(
+        worker,
+        config,
+        store=resources.stores["stream"],
+        pump=resources.pump,
+        task_status=task_status,
+    )
+
+
 BUILTINS: Final = (
     BuiltinSpec(
         name="iii-http",
@@ -175,6 +192,14 @@ BUILTINS: Final = (
         description="Sends what is published to the subscribers of a topic.",
         config_class=PubSubConfig,
         serve=_serve_pubsub,
+    ),
+    BuiltinSpec(
+        name="iii-stream",
+        aliases=("stream",),
+        description="Keeps live data and streams its changes to subscribers.",
+        config_class=StreamConfig,
+        serve=_serve_stream,
+        stores=("stream",),
     ),
 )
 """Every bundled worker of this version."""

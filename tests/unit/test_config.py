@@ -324,7 +324,7 @@ def test_a_row_that_appears_later_replaces_the_not_built_name() -> None:
 
 
 def test_default_document_parses() -> None:
-    names = ["iii-queue", "iii-cron", "iii-pubsub"]
+    names = ["iii-queue", "iii-cron", "iii-pubsub", "iii-stream"]
     rows = [Row(name=name, aliases=(), config_class=StoreConfig) for name in names]
     config = parse_config(_config.DEFAULT_DOCUMENT, (*KNOWN, *rows))
     kinds = [entry.kind for entry in config.entries]

@@ -1,0 +1,7 @@
+"""Streams: live data for browsers, by stream, group and item."""
+
+from iii_trio.builtins.stream._config import StreamConfig
+from iii_trio.builtins.stream._server import StreamServer, StreamStatistics
+from iii_trio.builtins.stream._worker import serve_stream
+
+__all__ = ["StreamConfig", "StreamServer", "StreamStatistics", "serve_stream"]

@@ -1,0 +1,168 @@
+"""The three trigger types: events, and subscribers that come and go."""
+
+import logging
+from typing import Any, Final, final
+
+import msgspec
+import trio
+
+from iii_trio.builtins._payloads import InputError, structure
+from iii_trio.builtins.stream._inputs import Place, StreamTriggerConfig
+from iii_trio.errors import InvocationError, RegistrationError
+from iii_trio.worker import Trigger, Worker
+
+JSON = Any
+
+logger = logging.getLogger("iii_trio.builtins.stream")
+
+STREAM: Final = "stream"
+JOIN: Final = "stream:join"
+LEAVE: Final = "stream:leave"
+
+
+@final
+class StreamTriggers:
+    """The triggers bound to `stream`, in the order in which they were bound."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._bound: dict[str, tuple[Trigger, StreamTriggerConfig]] = {}
+        self._telling = 0
+        self._all_told = trio.lowlevel.ParkingLot()
+
+    def bind(self, trigger: Trigger) -> None:
+        """Listen for a trigger.
+
+        Raises:
+            RegistrationError: its config does not fit.
+        """
+        try:
+            config = structure(trigger.config, StreamTriggerConfig)
+        except InputError as exc:
+            raise RegistrationError(
+                f"Failed to deserialize stream trigger: {exc}"
+            ) from exc
+        self._bound[trigger.trigger_id] = (trigger, config)
+
+    def unbind(self, trigger: Trigger) -> None:
+        """Stop listening for a trigger."""
+        self._bound.pop(trigger.trigger_id, None)
+
+    def fire(self, place: Place, event: JSON) -> None:
+        """Start the one task that tells the triggers of an event; sync, never waits.
+
+        They are told one after another, unless they are unbound before their turn.
+        """
+        matching = [
+            trigger for trigger, config in self._bound.values() if config.matches(place)
+        ]
+        if matching:
+            self._worker.start_soon(
+                self._tell,
+                matching,
+                event,
+                name=f"stream triggers of {place.stream_name}/{place.group_id}",
+            )
+            self._telling += 1
+
+    async def wait_all_told(self) -> None:
+        """Wait until no event has triggers left to tell."""
+        await trio.lowlevel.checkpoint()
+        while self._telling:
+            await self._all_told.park()
+
+    async def _tell(self, triggers: list[Trigger], event: JSON) -> None:
+        try:
+            await self._tell_each(triggers, event)
+        finally:
+            self._telling -= 1
+            if not self._telling:
+                self._all_told.unpark_all()
+
+    async def _tell_each(self, triggers: list[Trigger], event: JSON) -> None:
+        await trio.lowlevel.checkpoint()
+        for trigger in triggers:
+            if trigger.trigger_id not in self._bound:
+                continue
+            try:
+                await self._worker.emit(trigger, event)
+            except InvocationError as exc:
+                _log_failure(trigger, exc)
+
+
+@final
+class VisitTriggers:
+    """The triggers bound to `stream:join` or to `stream:leave`.
+
+    Every one sees every join or leave: neither config nor condition is applied, as in
+    the reference engine.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._bound: dict[str, Trigger] = {}
+
+    def bind(self, trigger: Trigger) -> None:
+        """Listen for a trigger."""
+        self._bound[trigger.trigger_id] = trigger
+
+    def unbind(self, trigger: Trigger) -> None:
+        """Stop listening for a trigger."""
+        self._bound.pop(trigger.trigger_id, None)
+
+    async def tell(self, visit: JSON, deadline: float) -> list[JSON]:
+        """Call all handlers one after another.
+
+        Args:
+            visit: what they get.
+            deadline: seconds that each may take.
+
+        Returns:
+            What they answered; ``None`` for one that failed or gave no result.
+        """
+        await trio.lowlevel.checkpoint()
+        payload = msgspec.json.encode(visit)
+        return [
+            await self._ask(trigger, payload, deadline)
+            for trigger in list(self._bound.values())
+        ]
+
+    async def _ask(self, trigger: Trigger, payload: bytes, deadline: float) -> JSON:
+        try:
+            answer = await self._worker.deliver_json(
+                trigger, payload, deadline=deadline
+            )
+        except InvocationError as exc:
+            _log_failure(trigger, exc)
+            await trio.lowlevel.checkpoint()
+            return None
+        return msgspec.json.decode(answer) if answer else None
+
+
+def may_join(answers: list[JSON], *, strict: bool, vetted: bool) -> bool:
+    """Whether a subscriber may join.
+
+    Args:
+        answers: what the handlers of the join gave.
+        strict: refuse unless all said yes.
+        vetted: an auth function let the connection in: handlers are not needed.
+    """
+    verdicts = [
+        answer.get("unauthorized") if isinstance(answer, dict) else None
+        for answer in answers
+    ]
+    if strict:
+        return all(verdict is False for verdict in verdicts) and bool(
+            verdicts or vetted
+        )
+    return not any(verdict is True for verdict in verdicts)
+
+
+def _log_failure(trigger: Trigger, exc: InvocationError) -> None:
+    logger.warning(
+        "%s trigger %s: %s failed: %s",
+        trigger.trigger_type,
+        trigger.trigger_id,
+        trigger.function_id,
+        exc,
+    )
