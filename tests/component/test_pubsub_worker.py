@@ -137,6 +137,23 @@ async def test_a_link_worker_gets_messages_in_order_without_waiting_for_answers(
         assert rig.handle.statistics().under_way == 0
 
 
+@pytest.mark.parametrize("burst", [2, 3, 20, 200])
+async def test_a_burst_of_void_calls_keeps_its_order(
+    autojump_clock: MockClock, burst: int
+) -> None:
+    async with open_pubsub_rig() as rig:
+        got = await rig.record("subscribe", "on::it", {"topic": "t"})
+        async with rig.under_test.open_link_worker("far") as far:
+            for _ in range(8):  # Trio reverses half of its batches
+                for number in range(burst):
+                    far.fire("publish", {"topic": "t", "data": number})
+                await rig.settle()
+        for number in range(burst):
+            rig.client.fire("publish", {"topic": "t", "data": number})
+        await rig.settle()
+    assert got == [*range(burst)] * 9
+
+
 async def test_a_failing_subscriber_harms_nobody(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:

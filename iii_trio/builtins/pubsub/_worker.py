@@ -7,6 +7,8 @@ subscription begin in the order of publishing, then run side by side; there are 
 """
 
 import logging
+from contextvars import Context, copy_context
+from operator import itemgetter
 from typing import Any, Final, NoReturn, final
 
 import attrs
@@ -17,7 +19,7 @@ from iii_trio.builtins._payloads import structure_input
 from iii_trio.builtins.pubsub._config import PublishInput, PubSubConfig
 from iii_trio.builtins.pubsub._topics import Topics, topic_of
 from iii_trio.errors import FunctionFailedError, InvocationError
-from iii_trio.worker import Trigger, Worker
+from iii_trio.worker import Trigger, Worker, current_invocation
 
 JSON = Any
 
@@ -135,6 +137,10 @@ class _PubSub:
     config: PubSubConfig
     _worker: Worker
     _topics: Topics[_Subscription] = attrs.field(init=False, factory=Topics)
+    # Invocation id, the publisher's context, message.
+    _published: list[tuple[str, Context, PublishInput]] = attrs.field(
+        init=False, factory=list
+    )
     _under_way: int = attrs.field(init=False, default=0)
     _dropped: int = attrs.field(init=False, default=0)
     _all_delivered: trio.lowlevel.ParkingLot = attrs.field(
@@ -168,8 +174,21 @@ class _PubSub:
         given = structure_input(PUBLISH, payload, PublishInput)
         if not given.topic:
             raise FunctionFailedError("Topic is not set", code="topic_not_set")
-        for subscription in self._topics.subscriptions(given.topic):
-            self._start(subscription, given.data)
+        call = current_invocation()
+        self._published.append((call.invocation_id, copy_context(), given))
+        # Trio starts the tasks of calls that came together in any order: meet here.
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        self._start_published()
+
+    def _start_published(self) -> None:
+        """Start what was published in this step of the loop, in the order of calls.
+
+        An engine numbers its invocations; each delivery keeps the trace of its own.
+        """
+        published, self._published = self._published, []
+        for _, context, given in sorted(published, key=itemgetter(0)):
+            for subscription in self._topics.subscriptions(given.topic):
+                context.run(self._start, subscription, given.data)
 
     async def wait_all_delivered(self) -> None:
         """Wait until no delivery is under way."""
