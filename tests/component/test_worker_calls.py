@@ -242,7 +242,7 @@ async def test_a_payload_nested_too_deep_is_an_invalid_payload() -> None:
         async def handler(_: Any) -> None: ...
 
         with pytest.raises(FunctionFailedError) as caught:
-            await worker.invoke_json("f", b"[" * 5000 + b"]" * 5000)
+            await worker.invoke_json("f", b"[" * 100_000 + b"]" * 100_000)
     assert caught.value.code == "invalid_payload"
 
 
