@@ -141,15 +141,18 @@ def test_a_cancelled_enqueue_happened_completely_or_not_at_all() -> None:
 
 
 class FailingRecords:
-    """A key-value store that cannot write."""
+    """A key-value store that cannot write while ``broken``."""
 
     def __init__(self, store: KeyValueStore) -> None:
         self._store = store
-        self.items = store.items
+        self.items, self.store = store.items, store
+        self.broken = True
 
-    async def set(self, *_args: Any) -> Change:
+    async def set(self, *args: Any) -> Change:
         await trio.lowlevel.checkpoint()
-        raise AdapterError("the disk is full")
+        if self.broken:
+            raise AdapterError("the disk is full")
+        return await self.store.set(*args)
 
 
 async def test_a_subscription_that_cannot_be_stored_is_refused() -> None:
@@ -166,6 +169,23 @@ async def test_a_subscription_that_cannot_be_stored_is_refused() -> None:
             assert error.code == "define_failed"
             with pytest.raises(InvocationError, match="queue_not_defined"):
                 await rig.enqueue(1, queue="q")
+
+
+async def test_a_known_subscription_stays_known_when_the_storage_fails() -> None:
+    async with open_memory() as stores:
+        records: Any = FailingRecords(stores.key_value("queue"))
+        async with open_queue_rig(records=records) as rig:
+            got = rig.collect()
+            records.broken = False
+            await rig.client.bind(TYPE, "job::run", {"topic": "t"}, trigger_id="1")
+            records.broken = True
+            await rig.client.bind(TYPE, "job::run", {"topic": "t"}, trigger_id="2")
+            changed = {"topic": "t", "queue_config": {"maxRetries": 9}}
+            with pytest.raises(RegistrationError, match="the disk is full"):
+                await rig.client.bind(TYPE, "job::run", changed, trigger_id="3")
+            await rig.call("iii::durable::publish", topic="t", data=1)
+            await rig.settle()
+            assert got == [1]
 
 
 class KeepingRecords:

@@ -44,6 +44,7 @@ class Happened:
         self.delivered.append(data["number"])
 
     async def send(self, rig: QueueRig) -> None:
+        await trio.lowlevel.checkpoint()
         for number in range(COUNT):
             data = {"group": number % 2, "number": number}
             try:

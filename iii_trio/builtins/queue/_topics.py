@@ -50,6 +50,7 @@ class Subscription:
         namespace: where that is.
         settings: of the trigger that was bound last.
         triggers: those bound now, by id; the last one is delivered to.
+        stored: the settings that a restart would find, ``None`` if it is not known.
     """
 
     queue: str
@@ -58,6 +59,7 @@ class Subscription:
     namespace: str
     settings: SubscriberQueueConfig
     triggers: dict[str, Trigger] = attrs.field(factory=dict)
+    stored: SubscriberQueueConfig | None = None
     _worker: Worker
 
     @property
@@ -135,13 +137,15 @@ class Topics:
             stored = StoredQueue.parse(queue)
             assert stored.subscriber is not None
             function_id, namespace = stored.subscriber
+            settings = _settings.decode(value)
             self._enter(
                 Subscription(
                     queue=queue,
                     topic=stored.name,
                     function_id=function_id,
                     namespace=namespace,
-                    settings=_settings.decode(value),
+                    settings=settings,
+                    stored=settings,
                     worker=self._worker,
                 )
             )
@@ -163,7 +167,7 @@ class Topics:
 
     # The trigger type
 
-    def bind(self, trigger: Trigger) -> Coroutine[Any, Any, None]:
+    def bind(self, trigger: Trigger) -> Coroutine[Any, Any, None] | None:
         """Subscribe: from now on it gets what is published; answered once stored.
 
         Raises:
@@ -188,7 +192,7 @@ class Topics:
         known.settings = settings
         known.triggers[trigger.trigger_id] = trigger
         self._enter(known)
-        return self._remember(known, trigger)
+        return None if known.stored == settings else self._remember(known, trigger)
 
     def unbind(self, trigger: Trigger) -> None:
         """End a trigger; if that is what its worker wanted, the subscription too."""
@@ -211,12 +215,14 @@ class Topics:
 
     async def _remember(self, one: Subscription, trigger: Trigger) -> None:
         try:
-            value = msgspec.json.encode(one.settings)
+            settings = one.settings
+            value = msgspec.json.encode(settings)
             await self._records.set(SUBSCRIPTIONS, one.queue, value)
+            one.stored = settings
             await self._hand_over(one)
         except AdapterError as exc:
             one.triggers.pop(trigger.trigger_id, None)
-            if not one.triggers:
+            if not one.triggers and one.stored is None:
                 self._leave(one)
             raise RegistrationError(f"Could not store the subscription: {exc}") from exc
 
