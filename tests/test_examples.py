@@ -32,6 +32,14 @@ OUTPUT = {
         "welcome, Grace",
         "dead after 2 deliveries: bounced: no such address",
     ),
+    "stream_worker.py": (
+        "cellar {'type': 'unauthorized'}",
+        "lobby {'type': 'sync', 'data': ['Hello']}",
+        "2 {'type': 'create', 'data': 'Hello, Ada'}",
+        "2 {'type': 'update', 'data': 'Hello, Ada!'}",
+        "1 {'type': 'delete', 'data': 'Hello'}",
+        "None {'type': 'event', 'event': {'type': 'typing', 'data': 'Ada'}}",
+    ),
     "cron_worker.py": (
         "30 2 * * * fires at 2026-03-29T01:00:00+00:00",
         "30 2 * * * fires at 2026-03-30T00:30:00+00:00",
