@@ -142,6 +142,21 @@ async def test_an_unbound_trigger_fires_no_more_and_its_call_runs_on(
         assert rig.handle.statistics().jobs == 0
 
 
+async def test_triggers_that_come_and_go_leave_the_others_on_time(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_cron_rig() as rig:
+        got = await rig.record("cron", "job::run", {"expression": "* * * * *"})
+        for number in range(500):
+            passing = await rig.client.bind(
+                "cron", "no::where", {"expression": f"{number % 60} * * * * *"}
+            )
+            rig.client.unbind(passing)
+        await trio.sleep(121)
+        assert rig.handle.statistics().fired == 2
+    assert len(got) == 2
+
+
 async def test_the_same_trigger_id_again_moves_the_schedule(
     autojump_clock: MockClock,
 ) -> None:

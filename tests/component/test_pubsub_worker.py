@@ -194,6 +194,32 @@ async def test_one_trigger_leaves_alone_and_duplicates_count(
     assert got == [1, 1, 2]
 
 
+async def test_messages_that_wait_for_a_condition_end_with_the_trigger(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_pubsub_rig() as rig:
+
+        @rig.client.function("slowly::yes")
+        async def slowly(_data: Any) -> bool:
+            await trio.sleep(10)
+            return True
+
+        got = await rig.record(
+            "subscribe",
+            "on::it",
+            {"topic": "t"},
+            condition="slowly::yes",
+            trigger_id="one",
+        )
+        for number in range(3):
+            await publish(rig, "t", number)
+        await trio.sleep(11)  # the second is being asked about
+        rig.client.unbind("one")
+        await rig.handle.drain(60)
+        assert rig.handle.statistics().under_way == 0
+    assert got == [0, 1]
+
+
 async def test_the_same_trigger_id_again_moves_to_its_new_topic(
     autojump_clock: MockClock,
 ) -> None:
