@@ -1,14 +1,16 @@
-"""The documentation's Python runs, and what it links to exists."""
+"""The documentation's Python runs, its config files are read, its links lead somewhere."""
 
 import os
 import pathlib
 import re
 import sys
+from typing import Any
 
 import pytest
 import trio
 
 import iii_trio
+from iii_trio.app import load_config
 from iii_trio.engine import open_listener
 from iii_trio.net import open_pump
 
@@ -16,20 +18,18 @@ ROOT = pathlib.Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 
 
-def blocks() -> list[tuple[str, str]]:
-    """Every Python block, with the page and line where it begins."""
+def blocks(language: str) -> list[Any]:
+    """Every block of a language, named by the page and line where it begins."""
     found = []
     for page in PAGES:
         text = page.read_text()
-        for match in re.finditer(r"(?ms)^```python\n(.*?)^```", text):
+        for match in re.finditer(rf"(?ms)^```{language}\n(.*?)^```", text):
             line = text.count("\n", 0, match.start()) + 1
-            found.append((f"{page.name}:{line}", match.group(1)))
+            found.append(pytest.param(match.group(1), id=f"{page.name}:{line}"))
     return found
 
 
-@pytest.mark.parametrize(
-    "code", [pytest.param(code, id=where) for where, code in blocks()]
-)
+@pytest.mark.parametrize("code", blocks("python"))
 async def test_a_python_block_of_the_documentation_runs(code: str) -> None:
     async with (
         open_pump() as pump,
@@ -44,6 +44,15 @@ async def test_a_python_block_of_the_documentation_runs(code: str) -> None:
             check=False,
         )
     assert (finished.returncode, finished.stderr.decode()) == (0, "")
+
+
+@pytest.mark.parametrize("text", blocks("yaml"))
+async def test_a_config_file_of_the_documentation_is_accepted(
+    text: str, tmp_path: pathlib.Path
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    assert (await load_config(path, {})).entries
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
