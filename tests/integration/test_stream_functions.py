@@ -8,8 +8,11 @@ import trio
 import trio.testing
 
 from iii_trio.adapters import Change
+from iii_trio.builtins.stream._providers import Providers
+from iii_trio.engine import open_listener
 from iii_trio.errors import AdapterError, FunctionFailedError, RegistrationError
-from iii_trio.worker import NULL
+from iii_trio.net import open_pump
+from iii_trio.worker import NULL, open_worker
 from tests.integration.stream_rig import event, open_stream_rig
 
 ITEM = {"stream_name": "s", "group_id": "g", "item_id": "i"}
@@ -246,6 +249,42 @@ async def test_a_provider_without_update_is_updated_by_get_and_set() -> None:
         answer = {"old_value": 1, "new_value": 2, "errors": [{"op_index": 0}]}
         rig.answer("stream::update(s)", answer)
         assert await rig.call("update", **ITEM, ops=INCREMENT) == answer
+
+
+async def test_a_provider_that_misses_a_function_has_failed() -> None:
+    async with open_stream_rig() as rig:
+        missing = FunctionFailedError("db::put not found", code="function_not_found")
+        rig.answer("stream::set(s)", missing)
+        error = await rig.failure("set", {**ITEM, "data": 1})
+        assert error.code == "STREAM_SET_ERROR"
+        assert (await rig.call("list_all"))["count"] == 0
+
+
+async def test_a_provider_that_vanishes_leaves_the_store() -> None:
+    async with open_stream_rig() as rig:
+
+        async def get(_given: Any) -> None:
+            await trio.lowlevel.checkpoint()
+            rig.client.unregister_function("stream::set(s)")
+
+        rig.client.register_function("stream::get(s)", get)
+        rig.answer("stream::set(s)", {"new_value": 1})
+        updated = await rig.call("update", **ITEM, ops=INCREMENT)
+        assert updated == {"old_value": None, "new_value": {"n": 2}}
+        assert (await rig.call("list_all"))["count"] == 1
+
+
+async def test_by_url_the_engine_says_who_provides() -> None:
+    async with (
+        open_stream_rig() as rig,
+        open_pump() as pump,
+        open_listener(rig.engine, pump, port=0) as door,
+        open_worker("ws://{}:{}".format(*door.addresses[0])) as far,
+    ):
+        providers = Providers(far)
+        assert await providers.read("get", ITEM) is None
+        rig.answer("stream::get(s)", 5)
+        assert await providers.read("get", ITEM) == b"5"
 
 
 async def test_each_kind_of_event_fires_triggers() -> None:

@@ -99,8 +99,11 @@ class Providers:
                 deadline=deadline,
                 kind="delivery",
             )
-        except FunctionNotFoundError:
-            # Gone meanwhile, or attached by URL, where only the engine knows.
+        except FunctionNotFoundError as exc:
+            # Gone meanwhile, or attached by URL, where only the engine knows. Another
+            # function that a provider misses is a failure: its data is not in the store.
+            if function_id not in exc.message:
+                raise
             return None
 
 
