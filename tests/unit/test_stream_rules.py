@@ -5,9 +5,16 @@ from typing import Any
 
 import pytest
 
+from iii_trio.app._config import parse_config
+from iii_trio.builtins import BUILTINS
 from iii_trio.builtins._payloads import InputError
 from iii_trio.builtins.stream import StreamConfig
-from iii_trio.builtins.stream._admission import Admitted, admitted
+from iii_trio.builtins.stream._admission import (
+    Admitted,
+    admitted,
+    auth_input,
+    first_subprotocol,
+)
 from iii_trio.builtins.stream._events import (
     deleted,
     envelope,
@@ -30,6 +37,8 @@ from iii_trio.builtins.stream._subscriptions import (
     Subscriptions,
 )
 from iii_trio.builtins.stream._triggers import may_join
+from iii_trio.errors import ConfigError
+from iii_trio.net import HTTPRequest
 
 HERE = Place("s", "g", "i")
 JOIN = {
@@ -224,3 +233,67 @@ def test_a_null_context_is_an_answer() -> None:
 
 def test_every_function_is_described() -> None:
     assert DESCRIPTIONS.keys() == REQUEST_FORMATS.keys()
+
+
+@pytest.mark.parametrize(
+    ("adapter", "backend"),
+    [
+        (None, "sqlite"),
+        ({"name": "kv", "config": {"store_method": "file_based"}}, "sqlite"),
+        ({"name": "kv", "config": {"store_method": "in_memory"}}, "memory"),
+    ],
+)
+def test_config_files_choose_where_streams_rest(adapter: Any, backend: str) -> None:
+    block = {"port": 1, "auth_function": "a::b"}
+    if adapter is not None:
+        block["adapter"] = adapter
+    entry = {"name": "stream", "config": block}
+    parsed = parse_config({"workers": [entry]}, BUILTINS).entries[0]
+    assert (parsed.kind, parsed.backend) == ("iii-stream", backend)
+    assert parsed.config == StreamConfig(port=1, auth_function="a::b")
+
+
+@pytest.mark.parametrize(
+    ("block", "path"),
+    [
+        ({"adapter": {"name": "redis"}}, "adapter"),
+        ({"adapter": {"name": "bridge"}}, "adapter"),
+        ({"auth": "a::b"}, "auth"),
+        ({"port": "1"}, "port"),
+    ],
+)
+def test_what_a_config_file_cannot_have_is_named(block: Any, path: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config({"workers": [{"name": "stream", "config": block}]}, BUILTINS)
+    assert caught.value.path.startswith(f"workers[0].config.{path}")
+
+
+def test_the_auth_function_gets_all_of_a_request() -> None:
+    request = HTTPRequest(
+        method="GET",
+        target="/p?a=1&&b",
+        path="/p",
+        query="a=1&&b",
+        headers=(("x", "1"), ("x", "2")),
+        peer=("::1", 5),
+    )
+    assert auth_input(request) == {
+        "headers": {"x": "2"},
+        "path": "/p",
+        "query_params": {"a": ["1"], "b": [""]},
+        "addr": "[::1]:5",
+    }
+
+
+@pytest.mark.parametrize(
+    ("offers", "selected"),
+    [((), None), (("",), None), ((" , b",), "b"), (("", "a, b"), "a")],
+)
+def test_the_first_subprotocol_is_selected(
+    offers: tuple[str, ...], selected: str | None
+) -> None:
+    headers = (("x", "1"), *(("sec-websocket-protocol", offer) for offer in offers))
+    request = HTTPRequest(
+        method="GET", target="/", path="/", query="", headers=headers, peer=("h", 1)
+    )
+    assert first_subprotocol(request) == selected
