@@ -11,6 +11,7 @@ local          it is settled                   task, in a scope that the invocat
 """
 
 import re
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any, Final, Literal, final
@@ -218,6 +219,7 @@ class LocalPort(Connection):
         super().__init__(record)
         self._handlers = handlers
         self._invocations = invocations
+        self._waiting: deque[Invocation] = deque()
         self.on_bound: Callable[[Trigger[AnyPort], ErrorBody | None], None] = (
             lambda _trigger, _error: None
         )
@@ -229,19 +231,23 @@ class LocalPort(Connection):
         return None
 
     def dispatch(self, invocation: Invocation) -> None:
-        """Run the handler in its own task, in the worker's nursery."""
-        self._handlers.start_soon(
-            self._run_in_task,
-            invocation,
-            name=f"{invocation.function.function_id} {invocation.id}",
-        )
+        """Run the handler in its own task, in the worker's nursery.
+
+        Trio starts tasks in any order. So each takes the oldest call that waits, and
+        handlers begin in the order in which the calls came.
+        """
+        self._waiting.append(invocation)
+        self._handlers.start_soon(self._run_oldest, name=f"calls of {self!r}")
 
     def abandon(self, invocation: Invocation, reason: str) -> None:
         """Cancel the handler's scope."""
         if invocation.scope is not None:
             invocation.scope.cancel(reason=reason)
 
-    async def _run_in_task(self, invocation: Invocation) -> None:
+    async def _run_oldest(self) -> None:
+        invocation = self._waiting.popleft()
+        task = trio.lowlevel.current_task()
+        task.name = f"{invocation.function.function_id} {invocation.id}"
         if invocation.outcome is not None:  # cancelled before it began
             await trio.lowlevel.checkpoint()
             return

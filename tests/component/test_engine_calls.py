@@ -615,3 +615,22 @@ async def test_handlers_errors_reach_link_callers(autojump_clock: MockClock) -> 
         assert (error["code"], error["message"]) == ("invocation_failed", "broken")
         assert "ValueError" in str(error["stacktrace"])
         assert not caller.unread(InvokeFunction)
+
+
+async def test_calls_of_one_link_begin_in_order(autojump_clock: MockClock) -> None:
+    seen: list[int] = []
+    async with (
+        open_test_engine() as t,
+        t.open_raw_peer("a") as caller,
+        t.open_worker("l") as local,
+    ):
+        await trio.testing.wait_all_tasks_blocked()
+
+        @local.function("note::it")
+        async def note(number: int) -> None:
+            seen.append(number)
+
+        for number in range(50):
+            caller.fire("note::it", number)
+        await trio.testing.wait_all_tasks_blocked()
+    assert seen == list(range(50))
