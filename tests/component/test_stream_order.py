@@ -1,10 +1,12 @@
 """Who waits for whom among writes and snapshots of streams."""
 
+import pytest
 import trio
 import trio.testing
 
 from iii_trio.builtins.stream._inputs import Place
 from iii_trio.builtins.stream._order import WriteOrder
+from iii_trio.errors import AdapterError
 from iii_trio.testing import cancel_at_every_step
 
 ONE, TWO = Place("s", "g", "1"), Place("s", "g", "2")
@@ -40,6 +42,26 @@ async def test_a_snapshot_waits_for_writes_and_holds_later_ones() -> None:
         release.set()
     assert said[3] == "snapshot"
     assert set(said[4:]) == {"one again", "late"}
+    assert order.is_idle()
+
+
+async def test_a_write_that_was_begun_ends_though_its_caller_is_cancelled() -> None:
+    order, said = WriteOrder(), []
+    with trio.CancelScope() as scope:
+        async with order.writing(ONE):
+            scope.cancel(reason="the caller is gone")
+            await trio.lowlevel.checkpoint()
+            said.append("told")
+    assert said == ["told"]
+
+
+async def test_a_stuck_write_fails_in_the_end(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    order = WriteOrder()
+    with pytest.raises(AdapterError):
+        async with order.writing(ONE):
+            await trio.sleep_forever()
     assert order.is_idle()
 
 

@@ -9,12 +9,16 @@ after it. Writes of different items run side by side.
 
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
-from typing import final
+from typing import Final, final
 
 import attrs
 import trio
 
 from iii_trio.builtins.stream._inputs import Place
+from iii_trio.errors import AdapterError
+
+WRITE_SECONDS: Final = 30.0
+"""For one write of the store, which takes milliseconds unless its disk is stuck."""
 
 
 @attrs.define(eq=False)
@@ -43,13 +47,25 @@ class WriteOrder:
 
     @asynccontextmanager
     async def writing(self, place: Place) -> AsyncIterator[None]:
-        """Write to the store and tell it, while no snapshot of the group is read."""
+        """Write to the store and tell it, while no snapshot of the group is read.
+
+        A write that was begun is told even if its caller is cancelled: subscribers
+        would miss it otherwise.
+
+        Raises:
+            AdapterError: the store did not answer within `WRITE_SECONDS`.
+        """
         key = (place.stream_name, place.group_id)
         async with _using(self._groups, key) as group:
             async with group.turnstile:
                 group.writers += 1
             try:
-                yield
+                scope = trio.CancelScope(shield=True)
+                scope.deadline = trio.current_time() + WRITE_SECONDS
+                with scope:
+                    yield
+                if scope.cancelled_caught:
+                    raise AdapterError("the store did not answer in time")
             finally:
                 group.writers -= 1
                 if not group.writers:
