@@ -381,6 +381,7 @@ async def test_deep_recursion_gets_tasks_of_its_own(autojump_clock: MockClock) -
 
         @local.function("count::down")
         async def down(n: int) -> int:
+            await trio.lowlevel.checkpoint()
             return 0 if n == 0 else 1 + await local.invoke("count::down", n - 1)
 
         assert await local.invoke("count::down", 200) == 200
@@ -603,10 +604,12 @@ async def test_handlers_errors_reach_link_callers(autojump_clock: MockClock) -> 
 
         @local.function("bad::one")
         async def bad() -> None:
+            await trio.lowlevel.checkpoint()
             raise FunctionFailedError("no", code="MINE")
 
         @local.function("bad::two")
         async def worse() -> None:
+            await trio.lowlevel.checkpoint()
             msg = "broken"
             raise ValueError(msg)
 
@@ -629,6 +632,7 @@ async def test_calls_of_one_link_begin_in_order(autojump_clock: MockClock) -> No
         @local.function("note::it")
         async def note(number: int) -> None:
             seen.append(number)
+            await trio.lowlevel.checkpoint()
 
         for number in range(50):
             caller.fire("note::it", number)

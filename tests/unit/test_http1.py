@@ -407,3 +407,18 @@ def test_an_accepted_upgrade_names_the_subprotocol_if_there_is_one() -> None:
 
 def test_chunk_heads_are_hexadecimal() -> None:
     assert chunk_head(255) == b"ff\r\n"
+
+
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        ([("upgrade", "websocket")], b"upgrade: websocket\r\nconnection: Upgrade\r\n"),
+        ([("x", "y")], b"x: y\r\n"),
+    ],
+)
+def test_a_426_names_the_protocol_if_its_maker_does(
+    headers: list[tuple[str, str]], said: bytes
+) -> None:
+    head = response_head(426, headers, framing=b"", keep_alive=True)
+    assert said in head
+    assert (b"connection: Upgrade" in head) is (headers[0][0] == "upgrade")
