@@ -67,6 +67,11 @@ def test_an_expression_that_does_not_parse_is_named_in_its_error() -> None:
         Schedule("x y")
 
 
+def test_a_numeric_weekday_says_which_day_it_means() -> None:
+    assert "Monday" in Schedule("0 0 9 * * 2").note
+    assert Schedule("0 0 9 * * mon").note == ""
+
+
 @pytest.mark.parametrize(
     ("config", "matches"),
     [
