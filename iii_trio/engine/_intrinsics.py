@@ -75,88 +75,35 @@ class Intrinsics:
         self._timers = timers
         self._new_id = new_id
 
-    def table(self) -> list[tuple[str, type, Handler, str]]:
-        """Id, input class, handler and description of every function."""
+    def table(self) -> tuple[tuple[str, type, Handler], ...]:
+        """Id, input class and handler of every function.
+
+        The first line of a handler's docstring is the function's description.
+        """
         listings = self._listings
-        return [
-            (
-                "engine::functions::list",
-                FunctionsList,
-                listings.functions_list,
-                "Lists the functions that can be called now.",
-            ),
-            (
-                "engine::functions::info",
-                FunctionsInfo,
-                listings.functions_info,
-                "Tells everything about one function or several.",
-            ),
-            (
-                "engine::triggers::list",
-                TriggersList,
-                listings.triggers_list,
-                "Lists the trigger types that have a provider.",
-            ),
-            (
-                "engine::triggers::info",
-                TriggersInfo,
-                listings.triggers_info,
-                "Tells everything about one trigger type.",
-            ),
+        return (
+            ("engine::functions::list", FunctionsList, listings.functions_list),
+            ("engine::functions::info", FunctionsInfo, listings.functions_info),
+            ("engine::triggers::list", TriggersList, listings.triggers_list),
+            ("engine::triggers::info", TriggersInfo, listings.triggers_info),
             (
                 "engine::registered-triggers::list",
                 RegisteredTriggersList,
                 listings.registered_list,
-                "Lists the triggers that are bound to functions.",
             ),
-            (
-                "engine::registered-triggers::info",
-                ById,
-                listings.registered_info,
-                "Tells everything about one bound trigger.",
-            ),
-            (
-                "engine::workers::list",
-                WorkersList,
-                listings.workers_list,
-                "Lists the workers that are attached.",
-            ),
-            (
-                "engine::workers::info",
-                WorkersInfo,
-                listings.workers_info,
-                "Tells everything about one worker.",
-            ),
-            (
-                "engine::workers::register",
-                WorkersRegister,
-                self._workers_register,
-                "A worker tells who it is; sent by SDKs when they connect.",
-            ),
-            (
-                "engine::register_trigger",
-                TriggerRegister,
-                self._register_trigger,
-                "Binds a function to an event until it is unregistered.",
-            ),
-            (
-                "engine::unregister_trigger",
-                ById,
-                self._unregister_trigger,
-                "Ends a binding.",
-            ),
-            (
-                "engine::channels::create",
-                ChannelsCreate,
-                self._channels_create,
-                "Makes a byte channel between two workers.",
-            ),
-        ]
+            ("engine::registered-triggers::info", ById, listings.registered_info),
+            ("engine::workers::list", WorkersList, listings.workers_list),
+            ("engine::workers::info", WorkersInfo, listings.workers_info),
+            ("engine::workers::register", WorkersRegister, self._workers_register),
+            ("engine::register_trigger", TriggerRegister, self._register_trigger),
+            ("engine::unregister_trigger", ById, self._unregister_trigger),
+            ("engine::channels::create", ChannelsCreate, self._channels_create),
+        )
 
     def install(self) -> list[Function[AnyPort]]:
         """Make the functions, ready to be claimed in the registry."""
         functions: list[Function[AnyPort]] = []
-        for function_id, input_class, handler, description in self.table():
+        for function_id, input_class, handler in self.table():
             self._port.handlers[function_id] = (
                 handler,
                 msgspec.json.Decoder(input_class),
@@ -166,7 +113,7 @@ class Intrinsics:
                     function_id=function_id,
                     namespace=DEFAULT_NAMESPACE,
                     owner=self._port,
-                    description=description,
+                    description=(handler.__doc__ or "").partition("\n")[0],
                     request_format=msgspec.json.encode(
                         msgspec.json.schema(input_class)
                     ),
@@ -179,6 +126,7 @@ class Intrinsics:
     def _register_trigger(
         self, invocation: Invocation, asked: TriggerRegister
     ) -> RawOutcome | None:
+        """Binds a function to an event until it is unregistered."""
         home = self._home_of(invocation)
         spec = TriggerSpec(
             trigger_id=self._new_id(),
@@ -210,6 +158,7 @@ class Intrinsics:
         return None
 
     def _unregister_trigger(self, _: Invocation, asked: ById) -> RawOutcome:
+        """Ends a binding."""
         return _encode({"removed": self._bindings.unbind(asked.id)})
 
     def _home_of(self, invocation: Invocation) -> str:
@@ -222,6 +171,7 @@ class Intrinsics:
     def _workers_register(
         self, invocation: Invocation, asked: WorkersRegister
     ) -> RawOutcome | None:
+        """A worker tells who it is; sent by SDKs when they connect."""
         port = invocation.sender
         if not isinstance(port, LinkPort):
             return ErrorBody(
@@ -256,6 +206,7 @@ class Intrinsics:
     def _channels_create(
         self, invocation: Invocation, asked: ChannelsCreate
     ) -> RawOutcome:
+        """Makes a byte channel between two workers."""
         channel = self._channels.create(invocation.sender, asked.buffer_size)
         return _encode({"writer": channel.ref("write"), "reader": channel.ref("read")})
 

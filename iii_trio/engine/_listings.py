@@ -43,7 +43,7 @@ class Listings:
     # Functions
 
     def functions_list(self, _: Invocation, asked: FunctionsList) -> RawOutcome:
-        """List functions."""
+        """Lists the functions that can be called now."""
         names = {*(asked.workers or ()), *([asked.worker] if asked.worker else ())}
         ranked: list[tuple[int, str, str, Function[AnyPort]]] = []
         for function in self._discovery.registry:
@@ -61,7 +61,7 @@ class Listings:
         return _encode({"functions": rows})
 
     def functions_info(self, _: Invocation, asked: FunctionsInfo) -> RawOutcome:
-        """Tell about one function or several."""
+        """Tells everything about one function or several."""
         wrong = _wrong_info_arguments(asked)
         if wrong is not None:
             return ErrorBody(code="INVALID_ARGUMENTS", message=wrong)
@@ -107,7 +107,7 @@ class Listings:
     # Trigger types
 
     def triggers_list(self, _: Invocation, asked: TriggersList) -> RawOutcome:
-        """List trigger types."""
+        """Lists the trigger types that have a provider."""
         rows = [
             self._discovery.type_summary(kind)
             for kind in self._discovery.triggers.types
@@ -120,7 +120,7 @@ class Listings:
         return _encode({"triggers": rows})
 
     def triggers_info(self, _: Invocation, asked: TriggersInfo) -> RawOutcome:
-        """Tell about one trigger type."""
+        """Tells everything about one trigger type."""
         namespace = asked.namespace or DEFAULT_NAMESPACE
         kind = self._discovery.triggers.find_type(namespace, asked.id)
         if kind is None:
@@ -138,7 +138,7 @@ class Listings:
     def registered_list(
         self, _: Invocation, asked: RegisteredTriggersList
     ) -> RawOutcome:
-        """List triggers."""
+        """Lists the triggers that are bound to functions."""
         rows = []
         for trigger in self._discovery.triggers:
             spec = trigger.spec
@@ -158,7 +158,7 @@ class Listings:
         return _encode({"registered_triggers": rows})
 
     def registered_info(self, _: Invocation, asked: ById) -> RawOutcome:
-        """Tell about one trigger."""
+        """Tells everything about one bound trigger."""
         trigger = self._discovery.triggers.get(asked.id)
         if trigger is None:
             return ErrorBody(
@@ -170,7 +170,7 @@ class Listings:
     # Workers
 
     def workers_list(self, invocation: Invocation, asked: WorkersList) -> RawOutcome:
-        """List workers; this call itself is counted nowhere."""
+        """Lists the workers that are attached."""
         asking = [
             port.worker_id
             for port in (invocation.caller, invocation.callee)
@@ -189,7 +189,7 @@ class Listings:
         return _encode({"workers": rows})
 
     def workers_info(self, _: Invocation, asked: WorkersInfo) -> RawOutcome:
-        """Tell about one worker."""
+        """Tells everything about one worker."""
         named = [r for r in self._discovery.roster if r.name == asked.name]
         inside = [
             r
