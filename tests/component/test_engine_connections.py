@@ -8,6 +8,7 @@ from trio.testing import MockClock
 
 from iii_trio.errors import RegistrationError
 from iii_trio.protocol import (
+    Event,
     InvocationResult,
     InvokeFunction,
     RegistrationRejected,
@@ -287,3 +288,48 @@ async def test_ping_is_answered_and_unknown_frames_are_ignored(
         assert t.engine.statistics().bad_frames == 3
         assert [f.__class__.__name__ for f in peer.received if "Pong" in repr(f)]
         assert not peer.unread(InvokeFunction)
+
+
+async def test_teardown_goes_in_the_order_of_the_protocol(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_test_engine() as t:
+        async with (
+            t.open_raw_peer("w", "a::b") as peer,
+            t.open_raw_peer("listener", "hear::it") as listener,
+        ):
+            await trio.testing.wait_all_tasks_blocked()
+            me = (await peer.accepted()).worker_id
+            peer.send({"type": "registertriggertype", "id": "t", "description": ""})
+            peer.send(
+                {
+                    "type": "registertrigger",
+                    "id": "1",
+                    "trigger_type": "nobody's",
+                    "function_id": "a::b",
+                }
+            )
+            listener.send(
+                {
+                    "type": "registertrigger",
+                    "id": "2",
+                    "trigger_type": "engine::workers-available",
+                    "function_id": "hear::it",
+                }
+            )
+            listener.call("a::b")
+            await peer.served("a::b")
+            t.events.clear()
+            peer.cut()
+            await t.events.wait_for(WorkerDetached, worker_id=me)
+            kinds = [type(event).__name__ for event in t.events.of(Event)]
+        # Functions, calls, own bindings, own types, the discovery event, the end.
+        assert kinds == [
+            "FunctionUnregistered",
+            "InvocationSettled",
+            "TriggerChanged",
+            "TriggerTypeUnregistered",
+            "TriggerChanged",
+            "InvocationOpened",
+            "WorkerDetached",
+        ]
