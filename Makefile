@@ -77,7 +77,7 @@ lock:
 	$(PYTHON) -m venv .stamps/uv
 	.stamps/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
 	.stamps/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
-	.stamps/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" pyproject.toml --group dev --extra testing --output-file requirements-dev.lock
+	.stamps/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" pyproject.toml --group dev --all-extras --output-file requirements-dev.lock
 	rm -r .stamps/uv
 
 clean:
