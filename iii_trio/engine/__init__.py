@@ -17,10 +17,11 @@ from iii_trio.engine._engine import (
 from iii_trio.engine._engine_port import EnginePort
 from iii_trio.engine._intrinsics import Intrinsics
 from iii_trio.engine._invocation import Invocation, InvocationTable
+from iii_trio.engine._link_port import OUTBOX_SOFT_LIMIT, LinkPort
 from iii_trio.engine._listen import DEFAULT_PORT, open_listener, serve_listener
 from iii_trio.engine._listings import Listings
 from iii_trio.engine._local import LocalWorkerPort
-from iii_trio.engine._ports import OUTBOX_SOFT_LIMIT, AnyPort, LinkPort, LocalPort
+from iii_trio.engine._ports import AnyPort, LocalPort
 from iii_trio.engine._registrar import Registrar
 from iii_trio.engine._registry import PROVIDER_IDS, Conflict, Function, Registry
 from iii_trio.engine._roster import Announcement, Roster, WorkerRecord

@@ -1,6 +1,6 @@
 """Connection: what every attached worker has: identity, calls made, calls running.
 
-The base of both kinds of port (``_ports.py``). It holds; it decides nothing.
+The base of both kinds of port (``_ports.py``, ``_link_port.py``). It holds; it decides nothing.
 """
 
 from iii_trio.engine._invocation import Invocation

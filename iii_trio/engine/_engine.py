@@ -16,9 +16,10 @@ from iii_trio.engine._discovery import Discovery
 from iii_trio.engine._engine_port import EnginePort
 from iii_trio.engine._intrinsics import Intrinsics
 from iii_trio.engine._invocation import InvocationTable
+from iii_trio.engine._link_port import LinkPort
 from iii_trio.engine._listings import Listings
 from iii_trio.engine._local import LocalWorkerPort
-from iii_trio.engine._ports import AnyPort, LinkPort
+from iii_trio.engine._ports import AnyPort
 from iii_trio.engine._registrar import Registrar
 from iii_trio.engine._registry import Registry
 from iii_trio.engine._roster import Roster, WorkerRecord

@@ -29,8 +29,9 @@ from iii_trio.engine._inputs import (
     WorkersRegister,
 )
 from iii_trio.engine._invocation import Invocation, InvocationTable, RawOutcome
+from iii_trio.engine._link_port import LinkPort
 from iii_trio.engine._listings import Listings
-from iii_trio.engine._ports import AnyPort, LinkPort
+from iii_trio.engine._ports import AnyPort
 from iii_trio.engine._registry import Function
 from iii_trio.engine._roster import Announcement
 from iii_trio.engine._supervisor import Supervisor

@@ -1,9 +1,9 @@
 """The life of an invocation, read top to bottom: open, dispatch, settle, answer.
 
 Routing (who is called, and may it be) is in ``_router.py``; the two kinds of caller and
-callee are in ``_ports.py``. Here is what is in flight, and the rule that a call reaches
-exactly one outcome: the first one wins, the entry leaves the table in the same step,
-and whoever waits is told once.
+callee are in ``_ports.py`` and ``_link_port.py``. Here is what is in flight, and the
+rule that a call reaches exactly one outcome: the first one wins, the entry leaves the
+table in the same step, and whoever waits is told once.
 
 States: pending, then settled. What may settle a call, each one function:
 

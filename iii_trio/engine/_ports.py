@@ -1,4 +1,4 @@
-"""The two kinds of attached worker, as callers and as callees.
+"""The two kinds of attached worker, as callers and as callees; here the local kind.
 
 =============  ==============================  =======================================
                callee is a link worker         callee is a local worker
@@ -10,50 +10,23 @@ local          it is settled                   task, in a scope that the invocat
 =============  ==============================  =======================================
 """
 
-import re
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any, Final, Literal, final
 
-import msgspec
 import trio
 
 from iii_trio.engine._connection import Connection
 from iii_trio.engine._invocation import Invocation, InvocationTable, RawOutcome
 from iii_trio.engine._roster import WorkerRecord
-from iii_trio.engine._timers import Timer
 from iii_trio.engine._triggers import Trigger, TriggerType
 from iii_trio.errors import RegistrationError
-from iii_trio.protocol import (
-    ABSENT,
-    CANCEL_FEATURE,
-    DEFAULT_NAMESPACE,
-    STOPPED,
-    AnyFrame,
-    CancelInvocation,
-    ErrorBody,
-    RegisterTrigger,
-    TriggerRegistrationResult,
-    UnregisterTrigger,
-    encode,
-    encode_error,
-    encode_invoke,
-    encode_result,
-    invoke_extras,
-    refused,
-)
-from iii_trio.transport import Handlers, IncomingCall, Link, TriggerSpec
-
-OUTBOX_SOFT_LIMIT: Final = 8 * 2**20
-"""Bytes waiting for a worker above which new calls to it are refused."""
+from iii_trio.protocol import STOPPED, ErrorBody
+from iii_trio.transport import Handlers, IncomingCall, TriggerSpec
 
 INLINE_DEPTH: Final = 32
 """Nested inline calls above which a call gets its own task."""
-
-_TRACEPARENT = re.compile(
-    "(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
-)
 
 _depth: ContextVar[int] = ContextVar("inline_depth", default=0)
 
@@ -62,145 +35,6 @@ BindAnswer = ErrorBody | Literal["accepted", "pending"]
 
 AnyPort = Any
 """A `LinkPort`, a `LocalPort` or the engine's own port, where a cycle forbids names."""
-
-
-@final
-class LinkPort(Connection):
-    """A worker at the other end of a link.
-
-    Attributes:
-        held: frames that wait for the namespace; ``None`` once it is known.
-        grace: ends the wait.
-        cancels: the peer understands `CancelInvocation` and ``deadline_ms``.
-        registered: it has registered something, or made itself known.
-    """
-
-    def __init__(
-        self, record: WorkerRecord, link: Link, invocations: InvocationTable
-    ) -> None:
-        super().__init__(record)
-        self.link = link
-        self.held: list[AnyFrame] | None = []
-        self.grace: Timer | None = None
-        self.cancels = False
-        self.registered = False
-        self.made_by_ref: dict[str, Invocation] = {}
-        self._invocations = invocations
-
-    def send(self, frame: AnyFrame) -> None:
-        """Queue a frame that is not on the hot path."""
-        self.link.send_nowait(encode(frame))
-
-    def announce_features(self, features: frozenset[str]) -> None:
-        """Remember what the peer can do."""
-        self.cancels = CANCEL_FEATURE in features
-
-    # As a callee
-
-    def refuses(self) -> ErrorBody | None:
-        """Refuse further calls while the peer does not take what it has."""
-        if self.link.outbox_bytes <= OUTBOX_SOFT_LIMIT:
-            return None
-        name = self.record.name or self.worker_id
-        return refused(
-            f"worker {name!r} is behind: {self.link.outbox_bytes} bytes wait for it "
-            f"(limit {OUTBOX_SOFT_LIMIT}); try again later"
-        )
-
-    def dispatch(self, invocation: Invocation) -> None:
-        """Send the call; the answer comes as a frame."""
-        sender = invocation.sender
-        extras = b""
-        if (
-            invocation.metadata
-            or invocation.timer is not None
-            or invocation.traceparent is not None
-            or invocation.baggage is not None
-        ):
-            extras = self._extras(invocation)
-        self.link.send_nowait(
-            encode_invoke(
-                invocation.id,
-                invocation.function.field,
-                invocation.payload,
-                b"" if sender is None else sender.caller_field,
-                extras,
-            )
-        )
-
-    def _extras(self, invocation: Invocation) -> bytes:
-        """The rarer members of a call's frame."""
-        deadline_ms = None
-        if invocation.timer is not None and self.cancels:
-            left = invocation.deadline - trio.current_time()
-            deadline_ms = max(left, 0.0) * 1000
-        return invoke_extras(invocation.metadata, *_trace_for(invocation), deadline_ms)
-
-    def abandon(self, invocation: Invocation, reason: str) -> None:
-        """Tell a peer that can hear it to stop the handler."""
-        if self.cancels and self.is_live:
-            self.send(CancelInvocation(invocation_id=invocation.id, reason=reason))
-
-    # As a caller
-
-    def answer(self, invocation: Invocation, outcome: RawOutcome) -> None:
-        """Send the outcome under the caller's own id."""
-        if self.cancels:
-            self.made_by_ref.pop(invocation.caller_ref, None)
-        result, error = (
-            (b"", encode_error(outcome))
-            if isinstance(outcome, ErrorBody)
-            else (outcome, b"")
-        )
-        self.link.send_nowait(
-            encode_result(
-                invocation.caller_ref,
-                invocation.asked or invocation.function.field,
-                result,
-                error,
-                invocation.traceparent,
-                invocation.baggage,
-            )
-        )
-
-    # As a provider and binder of triggers
-
-    def bind_trigger(
-        self, trigger: Trigger[AnyPort], kind: TriggerType[AnyPort]
-    ) -> BindAnswer:
-        """Tell the provider; its answer comes as a frame, if ever."""
-        spec = trigger.spec
-        served_elsewhere = kind.namespace != DEFAULT_NAMESPACE
-        self.send(
-            RegisterTrigger(
-                id=spec.trigger_id,
-                trigger_type=spec.trigger_type,
-                function_id=spec.function_id,
-                config=json_or_absent(spec.config, null=True),
-                metadata=json_or_absent(spec.metadata),
-                namespace=(
-                    spec.namespace if spec.namespace != DEFAULT_NAMESPACE else None
-                ),
-                trigger_namespace=kind.namespace if served_elsewhere else None,
-            )
-        )
-        return "pending"
-
-    def unbind_trigger(self, trigger: Trigger[AnyPort]) -> None:
-        """Tell the provider that a binding is gone."""
-        spec = trigger.spec
-        self.send(UnregisterTrigger(id=spec.trigger_id, trigger_type=spec.trigger_type))
-
-    def trigger_refused(self, spec: TriggerSpec, error: ErrorBody) -> None:
-        """Tell the binder that its binding does not work."""
-        self.send(
-            TriggerRegistrationResult(
-                id=spec.trigger_id,
-                trigger_type=spec.trigger_type,
-                function_id=spec.function_id,
-                error=msgspec.Raw(encode_error(error)),
-            )
-        )
 
 
 @final
@@ -357,13 +191,6 @@ async def wait_settled(
     await trio.lowlevel.wait_task_rescheduled(abort)
 
 
-def json_or_absent(value: object, *, null: bool = False) -> msgspec.Raw:
-    """JSON text of a value for a frame; ``None`` is left out unless ``null``."""
-    if value is None and not null:
-        return ABSENT
-    return msgspec.Raw(msgspec.json.encode(value))
-
-
 def _incoming(invocation: Invocation) -> IncomingCall:
     sender = invocation.sender
     return IncomingCall(
@@ -377,23 +204,3 @@ def _incoming(invocation: Invocation) -> IncomingCall:
         traceparent=invocation.traceparent,
         baggage=invocation.baggage,
     )
-
-
-def _trace_for(invocation: Invocation) -> tuple[str | None, str | None]:
-    """The trace context that the callee gets (protocol, sections 4.6 and 13).
-
-    A malformed ``traceparent`` is dropped. Baggage passes in order, with the entry
-    ``iii.function.id`` set last to the callee.
-    """
-    traceparent, baggage = invocation.traceparent, invocation.baggage
-    if traceparent is None and baggage is None:
-        return None, None
-    if traceparent is not None and not _TRACEPARENT.fullmatch(traceparent):
-        traceparent = None
-    entries = [
-        entry.strip()
-        for entry in (baggage or "").split(",")
-        if entry.strip() and entry.split("=", 1)[0].strip() != "iii.function.id"
-    ]
-    entries.append(f"iii.function.id={invocation.function.function_id}")
-    return traceparent, ",".join(entries)

@@ -11,7 +11,8 @@ from typing import Any, Final, final
 import msgspec
 
 from iii_trio.engine._bindings import Bindings
-from iii_trio.engine._ports import AnyPort, LinkPort
+from iii_trio.engine._link_port import LinkPort
+from iii_trio.engine._ports import AnyPort
 from iii_trio.engine._registry import Conflict, Function, Registry
 from iii_trio.engine._triggers import TriggerType
 from iii_trio.protocol import (

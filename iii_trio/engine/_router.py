@@ -13,7 +13,8 @@ import msgspec
 
 from iii_trio.engine._bindings import Bindings
 from iii_trio.engine._invocation import Invocation, InvocationTable, RawOutcome
-from iii_trio.engine._ports import AnyPort, LinkPort
+from iii_trio.engine._link_port import LinkPort
+from iii_trio.engine._ports import AnyPort
 from iii_trio.engine._registry import Function, Registry
 from iii_trio.errors import RemoteProtocolError
 from iii_trio.protocol import (

@@ -16,7 +16,8 @@ from iii_trio.engine._channels import Channels
 from iii_trio.engine._connection import Connection
 from iii_trio.engine._engine_port import EnginePort
 from iii_trio.engine._invocation import InvocationTable
-from iii_trio.engine._ports import LinkPort, LocalPort
+from iii_trio.engine._link_port import LinkPort
+from iii_trio.engine._ports import LocalPort
 from iii_trio.engine._registrar import Registrar
 from iii_trio.engine._roster import Announcement, Roster, WorkerRecord
 from iii_trio.engine._router import Router
