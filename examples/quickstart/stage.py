@@ -25,8 +25,9 @@ import trio
 import iii_trio
 
 HERE = pathlib.Path(__file__).parent
-PATIENCE = 60.0
-"""Seconds to wait for anything; generous, because CI machines are slow and shared."""
+PATIENCE = 90.0
+"""Seconds to wait for anything; CI machines are slow and shared, and a port that a closed
+connection holds is free again after a minute."""
 POLL = 0.05
 """Seconds between two looks at something that tells nobody when it changes."""
 GRACE = 15.0

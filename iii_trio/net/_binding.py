@@ -1,6 +1,12 @@
-"""Listening sockets: which addresses a host name means, and binding them together."""
+"""Listening sockets: which addresses a host name means, and binding them together.
+
+A port somebody listens on is busy, and that is final. One that only a connection of a
+client holds is waited for: the standard ports of iii lie in the range from which Linux
+takes the local ports of clients, where such a connection rests for a minute after its end.
+"""
 
 import errno
+import logging
 import os
 import socket
 import sys
@@ -8,7 +14,9 @@ from typing import Final
 
 import trio
 
-__all__ = ["bind"]
+__all__ = ["HeldPortError", "bind"]
+
+_logger = logging.getLogger("iii_trio.net")
 
 _LOOPBACK: Final = ("127.0.0.1", "::1")
 
@@ -18,21 +26,40 @@ _BACKLOG: Final = 4096
 _PORT_TRIES: Final = 32
 """For port 0 on two families: one may be taken where the other was free."""
 
+_HELD_SECONDS: Final = 70.0
+"""Wait for a port that a client's connection holds: TIME_WAIT is 60 s on Linux."""
+
+_RETRY_SECONDS: Final = 0.25
+
+_ANSWER_SECONDS: Final = 2.0
+"""Whoever listens and answers no connect within this is taken for busy all the same."""
+
+_EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to connect to
+
 _NO_SUCH_FAMILY: Final = frozenset((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT))
 
 
-async def bind(host: str | None, port: int) -> list[socket.socket]:
+class HeldPortError(OSError):
+    """The port is in use, but nobody listens on it: a client's connection holds it."""
+
+
+async def bind(
+    host: str | None, port: int, *, held_seconds: float = _HELD_SECONDS
+) -> list[socket.socket]:
     """Listen on every address that ``host`` means, all with the same port.
 
     Args:
         host: a name or address; ``None`` and ``localhost`` are both loopback addresses,
             of which a missing IPv6 is forgiven.
         port: 0 chooses a free one.
+        held_seconds: how long to wait for a port on which nobody listens, but which a
+            connection of a client holds.
 
     Returns:
         Non-blocking listening sockets.
 
     Raises:
+        HeldPortError: the port was held for longer than that.
         OSError: an address is in use, or is not ours; the message names it.
     """
     if host is None or host == "localhost":
@@ -43,13 +70,67 @@ async def bind(host: str | None, port: int) -> list[socket.socket]:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         hosts = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+    if port:
+        return await _bind_when_free(hosts, port, held_seconds)
     for _ in range(_PORT_TRIES - 1):
         try:
             return _bind_all(hosts, port)
         except OSError as exc:
-            if port or exc.errno != errno.EADDRINUSE:
+            if exc.errno != errno.EADDRINUSE:
                 raise
     return _bind_all(hosts, port)
+
+
+async def _bind_when_free(
+    hosts: tuple[str, ...], port: int, seconds: float
+) -> list[socket.socket]:
+    """Bind, at the latest when a client's connection has let go of the port."""
+    deadline = trio.current_time() + seconds
+    waiting = False
+    while True:
+        try:
+            return _bind_all(hosts, port)
+        except OSError as exc:
+            if exc.errno != errno.EADDRINUSE or await _is_listening(hosts, port):
+                raise
+            if trio.current_time() >= deadline:
+                text = (
+                    f"port {port} is in use, though nobody listens there: a client's "
+                    f"connection holds it (TIME_WAIT lasts a minute). Try again, choose "
+                    f"another port, or reserve it: sysctl -w "
+                    f"net.ipv4.ip_local_reserved_ports={port}"
+                )
+                raise HeldPortError(exc.errno, text) from exc
+        if not waiting:
+            waiting = True
+            _logger.warning(
+                "Port %d: nobody listens there, but a client's connection holds it. "
+                "Waiting for it, at most %g s.",
+                port,
+                seconds,
+            )
+        await trio.sleep(_RETRY_SECONDS)
+
+
+async def _is_listening(hosts: tuple[str, ...], port: int) -> bool:
+    """Whether a connect to any of the addresses is answered, or hangs."""
+    for host in hosts:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            sock = trio.socket.socket(family, socket.SOCK_STREAM)
+        except OSError:
+            continue  # no such family here
+        with sock, trio.move_on_after(_ANSWER_SECONDS) as scope:
+            try:
+                await sock.connect((_EVERYWHERE.get(host, host), port))
+            except OSError:
+                continue
+            # The port was let go just now, and the system connected us to ourselves.
+            if sock.getsockname() != sock.getpeername():
+                return True
+        if scope.cancelled_caught:
+            return True
+    return False
 
 
 def _bind_all(hosts: tuple[str, ...], port: int) -> list[socket.socket]:

@@ -1,0 +1,87 @@
+"""A port that is busy, and one that only a connection of a client holds."""
+
+import errno
+import logging
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import trio
+
+from iii_trio.net._binding import HeldPortError, bind
+
+RESET_AT_CLOSE = struct.pack("ii", 1, 0)
+
+
+class Held:
+    """A port that a client's connection holds: nobody listens there."""
+
+    def __init__(self, client: socket.socket) -> None:
+        self.client = client
+        self.port: int = client.getsockname()[1]
+
+    def let_go(self) -> None:
+        self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
+        self.client.close()
+
+
+@contextmanager
+def held_port() -> Iterator[Held]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = socket.create_connection(server.getsockname())
+        with client, server.accept()[0]:
+            yield Held(client)
+
+
+async def test_a_port_held_by_a_client_is_waited_for(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with held_port() as held, trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            bound: list[socket.socket] = []
+
+            async def listen() -> None:
+                bound.extend(await bind("127.0.0.1", held.port))
+
+            with caplog.at_level(logging.WARNING, "iii_trio.net"):
+                nursery.start_soon(listen)
+                while not caplog.records:  # the wait has begun
+                    await trio.lowlevel.checkpoint()
+            assert not bound
+            held.let_go()
+    assert f"Port {held.port}: nobody listens there" in caplog.text
+    assert [sock.getsockname()[1] for sock in bound] == [held.port]
+    bound[0].close()
+
+
+async def test_the_wait_for_a_held_port_is_bounded_and_says_what_to_do() -> None:
+    with held_port() as held:
+        with pytest.raises(HeldPortError, match="nobody listens there") as caught:
+            await bind("127.0.0.1", held.port, held_seconds=0)
+    assert caught.value.errno == errno.EADDRINUSE
+    assert f"net.ipv4.ip_local_reserved_ports={held.port}" in str(caught.value)
+
+
+async def test_the_wait_for_a_held_port_can_be_cancelled() -> None:
+    with held_port() as held, trio.move_on_after(0) as scope:
+        await bind("127.0.0.1", held.port)
+    assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+async def test_a_port_with_a_listener_is_busy_at_once(host: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(OSError, match=f"{port} is already in use") as caught:
+            await bind(host, port)
+        assert not isinstance(caught.value, HeldPortError)
+
+
+async def test_a_listener_that_never_accepts_is_busy() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        address = server.getsockname()
+        with socket.create_connection(address):  # its backlog is full now
+            with pytest.raises(OSError, match="is already in use"):
+                await bind("127.0.0.1", address[1])
