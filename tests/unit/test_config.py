@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iii_trio._yaml import parse_yaml
 from iii_trio.app import _config
 from iii_trio.app._config import AppConfig, ListenerConfig, parse_config
-from iii_trio.app._load import expand, parse_text, parse_yaml
+from iii_trio.app._load import expand, parse_text
 from iii_trio.app._structure import structure
 from iii_trio.errors import ConfigError
 
