@@ -3,7 +3,6 @@
 import logging
 import math
 import random
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, final
@@ -17,14 +16,12 @@ from iii_trio.protocol import (
     STOPPED,
     AnyFrame,
     ChannelRef,
-    ErrorBody,
     Reattach,
     UnregisterFunction,
     UnregisterTrigger,
     UnregisterTriggerType,
     encode,
     exception_from,
-    refused,
     timed_out,
 )
 from iii_trio.transport import (
@@ -42,11 +39,11 @@ from iii_trio.transport import (
 from iii_trio.worker._frames import (
     call_frame,
     function_frame,
-    too_large,
     trigger_frame,
     trigger_type_frame,
 )
 from iii_trio.worker._ids import call_id_maker
+from iii_trio.worker._offline import OfflineFires
 from iii_trio.worker._reconnect import retry_delay
 from iii_trio.worker._remote_channel import channel_url, serve_channel_end
 from iii_trio.worker._session import Session
@@ -55,12 +52,6 @@ logger = logging.getLogger(__name__)
 
 GREETING_TIMEOUT: Final = 10.0
 """Seconds in which an engine has to tell our id; as long as the SDKs' connect timeout."""
-
-OFFLINE_FIRES: Final = 1000
-"""Void calls that wait for a connection; as in the public SDKs."""
-
-OFFLINE_BYTES: Final = 8 * 2**20
-"""Bytes that they may have together."""
 
 Dial = Callable[[str], AbstractAsyncContextManager[Link]]
 """Opens a link to a URL; raises ``trio.BrokenResourceError`` when it cannot."""
@@ -166,8 +157,7 @@ class RemotePort:
         self._functions: dict[str, FunctionSpec] = {}
         self._trigger_types: dict[str, TriggerTypeSpec] = {}
         self._triggers: dict[str, TriggerSpec] = {}
-        self._fires: deque[bytes] = deque()
-        self._fires_bytes = 0
+        self._fires = OfflineFires()
 
     # The connection
 
@@ -228,9 +218,8 @@ class RemotePort:
             previous_worker_id=session.worker_id, reattach_token=session.reattach_token
         )
         self._ready = True
-        while self._fires:
-            session.send_text(self._fires.popleft())
-        self._fires_bytes = 0
+        for text in self._fires.take():
+            session.send_text(text)
         self._handlers.on_connected(session.worker_id)
         self._notify()
 
@@ -319,27 +308,16 @@ class RemotePort:
         text = encode(call_frame(request, None, None))
         session = self._session if self._ready else None
         problem = (
-            self._offline_room(len(text))
+            self._fires.room_for(len(text))
             if session is None
-            else (session.check_room(len(text)))
+            else session.check_room(len(text))
         )
         if problem is not None:
             raise exception_from(problem, function_id=request.function_id)
         if session is not None:
             session.send_text(text)
             return
-        self._fires.append(text)
-        self._fires_bytes += len(text)
-
-    def _offline_room(self, size: int) -> ErrorBody | None:
-        if size > OFFLINE_BYTES:
-            return too_large(size)
-        full = len(self._fires) >= OFFLINE_FIRES
-        if full or self._fires_bytes + size > OFFLINE_BYTES:
-            return refused(
-                f"not connected, and {len(self._fires)} void calls wait already"
-            )
-        return None
+        self._fires.put(text)
 
     def register_function(self, spec: FunctionSpec) -> None:
         """Offer a function, on this connection and on later ones."""
