@@ -19,7 +19,7 @@ from iii_trio.engine._invocation import InvocationTable
 from iii_trio.engine._link_port import LinkPort
 from iii_trio.engine._listings import Listings
 from iii_trio.engine._local import LocalWorkerPort
-from iii_trio.engine._ports import AnyPort
+from iii_trio.engine._ports import AnyPort, LocalPort
 from iii_trio.engine._registrar import Registrar
 from iii_trio.engine._registry import Registry
 from iii_trio.engine._roster import Roster, WorkerRecord
@@ -162,6 +162,15 @@ class Engine(metaclass=NoPublicConstructor):
                 self.supervisor.detach(port, reason)
                 port.link.close(reason, polite=False)
 
+    def _close(self, reason: str) -> None:
+        """End every call and every worker: nothing serves deadlines any more."""
+        self.router.draining = True
+        self.invocations.stop_all(reason)
+        self.close_links(reason)
+        for port in self.supervisor.ports:
+            if isinstance(port, LocalPort):
+                self.supervisor.detach(port, reason)
+
     def statistics(self) -> EngineStatistics:
         """Counts at this moment."""
         return EngineStatistics(
@@ -211,8 +220,7 @@ async def open_engine(
         try:
             yield engine
         finally:
-            engine.invocations.stop_all("the engine was closed")
-            engine.close_links("the engine was closed")
+            engine._close("the engine was closed")  # noqa: SLF001 - our own
 
 
 def _compose(

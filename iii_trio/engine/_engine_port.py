@@ -19,13 +19,19 @@ Handler = Callable[[Invocation, Any], RawOutcome | None]
 
 @final
 class EnginePort(Connection):
-    """The engine itself as the owner of functions and provider of trigger types."""
+    """The engine itself as the owner of functions and provider of trigger types.
+
+    Attributes:
+        undo: for calls that wait for somebody: takes back what they have begun.
+        handlers: the functions, with what decodes their input.
+    """
 
     is_local = True
 
     def __init__(self, record: WorkerRecord, invocations: InvocationTable) -> None:
         super().__init__(record)
         self._invocations = invocations
+        self.undo: dict[Invocation, Callable[[], object]] = {}
         self.handlers: dict[str, tuple[Handler, msgspec.json.Decoder[Any]]] = {}
 
     def refuses(self) -> ErrorBody | None:
@@ -54,7 +60,10 @@ class EnginePort(Connection):
         return handler(invocation, data)
 
     def abandon(self, invocation: Invocation, reason: str) -> None:
-        """Nothing to cancel: what waits here ends with the invocation."""
+        """Take back what the call has begun."""
+        undo = self.undo.pop(invocation, None)
+        if undo is not None:
+            undo()
 
     def bind_trigger(
         self, trigger: Trigger[AnyPort], kind: TriggerType[AnyPort]

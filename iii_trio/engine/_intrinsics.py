@@ -6,6 +6,7 @@ engine's own port. Source: the discovery sheet.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final, final
 
 import msgspec
@@ -115,9 +116,7 @@ class Intrinsics:
                     namespace=DEFAULT_NAMESPACE,
                     owner=self._port,
                     description=(handler.__doc__ or "").partition("\n")[0],
-                    request_format=msgspec.json.encode(
-                        msgspec.json.schema(input_class)
-                    ),
+                    request_format=_schema_of(input_class),
                 )
             )
         return functions
@@ -145,16 +144,19 @@ class Intrinsics:
 
         def answer(error: ErrorBody | None) -> None:
             self._timers.cancel(timer)
+            self._port.undo.pop(invocation, None)
             refusal = None if error is None else _trigger_refused(error)
             self._invocations.settle(invocation, refusal or accepted)
 
         def lose_patience() -> None:
             self._bindings.forget_waiter(spec.trigger_id, answer)
-            self._invocations.settle(invocation, accepted)
+            answer(None)
 
         timer = self._timers.call_at(
             trio.current_time() + PROVIDER_PATIENCE, lose_patience
         )
+        # Who gives the call up learns no id, and could never unregister the binding.
+        self._port.undo[invocation] = lambda: self._bindings.unbind(spec.trigger_id)
         self._bindings.bind(spec, None, home, answer)
         return None
 
@@ -210,6 +212,11 @@ class Intrinsics:
         """Makes a byte channel between two workers."""
         channel = self._channels.create(invocation.sender, asked.buffer_size)
         return _encode({"writer": channel.ref("write"), "reader": channel.ref("read")})
+
+
+@cache  # it takes longer than all the rest of opening an engine
+def _schema_of(input_class: type) -> bytes:
+    return msgspec.json.encode(msgspec.json.schema(input_class))
 
 
 def _trigger_refused(error: ErrorBody) -> ErrorBody:

@@ -123,7 +123,7 @@ class LinkPort(Connection):
 
     def answer(self, invocation: Invocation, outcome: RawOutcome) -> None:
         """Send the outcome under the caller's own id."""
-        if self.cancels:
+        if self.made_by_ref:
             self.made_by_ref.pop(invocation.caller_ref, None)
         result, error = (
             (b"", encode_error(outcome))

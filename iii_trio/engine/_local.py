@@ -99,9 +99,7 @@ class LocalWorkerPort:
 
     def _invocation_for(self, request: Request) -> Invocation:
         port = self._port
-        if not port.record.is_live:
-            msg = f"worker {port.record.name or port.worker_id!r} was closed"
-            raise trio.ClosedResourceError(msg)
+        self._check_open()
         invocation = Invocation(
             request.payload,
             request.namespace,
@@ -116,6 +114,13 @@ class LocalWorkerPort:
             invocation.baggage = request.baggage
         return invocation
 
+    def _check_open(self) -> None:
+        """Refuse to leave in the tables what nobody would ever take out."""
+        record = self._port.record
+        if not record.is_live:
+            msg = f"worker {record.name or record.worker_id!r} was closed"
+            raise trio.ClosedResourceError(msg)
+
     # Functions and trigger types
 
     def register_function(self, spec: FunctionSpec) -> None:
@@ -123,7 +128,9 @@ class LocalWorkerPort:
 
         Raises:
             RegistrationError: a live worker of the namespace has it, or the engine.
+            trio.ClosedResourceError: this worker was closed.
         """
+        self._check_open()
         conflict = self._registrar.add_function(
             Function(
                 function_id=spec.function_id,
@@ -151,7 +158,12 @@ class LocalWorkerPort:
         self._registrar.remove_function(self._port, function_id)
 
     def register_trigger_type(self, spec: TriggerTypeSpec) -> None:
-        """Provide a trigger type; bindings that wait for it come at once."""
+        """Provide a trigger type; bindings that wait for it come at once.
+
+        Raises:
+            trio.ClosedResourceError: this worker was closed.
+        """
+        self._check_open()
         self._registrar.add_type(
             TriggerType(
                 trigger_type=spec.trigger_type,
@@ -175,8 +187,10 @@ class LocalWorkerPort:
 
         Raises:
             RegistrationError: the provider refused, or a namespace is blank.
+            trio.ClosedResourceError: this worker was closed.
         """
         await trio.lowlevel.checkpoint()
+        self._check_open()
         for field in ("namespace", "trigger_namespace"):
             if is_blank(getattr(spec, field)):
                 raise _refusal(blank_namespace(field))
@@ -216,8 +230,10 @@ class LocalWorkerPort:
 
         Raises:
             trio.BrokenResourceError: no such channel, wrong key, or the end is taken.
+            trio.ClosedResourceError: this worker was closed.
         """
         await trio.lowlevel.checkpoint()
+        self._check_open()
         channel = self._channels.find(ref.channel_id, ref.access_key)
         if channel is None:
             msg = f"channel {ref.channel_id} is not known, or its key is wrong"

@@ -214,6 +214,8 @@ class AttachedPort(Protocol):
 
     They raise `RegistrationError` at once where the answer is known at once (in
     process); over a link a refusal comes later and is logged.
+    Once the worker is closed, everything but `unregister_x` raises
+    ``trio.ClosedResourceError``: what it would leave, nobody would take out again.
     """
 
     @property

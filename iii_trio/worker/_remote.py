@@ -267,12 +267,15 @@ class RemotePort:
         while True:
             if self._fatal is not None:
                 raise self._fatal
-            if self._detached:
-                msg = "the worker was closed"
-                raise trio.ClosedResourceError(msg)
+            self._check_open()
             if self._ready and self._session is not None:
                 return self._session
             await self._changed.wait()
+
+    def _check_open(self) -> None:
+        if self._detached:
+            msg = "the worker was closed"
+            raise trio.ClosedResourceError(msg)
 
     async def wait_stopped(self) -> None:
         """Wait until the connection is closed for good."""
@@ -302,9 +305,7 @@ class RemotePort:
 
     def fire(self, request: Request) -> None:
         """Call without an answer: at most once, never blocks."""
-        if self._detached:
-            msg = "the worker was closed"
-            raise trio.ClosedResourceError(msg)
+        self._check_open()
         text = encode(call_frame(request, None, None))
         session = self._session if self._ready else None
         problem = (
@@ -321,6 +322,7 @@ class RemotePort:
 
     def register_function(self, spec: FunctionSpec) -> None:
         """Offer a function, on this connection and on later ones."""
+        self._check_open()
         self._functions[spec.function_id] = spec
         self._send(function_frame(spec))
 
@@ -331,6 +333,7 @@ class RemotePort:
 
     def register_trigger_type(self, spec: TriggerTypeSpec) -> None:
         """Provide a trigger type, on this connection and on later ones."""
+        self._check_open()
         self._trigger_types[spec.trigger_type] = spec
         self._send(trigger_type_frame(spec))
 
@@ -341,9 +344,10 @@ class RemotePort:
 
     async def register_trigger(self, spec: TriggerSpec) -> None:
         """Bind, on this connection and on later ones; a refusal comes later."""
+        await trio.lowlevel.checkpoint()
+        self._check_open()
         self._triggers[spec.trigger_id] = spec
         self._send(trigger_frame(spec))
-        await trio.lowlevel.checkpoint()
 
     def unregister_trigger(self, trigger_id: str) -> None:
         """End a binding, also one of somebody else."""

@@ -6,6 +6,7 @@ answer or a log line, never a crash of the engine.
 
 import inspect
 import logging
+import math
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -158,8 +159,12 @@ async def run_handler(served: ServedFunction | None, call: IncomingCall) -> Outc
         )
         return _encode_result(result)
     except Exception as exc:  # noqa: BLE001 - the border to the user's code
+        if trio.current_effective_deadline() == -math.inf:
+            _log_failed_cleanup(f"handler of {call.function_id!r}", exc)
         await trio.lowlevel.checkpoint()
         return failure_of(exc)
+    except BaseExceptionGroup as group:
+        raise cancellation_in(group, f"handler of {call.function_id!r}") from None
     finally:
         current_call.reset(token)
 
@@ -191,6 +196,29 @@ def failure_of(exc: Exception) -> ErrorBody:
     )
 
 
+def cancellation_in(
+    group: BaseExceptionGroup[BaseException], what: str
+) -> BaseExceptionGroup[BaseException]:
+    """Log the failures that came while user code was cancelled; give the rest to raise.
+
+    Left together they would pass the scope that was cancelled, and crash the worker.
+
+    Args:
+        group: what left the code: a cancellation, perhaps beside failures.
+        what: the code, for people.
+    """
+    failures, rest = group.split(Exception)
+    if failures is not None:
+        _log_failed_cleanup(what, failures)
+    assert rest is not None  # else it were an ExceptionGroup
+    return rest
+
+
+def _log_failed_cleanup(what: str, exc: Exception) -> None:
+    """Nobody waits for the outcome of what is cancelled: the log is all there is."""
+    logger.error("%s failed while it was cancelled", what, exc_info=exc)
+
+
 @contextmanager
 def refusing(what: str) -> Iterator[None]:
     """Turn whatever a provider's callback raises into a refusal."""
@@ -202,6 +230,8 @@ def refusing(what: str) -> Iterator[None]:
         logger.exception("%s failed", what)
         msg = f"{what} failed: {exc}"
         raise RegistrationError(msg) from exc
+    except BaseExceptionGroup as group:
+        raise cancellation_in(group, what) from None
 
 
 @contextmanager

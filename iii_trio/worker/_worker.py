@@ -28,6 +28,8 @@ _channel_refs: Final = msgspec.json.Decoder(dict[str, ChannelRef])
 class Worker(TriggerProvider, metaclass=NoPublicConstructor):
     """A worker that is attached to an engine, for the length of its `open_worker`.
 
+    After that, or after the end of its engine, it raises ``trio.ClosedResourceError``.
+
     Attributes:
         name: as given, ``None`` for a nameless one.
         namespace: where its functions are, and where its calls go by default.
