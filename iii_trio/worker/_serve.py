@@ -96,6 +96,7 @@ class ServedFunction:
 
     call: Callable[..., Awaitable[Any]]
     takes_payload: bool
+    takes_text: bool
     structure: Callable[[Any], Any] | None
     request_schema: Any
     response_schema: Any
@@ -120,6 +121,7 @@ def prepare(handler: Handler, run_sync: RunSync) -> ServedFunction:
     return ServedFunction(
         call=handler if _is_async(handler) else partial(run_sync, handler),
         takes_payload=takes_payload,
+        takes_text=annotation is msgspec.Raw,
         structure=structurer(annotation),
         request_schema=schema_of(annotation),
         response_schema=schema_of(signature.return_annotation),
@@ -144,7 +146,9 @@ async def run_handler(served: ServedFunction | None, call: IncomingCall) -> Outc
             message=f"Function '{call.function_id}' not found",
         )
     argument = None
-    if served.takes_payload:
+    if served.takes_text:
+        argument = msgspec.Raw(call.payload)
+    elif served.takes_payload:
         try:
             argument = decode(call.payload)
             if served.structure is not None:

@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 import attrs
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -42,6 +43,29 @@ async def test_attrs_classes_go_in_and_come_out() -> None:
 
         assert await worker.invoke("math::add", {"a": 2, "b": 3}) == {"c": 5}
         assert await worker.invoke("math::add", Pair(2, 3)) == {"c": 5}
+
+
+async def test_a_handler_may_take_and_give_json_text_that_nobody_parses() -> None:
+    async with open_engine() as engine, open_worker(engine) as worker:
+
+        @worker.function("as::text")
+        async def echo(text: msgspec.Raw) -> msgspec.Raw:
+            await trio.lowlevel.checkpoint()
+            return text
+
+        for text in (b'{"a": 1e400,  "a":[]}', b"null", b'"x"'):
+            assert await worker.invoke_json("as::text", text) == text
+
+
+async def test_json_text_without_text_is_no_result() -> None:
+    async with open_engine() as engine, open_worker(engine) as worker:
+
+        @worker.function("as::nothing")
+        async def nothing(_text: msgspec.Raw) -> msgspec.Raw:
+            await trio.lowlevel.checkpoint()
+            return msgspec.Raw(b"")
+
+        assert await worker.invoke_json("as::nothing", b"1") == b""
 
 
 async def test_a_misfit_is_refused_with_its_path_and_the_handler_does_not_run() -> None:
