@@ -18,6 +18,7 @@ from iii_trio.engine import (
     Bindings,
     Channels,
     InvocationTable,
+    InvokerPort,
     LocalWorkerPort,
     Registrar,
     Registry,
@@ -86,7 +87,10 @@ async def main() -> None:
     bindings = Bindings(triggers, time.time, ignore)
     router = Router(registry, invocations, bindings, new_id)
     topology = Topology(triggers, router, timers, list, bindings.note_fired)
-    registrar = Registrar(registry, bindings, ignore, topology.functions_changed)
+    invoker = InvokerPort(invocations)
+    registrar = Registrar(
+        registry, bindings, invoker, ignore, topology.functions_changed
+    )
     channels = Channels(timers, new_id)
     supervisor = Supervisor(
         roster=Roster(),

@@ -17,6 +17,7 @@ from iii_trio.engine._engine import (
 from iii_trio.engine._engine_port import EnginePort
 from iii_trio.engine._intrinsics import Intrinsics
 from iii_trio.engine._invocation import Invocation, InvocationTable
+from iii_trio.engine._invoker import InvokerPort
 from iii_trio.engine._link_port import OUTBOX_SOFT_LIMIT, LinkPort
 from iii_trio.engine._listen import DEFAULT_PORT, open_listener, serve_listener
 from iii_trio.engine._listings import Listings
@@ -50,6 +51,7 @@ __all__ = [
     "Intrinsics",
     "Invocation",
     "InvocationTable",
+    "InvokerPort",
     "LinkPort",
     "Listings",
     "LocalChannelEnd",

@@ -16,6 +16,7 @@ from iii_trio.engine._discovery import Discovery
 from iii_trio.engine._engine_port import EnginePort
 from iii_trio.engine._intrinsics import Intrinsics
 from iii_trio.engine._invocation import InvocationTable
+from iii_trio.engine._invoker import InvokerPort
 from iii_trio.engine._link_port import LinkPort
 from iii_trio.engine._listings import Listings
 from iii_trio.engine._local import LocalWorkerPort
@@ -254,7 +255,13 @@ def _compose(
         lambda: [discovery.function_summary(f) for f in registry],
         bindings.note_fired,
     )
-    registrar = Registrar(registry, bindings, publish, topology.functions_changed)
+    registrar = Registrar(
+        registry,
+        bindings,
+        InvokerPort(invocations),
+        publish,
+        topology.functions_changed,
+    )
     channels = Channels(timers, new_id)
     supervisor = Supervisor(
         roster=roster,

@@ -182,7 +182,7 @@ class InvocationTable:
         self._counter += 1
         invocation.id = f"{self._prefix}{self._counter}"
         invocation.function = function
-        callee: CalleePort = function.owner
+        callee: CalleePort = function.callee
         invocation.callee = callee
         self._entries[invocation.id] = invocation
         callee.executing[invocation] = None

@@ -25,6 +25,7 @@ from iii_trio.protocol import (
 from iii_trio.transport import (
     ChannelEnd,
     FunctionSpec,
+    Invoker,
     Request,
     TriggerSpec,
     TriggerTypeSpec,
@@ -91,7 +92,7 @@ class LocalWorkerPort:
     def is_local(self, function_id: str, namespace: str) -> bool:
         """Tell whether a worker of this process serves a function."""
         function = self._router.registry.find(namespace, function_id)
-        return function is not None and bool(function.owner.is_local)
+        return function is not None and bool(function.callee.is_local)
 
     def exists(self, function_id: str, namespace: str) -> bool:
         """Tell whether anybody serves a function."""
@@ -179,6 +180,10 @@ class LocalWorkerPort:
     def unregister_trigger_type(self, trigger_type: str) -> None:
         """Stop providing a trigger type; its bindings move or wait."""
         self._registrar.remove_type(self._port, self._port.namespace, trigger_type)
+
+    def register_invoker(self, invoker: Invoker) -> None:
+        """Perform HTTP-invoked functions; see `AttachedPort.register_invoker`."""
+        self._registrar.take_invoker(self._port, invoker)
 
     # Triggers
 

@@ -87,7 +87,7 @@ class LocalPort(Connection):
             return
         try:
             with trio.CancelScope() as invocation.scope:
-                outcome = await self._handlers.run(_incoming(invocation))
+                outcome = await self._handlers.run(incoming_call(invocation))
                 self._invocations.settle(invocation, outcome)
         finally:
             self._invocations.settle(invocation, STOPPED)
@@ -111,7 +111,7 @@ class LocalPort(Connection):
         token = _depth.set(depth + 1)
         try:
             with scope or trio.CancelScope() as invocation.scope:
-                outcome = await self._handlers.run(_incoming(invocation))
+                outcome = await self._handlers.run(incoming_call(invocation))
                 self._invocations.settle(invocation, outcome)
         finally:
             _depth.reset(token)
@@ -191,7 +191,8 @@ async def wait_settled(
     await trio.lowlevel.wait_task_rescheduled(abort)
 
 
-def _incoming(invocation: Invocation) -> IncomingCall:
+def incoming_call(invocation: Invocation) -> IncomingCall:
+    """What a handler of this process gets to know of a call."""
     sender = invocation.sender
     return IncomingCall(
         invocation_id=invocation.id,

@@ -11,10 +11,12 @@ from typing import Any, Final, final
 import msgspec
 
 from iii_trio.engine._bindings import Bindings
+from iii_trio.engine._invoker import InvokerPort
 from iii_trio.engine._link_port import LinkPort
-from iii_trio.engine._ports import AnyPort
+from iii_trio.engine._ports import AnyPort, LocalPort
 from iii_trio.engine._registry import Conflict, Function, Registry
 from iii_trio.engine._triggers import TriggerType
+from iii_trio.errors import RegistrationError
 from iii_trio.protocol import (
     ABSENT,
     AnyFrame,
@@ -34,7 +36,7 @@ from iii_trio.protocol import (
     is_absent,
     is_blank,
 )
-from iii_trio.transport import TriggerSpec
+from iii_trio.transport import Invoker, TriggerSpec
 
 _log: Final = logging.getLogger("iii_trio.engine.registrar")
 
@@ -46,6 +48,7 @@ class Registrar:
     Args:
         registry: functions.
         bindings: trigger types and triggers.
+        invoker: performs the functions that have no handler.
         on_event: told of every change.
         on_functions_changed: called when the set of functions changed.
     """
@@ -54,11 +57,13 @@ class Registrar:
         self,
         registry: Registry[AnyPort],
         bindings: Bindings,
+        invoker: InvokerPort,
         on_event: Callable[[Event], None],
         on_functions_changed: Callable[[], None],
     ) -> None:
         self._registry = registry
         self._bindings = bindings
+        self._invoker = invoker
         self._on_event = on_event
         self._on_functions_changed = on_functions_changed
         self._handlers: dict[type, Callable[[LinkPort, Any], None]] = {
@@ -72,7 +77,22 @@ class Registrar:
 
     def release_functions(self, port: AnyPort) -> None:
         """Remove every function that is still this worker's."""
+        self._invoker.leave(
+            port, "the worker that performs HTTP-invoked functions ended"
+        )
         for function in self._registry.release_all(port):
+            self._report_unregistered(function)
+
+    def take_invoker(self, port: LocalPort, invoker: Invoker) -> None:
+        """A worker performs the functions that have an ``invocation`` from now on.
+
+        Raises:
+            RegistrationError: another worker does already.
+        """
+        known = [f for f in self._registry if f.invocation is not None]
+        for function, reason in self._invoker.take(port, invoker, known):
+            _log_lost(function, reason)
+            self._registry.release(*function.key, function.owner)
             self._report_unregistered(function)
 
     def release_triggers(self, port: AnyPort) -> None:
@@ -151,25 +171,24 @@ class Registrar:
     # Frames that register
 
     def _register_function(self, port: LinkPort, frame: RegisterFunction) -> None:
-        if not is_absent(frame.invocation):
-            _log.error(
-                "%s registers %r as an HTTP-invoked function, which this version does "
-                "not run: ignored",
-                port,
-                frame.id,
-            )
-            return
-        conflict = self.add_function(
-            Function(
-                function_id=frame.id,
-                namespace=port.namespace,
-                owner=port,
-                description=frame.description,
-                request_format=_text(frame.request_format),
-                response_format=_text(frame.response_format),
-                metadata=_value(frame.metadata),
-            )
+        function: Function[AnyPort] = Function(
+            function_id=frame.id,
+            namespace=port.namespace,
+            owner=port,
+            description=frame.description,
+            request_format=_text(frame.request_format),
+            response_format=_text(frame.response_format),
+            metadata=_value(frame.metadata),
+            invocation=_value(frame.invocation),
         )
+        if function.invocation is not None:
+            try:
+                self._invoker.admit(function)
+            except RegistrationError as exc:
+                # As in the reference engine the worker is not told: no frame says so.
+                _log_lost(function, exc)
+                return
+        conflict = self.add_function(function)
         if conflict is not None:
             port.send(
                 RegistrationRejected(
@@ -223,6 +242,15 @@ class Registrar:
     def _unregister_trigger(self, port: LinkPort, frame: UnregisterTrigger) -> None:
         del port  # anybody may: see the protocol, section 5.6
         self._bindings.unbind(frame.id)
+
+
+def _log_lost(function: Function[AnyPort], reason: RegistrationError) -> None:
+    _log.error(
+        "HTTP-invoked function %r of %s is not registered: %s",
+        function.function_id,
+        function.owner,
+        reason,
+    )
 
 
 def _text(value: msgspec.Raw) -> bytes:

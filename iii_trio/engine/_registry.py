@@ -60,6 +60,10 @@ class Function(Generic[OwnerT]):
 
     Attributes:
         request_format: JSON text of its schema, ``b""`` if none; so ``response_format``.
+        invocation: how it is performed, JSON value with secrets; ``None``: its owner
+            runs it.
+        callee: the port that its calls go to: its owner's, if that runs it.
+        run: what performs its calls, if its owner does not.
         field: its id as a member of frames, made once for the hot path.
     """
 
@@ -70,9 +74,13 @@ class Function(Generic[OwnerT]):
     request_format: bytes = b""
     response_format: bytes = b""
     metadata: Any = None
+    invocation: Any = attrs.field(default=None, repr=False)
+    callee: Any = attrs.field(init=False)
+    run: Any = attrs.field(default=None, init=False)
     field: bytes = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.callee = self.owner
         self.field = function_field(self.function_id)
 
     @property

@@ -132,7 +132,7 @@ class Router:
             return self._not_found(invocation.namespace, function_id)
         if self.draining and not function.function_id.startswith("engine::"):
             return _DRAINING
-        overload: ErrorBody | None = function.owner.refuses()
+        overload: ErrorBody | None = function.callee.refuses()
         if overload is None:
             self.invocations.open(invocation, function)
         return overload

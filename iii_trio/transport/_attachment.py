@@ -138,6 +138,41 @@ class IncomingCall:
     baggage: str | None = None
 
 
+@attrs.frozen(kw_only=True)
+class InvokedFunction:
+    """A function that was registered with an ``invocation`` and without a handler.
+
+    Attributes:
+        namespace: where it is.
+        invocation: JSON value that says how it is performed; it may hold secrets.
+    """
+
+    function_id: str
+    namespace: str
+    invocation: Any = attrs.field(repr=False)
+
+
+RunCall = Callable[[IncomingCall], Awaitable[Outcome]]
+"""Runs calls of one function in the current task, as `Handlers.run` does."""
+
+
+class Invoker(Protocol):
+    """A worker that performs the functions of others: see `InvokedFunction`."""
+
+    def admit(self, function: InvokedFunction) -> RunCall:
+        """Get ready for a function, which may come again.
+
+        Raises:
+            RegistrationError: it cannot be performed, or may not be; the text holds no
+                secret.
+        """
+
+    def start_soon(
+        self, async_fn: Callable[..., Awaitable[None]], *args: object, name: str
+    ) -> None:
+        """Start a task in the worker's nursery."""
+
+
 class Handlers(Protocol):
     """The worker's side: what the attachment calls."""
 
@@ -242,6 +277,17 @@ class AttachedPort(Protocol):
 
     def unregister_function(self, function_id: str) -> None:
         """Stop offering it."""
+
+    def register_invoker(self, invoker: Invoker) -> None:
+        """Perform the functions that others register with an ``invocation``.
+
+        Ends with the attachment; the functions stay registered meanwhile, and are
+        admitted anew by the next one who does it.
+
+        Raises:
+            RegistrationError: another worker does, or the engine is behind a URL: the
+                protocol has no frame for it.
+        """
 
     def register_trigger_type(self, spec: TriggerTypeSpec) -> None:
         """Provide a trigger type."""

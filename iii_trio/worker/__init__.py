@@ -1,5 +1,6 @@
 """How a worker is written: the same API remote, embedded or bundled."""
 
+from iii_trio.transport import InvokedFunction
 from iii_trio.worker._channels import Channel, ChannelReader, ChannelWriter
 from iii_trio.worker._context import Invocation, current_invocation
 from iii_trio.worker._json import JSON, NULL
@@ -19,6 +20,7 @@ __all__ = [
     "ChannelReader",
     "ChannelWriter",
     "Invocation",
+    "InvokedFunction",
     "RemoteAttachment",
     "RunSync",
     "Trigger",

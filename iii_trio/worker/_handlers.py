@@ -2,14 +2,27 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import final
 
 import attrs
 import trio
 
 from iii_trio.errors import RegistrationError
-from iii_trio.transport import IncomingCall, Outcome, TriggerSpec
-from iii_trio.worker._serve import RunSync, ServedFunction, run_handler
+from iii_trio.transport import (
+    IncomingCall,
+    InvokedFunction,
+    Outcome,
+    RunCall,
+    TriggerSpec,
+)
+from iii_trio.worker._serve import (
+    Handler,
+    RunSync,
+    ServedFunction,
+    prepare,
+    run_handler,
+)
 from iii_trio.worker._triggers import ProviderTable
 
 logger = logging.getLogger(__name__)
@@ -25,6 +38,7 @@ class WorkerHandlers:
         body: the scope of the user's block, cancelled when the attachment fails.
         failure: why it failed for good.
         rejections: see `Worker.rejections`.
+        admit_invoked: see `Worker.register_invoker`.
     """
 
     nursery: trio.Nursery
@@ -33,7 +47,15 @@ class WorkerHandlers:
     functions: dict[str, ServedFunction] = attrs.field(factory=dict)
     providers: ProviderTable = attrs.field(factory=ProviderTable)
     rejections: dict[str, RegistrationError] = attrs.field(factory=dict)
+    admit_invoked: Callable[[InvokedFunction], Handler] | None = None
     failure: Exception | None = None
+
+    def admit(self, function: InvokedFunction) -> RunCall:
+        """Get ready for a function of another worker; see `Invoker`."""
+        assert self.admit_invoked is not None, "registered with it"
+        return partial(
+            run_handler, prepare(self.admit_invoked(function), self.run_sync)
+        )
 
     async def run(self, call: IncomingCall) -> Outcome:
         """Run a handler in the current task and give its outcome."""

@@ -29,6 +29,7 @@ from iii_trio.transport import (
     ChannelEnd,
     FunctionSpec,
     Handlers,
+    Invoker,
     Link,
     Request,
     TriggerSpec,
@@ -330,6 +331,11 @@ class RemotePort:
         """Stop offering it."""
         if self._functions.pop(function_id, None) is not None:
             self._send(UnregisterFunction(id=function_id))
+
+    def register_invoker(self, invoker: Invoker) -> None:
+        """Impossible: the protocol has no frame for it."""
+        msg = "HTTP-invoked functions are performed inside the engine's process only"
+        raise RegistrationError(msg)
 
     def register_trigger_type(self, spec: TriggerTypeSpec) -> None:
         """Provide a trigger type, on this connection and on later ones."""

@@ -10,7 +10,7 @@ import msgspec
 from iii_trio._util import NoPublicConstructor
 from iii_trio.errors import RegistrationError
 from iii_trio.protocol import ChannelRef, namespace_for_call
-from iii_trio.transport import FunctionSpec, TriggerSpec
+from iii_trio.transport import FunctionSpec, InvokedFunction, TriggerSpec
 from iii_trio.worker._channels import Channel, ChannelReader, ChannelWriter
 from iii_trio.worker._context import current_call
 from iii_trio.worker._json import JSON, encode, plain
@@ -92,9 +92,10 @@ class Worker(TriggerProvider, metaclass=NoPublicConstructor):
         Args:
             function_id: ``ns::name``.
             handler: takes the payload alone, or nothing. Annotated with attrs classes
-                it gets and gives instances of them, otherwise plain JSON. ``async def``
-                runs in a cancel scope of its own, plain ``def`` in a thread. Returning
-                ``None`` is "no result", `NULL` is a present null.
+                it gets and gives instances of them, annotated with ``msgspec.Raw`` the
+                JSON text, not parsed, otherwise plain JSON. ``async def`` runs in a
+                cancel scope of its own, plain ``def`` in a thread. Returning ``None``
+                is "no result", `NULL` is a present null.
             description: for listings.
             metadata: JSON value; ``{"internal": true}`` hides it from listings.
             request_format: JSON Schema; default: that of the annotation.
@@ -130,6 +131,26 @@ class Worker(TriggerProvider, metaclass=NoPublicConstructor):
         """Stop offering a function; running calls finish. Unknown ids are ignored."""
         if self._handlers.functions.pop(function_id, None) is not None:
             self._port.unregister_function(function_id)
+
+    def register_invoker(self, admit: Callable[[InvokedFunction], Handler]) -> None:
+        """Perform the functions that other workers register with an ``invocation``.
+
+        Such a function says how it is called instead of having a handler. It belongs to
+        the worker that registered it and goes with it. One worker of an engine, in its
+        process, performs them all.
+
+        Args:
+            admit: called for each such function when it is registered, again when it
+                is registered again. It gives the handler, or raises
+                `RegistrationError` to refuse: the function is not registered then,
+                which is logged. Its text must not hold secrets.
+
+        Raises:
+            RegistrationError: another worker does it already, or the engine is behind
+                a URL.
+        """
+        self._handlers.admit_invoked = admit
+        self._port.register_invoker(self._handlers)
 
     # Triggers
 
