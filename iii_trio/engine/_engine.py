@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, final
 
@@ -19,7 +19,7 @@ from iii_trio.engine._invocation import InvocationTable
 from iii_trio.engine._invoker import InvokerPort
 from iii_trio.engine._link_port import LinkPort
 from iii_trio.engine._listings import Listings
-from iii_trio.engine._local import LocalWorkerPort
+from iii_trio.engine._local import ENGINE_IDS, LocalWorkerPort
 from iii_trio.engine._ports import AnyPort, LocalPort
 from iii_trio.engine._registrar import Registrar
 from iii_trio.engine._registry import Registry
@@ -29,7 +29,8 @@ from iii_trio.engine._supervisor import Supervisor
 from iii_trio.engine._timers import Timers
 from iii_trio.engine._topology import FUNCTIONS_AVAILABLE, WORKERS_AVAILABLE, Topology
 from iii_trio.engine._triggers import Triggers, TriggerType
-from iii_trio.protocol import DEFAULT_NAMESPACE, Event
+from iii_trio.engine._watch import Watch
+from iii_trio.protocol import DEFAULT_NAMESPACE, CallObserver, Event
 from iii_trio.transport import AttachedPort, Handlers, Link, WorkerSpec
 
 NAMESPACE_GRACE: Final = 5.0
@@ -87,6 +88,8 @@ class Engine(metaclass=NoPublicConstructor):
     _topology: Topology
     _own_functions: int
     _listeners: list[Callable[[Event], None]]
+    _watch: Watch
+    _engine_ids: Mapping[str, str]
 
     def attach(self, link: Link) -> LinkPort:
         """Take a link of a worker; it is detached when the link closes."""
@@ -113,32 +116,42 @@ class Engine(metaclass=NoPublicConstructor):
                 registrar=self._registrar,
                 bindings=self._bindings,
                 channels=self.channels,
+                engine_ids=self._engine_ids,
             )
         finally:
             self.supervisor.detach(port, "the worker closed")
 
-    def subscribe(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+    def subscribe(
+        self, listener: Callable[[Event], None], *, calls: bool = True
+    ) -> Callable[[], None]:
         """Call ``listener`` (sync, quick) with every event from now on.
 
-        Events of invocations are made only while somebody listens.
+        Args:
+            listener: gets the events.
+            calls: whether it wants those of invocations; they are made only while
+                somebody does.
 
         Returns:
             A function that ends the subscription.
         """
         self._listeners.append(listener)
-        self.invocations.on_event = self._publish
+        end_calls = self._watch.add_listener(listener) if calls else None
 
         def unsubscribe() -> None:
             if listener in self._listeners:
                 self._listeners.remove(listener)
-            if not self._listeners:
-                self.invocations.on_event = None
+            if end_calls is not None:
+                end_calls()
 
         return unsubscribe
 
-    def _publish(self, event: Event) -> None:
-        for listener in tuple(self._listeners):
-            listener(event)
+    def observe(self, observer: CallObserver) -> Callable[[], None]:
+        """Tell an observer of every call, and let it put spans around them.
+
+        Returns:
+            A function that ends it. While nobody observes, calls cost nothing more.
+        """
+        return self._watch.add_observer(observer)
 
     def reserve(self, function_ids: dict[str, str]) -> None:
         """Keep function ids of ``default`` for local workers; see `Registry.reserve`."""
@@ -199,6 +212,7 @@ async def open_engine(
     on_event: Callable[[Event], None] | None = None,
     on_telemetry: Callable[[bytes], None] = lambda _data: None,
     latest_metrics: Callable[[str], dict[str, Any] | None] = lambda _worker_id: None,
+    engine_ids: Mapping[str, str] = ENGINE_IDS,
 ) -> AsyncIterator[Engine]:
     """Open an engine: no socket, no process, no thread.
 
@@ -212,8 +226,11 @@ async def open_engine(
         on_event: told of everything that happens; see also `Engine.subscribe`.
         on_telemetry: gets OTLP messages (four-letter prefix, then JSON) of workers.
         latest_metrics: for ``engine::workers::info``.
+        engine_ids: which ids below ``engine::`` workers of this process may offer:
+            prefix to the name of the worker. Workers on links may offer those of a
+            queue provider only.
     """
-    engine = _compose(now, new_id, grace, on_telemetry, latest_metrics)
+    engine = _compose(now, new_id, grace, on_telemetry, latest_metrics, engine_ids)
     if on_event is not None:
         engine.subscribe(on_event)
     async with open_background_nursery("the engine was closed") as nursery:
@@ -230,6 +247,7 @@ def _compose(
     grace: float,
     on_telemetry: Callable[[bytes], None],
     latest_metrics: Callable[[str], dict[str, Any] | None],
+    engine_ids: Mapping[str, str],
 ) -> Engine:
     listeners: list[Callable[[Event], None]] = []
 
@@ -319,6 +337,8 @@ def _compose(
         topology=topology,
         own_functions=len(functions),
         listeners=listeners,
+        watch=Watch(invocations),
+        engine_ids=engine_ids,
     )
 
 

@@ -31,9 +31,7 @@ from iii_trio.engine._timers import Timer, Timers
 from iii_trio.protocol import (
     STOPPED,
     ErrorBody,
-    Event,
-    InvocationOpened,
-    InvocationSettled,
+    ObservedKind,
     timed_out,
 )
 
@@ -85,6 +83,16 @@ class CallerPort(Protocol):
         """Tell the caller. Sync, once per call."""
 
 
+class CallWatch(Protocol):
+    """Told of every call, at once; see ``_watch.py``."""
+
+    def opened(self, invocation: "Invocation") -> None:
+        """A call was opened, and is not dispatched yet."""
+
+    def settled(self, invocation: "Invocation", outcome: RawOutcome) -> None:
+        """A call has its outcome."""
+
+
 @final
 class Invocation:
     """One call in flight; a plain record, changed only by `InvocationTable` and ports.
@@ -101,6 +109,8 @@ class Invocation:
         scope: cancels the handler when it runs in this process.
         transform: turns the callee's result into what the caller asked for.
         outcome: ``None`` while pending.
+        span: trace context of the engine's own span around a handler of this process.
+        note: whatever an observer keeps with it.
     """
 
     # Most calls need few of these: what is not set costs nothing to make.
@@ -115,6 +125,8 @@ class Invocation:
     baggage: str | None = None
     transform: Callable[[RawOutcome], RawOutcome] | None = None
     outcome: RawOutcome | None = None
+    span: str | None = None
+    note: Any = None
     scope: trio.CancelScope | None = None
     task: trio.lowlevel.Task | None = None
     timer: Timer | None = None
@@ -131,6 +143,36 @@ class Invocation:
         self.namespace = namespace
         self.sender = sender
 
+    # For observers (``iii_trio.protocol.ObservedCall``)
+
+    @property
+    def function_id(self) -> str:
+        """The function that is called."""
+        return self.function.function_id
+
+    @property
+    def kind(self) -> ObservedKind:
+        """What sort of call it is."""
+        if self.sender is not None:
+            return "call"
+        return "enqueue" if self.asked else "delivery"
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether a worker of this process runs it."""
+        return self.callee.is_local
+
+    def enter_span(self, traceparent: str) -> None:
+        """Let the callee see this trace context.
+
+        Whoever called on a link gets its own context back. That one is kept where the
+        callee is in this process; calls from link to link are not given spans.
+        """
+        if self.callee.is_local:
+            self.span = traceparent
+        else:
+            self.traceparent = traceparent
+
     def __repr__(self) -> str:
         state = "pending" if self.outcome is None else "settled"
         return f"<Invocation {self.id} {state}>"
@@ -145,21 +187,21 @@ class InvocationTable:
     Args:
         timers: where deadlines wait.
         new_prefix: makes the random first 24 characters of our ids.
-        on_event: gets `InvocationOpened` and `InvocationSettled`; ``None`` (the
-            default, and the fast way) makes no events.
+
+    Attributes:
+        watch: told of every call; ``None``, the fast way, while nobody wants to know.
     """
 
     def __init__(
         self,
         timers: Timers,
         new_prefix: Callable[[], str],
-        on_event: Callable[[Event], None] | None = None,
     ) -> None:
         self._timers = timers
         self._prefix = new_prefix()
         self._counter = _FIRST_NUMBER
         self._entries: dict[str, Invocation] = {}
-        self.on_event = on_event
+        self.watch: CallWatch | None = None
         self.late_answers = 0
         self._idle = trio.lowlevel.ParkingLot()
 
@@ -190,16 +232,8 @@ class InvocationTable:
             invocation.caller.made[invocation] = None
         if invocation.timeout != math.inf:
             self._set_deadline(invocation)
-        if self.on_event is not None:
-            sender = invocation.sender
-            self.on_event(
-                InvocationOpened(
-                    invocation_id=invocation.id,
-                    function_id=function.function_id,
-                    caller_worker_id=None if sender is None else sender.worker_id,
-                    callee_worker_id=callee.worker_id,
-                )
-            )
+        if self.watch is not None:
+            self.watch.opened(invocation)
 
     def settle(self, invocation: Invocation, outcome: RawOutcome) -> bool:
         """Give a call its outcome, unless it has one.
@@ -287,12 +321,5 @@ class InvocationTable:
         if invocation.timer is not None:
             self._timers.cancel(invocation.timer)
             invocation.timer = None
-        if self.on_event is not None:
-            code = outcome.code if isinstance(outcome, ErrorBody) else None
-            self.on_event(
-                InvocationSettled(
-                    invocation_id=invocation.id,
-                    function_id=invocation.function.function_id,
-                    code=code,
-                )
-            )
+        if self.watch is not None:
+            self.watch.settled(invocation, outcome)

@@ -1,5 +1,6 @@
 """What a worker of this process holds: see ``iii_trio.transport.AttachedPort``."""
 
+from collections.abc import Mapping
 from typing import Any, Final, final
 
 import attrs
@@ -11,7 +12,7 @@ from iii_trio.engine._channels import Channels, LocalChannelEnd
 from iii_trio.engine._invocation import Invocation, InvocationTable
 from iii_trio.engine._ports import LocalPort, wait_settled
 from iii_trio.engine._registrar import Registrar
-from iii_trio.engine._registry import Function
+from iii_trio.engine._registry import PROVIDER_IDS, Function
 from iii_trio.engine._router import Router
 from iii_trio.engine._triggers import TriggerType
 from iii_trio.errors import RegistrationError
@@ -34,6 +35,25 @@ from iii_trio.transport import (
 PROVIDER_PATIENCE: Final = 10.0
 """Seconds that binding waits for a provider's answer; silence accepts."""
 
+ENGINE_IDS: Final[Mapping[str, str]] = {
+    "engine::queue::": "iii-queue",
+    **dict.fromkeys(
+        (
+            "engine::alerts::",
+            "engine::baggage::",
+            "engine::health::",
+            "engine::log::",
+            "engine::logs::",
+            "engine::metrics::",
+            "engine::rollups::",
+            "engine::sampling::",
+            "engine::traces::",
+        ),
+        "iii-observability",
+    ),
+}
+"""Ids below ``engine::`` that a worker of this process may offer: prefix to its name."""
+
 
 @final
 class LocalWorkerPort:
@@ -48,6 +68,7 @@ class LocalWorkerPort:
         registrar: Registrar,
         bindings: Bindings,
         channels: Channels,
+        engine_ids: Mapping[str, str] = ENGINE_IDS,
     ) -> None:
         self._port = port
         self._router = router
@@ -55,6 +76,7 @@ class LocalWorkerPort:
         self._registrar = registrar
         self._bindings = bindings
         self._channels = channels
+        self._engine_ids = engine_ids
 
     @property
     def worker_id(self) -> str:
@@ -128,10 +150,12 @@ class LocalWorkerPort:
         """Offer a function.
 
         Raises:
-            RegistrationError: a live worker of the namespace has it, or the engine.
+            RegistrationError: a live worker of the namespace has it, or the engine; or
+                it begins with ``engine::`` and is meant for another worker.
             trio.ClosedResourceError: this worker was closed.
         """
         self._check_open()
+        self._check_engine_id(spec.function_id)
         conflict = self._registrar.add_function(
             Function(
                 function_id=spec.function_id,
@@ -153,6 +177,19 @@ class LocalWorkerPort:
             raise RegistrationError(
                 msg, code="FUNCTION_NAMESPACE_CONFLICT", owner_worker_id=owner
             )
+
+    def _check_engine_id(self, function_id: str) -> None:
+        if not function_id.startswith("engine::") or function_id in PROVIDER_IDS:
+            return
+        name = self._port.record.name
+        for prefix, owner in self._engine_ids.items():
+            if function_id.startswith(prefix) and name == owner:
+                return
+        raise RegistrationError(
+            f"function {function_id!r} is the engine's, not worker {name!r}'s; see "
+            "`engine_ids` of `open_engine`",
+            code="FUNCTION_NAMESPACE_CONFLICT",
+        )
 
     def unregister_function(self, function_id: str) -> None:
         """Stop offering a function."""

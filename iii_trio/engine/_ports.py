@@ -202,6 +202,6 @@ def incoming_call(invocation: Invocation) -> IncomingCall:
         namespace=invocation.namespace,
         caller_worker_id=None if sender is None else sender.worker_id,
         deadline=invocation.deadline,
-        traceparent=invocation.traceparent,
+        traceparent=invocation.span or invocation.traceparent,
         baggage=invocation.baggage,
     )

@@ -77,6 +77,7 @@ from iii_trio.protocol._names import (
     is_uuid,
     namespace_for_call,
 )
+from iii_trio.protocol._observe import CallObserver, ObservedCall, ObservedKind
 from iii_trio.protocol._session import (
     CANCEL_FEATURE,
     HELD_BACK,
@@ -96,6 +97,7 @@ __all__ = [
     "SENDERS",
     "STOPPED",
     "AnyFrame",
+    "CallObserver",
     "CancelInvocation",
     "ChannelRef",
     "EnqueueReceipt",
@@ -110,6 +112,8 @@ __all__ = [
     "InvocationSettled",
     "InvokeFunction",
     "JSONBytes",
+    "ObservedCall",
+    "ObservedKind",
     "Ping",
     "Pong",
     "Reattach",

@@ -1,0 +1,84 @@
+"""Telling of calls: as events to listeners, and to an observer.
+
+The table of invocations holds a `Watch` only while somebody wants to know, so that a call
+that nobody watches costs nothing more.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar, final
+
+from iii_trio.engine._invocation import Invocation, InvocationTable, RawOutcome
+from iii_trio.protocol import (
+    CallObserver,
+    ErrorBody,
+    Event,
+    InvocationOpened,
+    InvocationSettled,
+)
+
+T = TypeVar("T")
+
+Listener = Callable[[Event], None]
+
+
+@final
+class Watch:
+    """Watches the calls of one engine for its listeners and its observers."""
+
+    def __init__(self, invocations: InvocationTable) -> None:
+        self._invocations = invocations
+        self._listeners: list[Listener] = []
+        self._observers: list[CallObserver] = []
+
+    def add_listener(self, listener: Listener) -> Callable[[], None]:
+        """Give a listener the events of calls; the result ends that."""
+        return self._add(self._listeners, listener)
+
+    def add_observer(self, observer: CallObserver) -> Callable[[], None]:
+        """Tell an observer of calls; the result ends that."""
+        return self._add(self._observers, observer)
+
+    def _add(self, whom: list[T], who: T) -> Callable[[], None]:
+        whom.append(who)
+        self._invocations.watch = self
+
+        def remove() -> None:
+            if who in whom:
+                whom.remove(who)
+            if not self._listeners and not self._observers:
+                self._invocations.watch = None
+
+        return remove
+
+    def opened(self, invocation: Invocation) -> None:
+        """A call was opened, and is not dispatched yet."""
+        for observer in self._observers:
+            observer.call_began(invocation)
+        if self._listeners:
+            sender = invocation.sender
+            self._publish(
+                InvocationOpened(
+                    invocation_id=invocation.id,
+                    function_id=invocation.function.function_id,
+                    caller_worker_id=None if sender is None else sender.worker_id,
+                    callee_worker_id=invocation.callee.worker_id,
+                )
+            )
+
+    def settled(self, invocation: Invocation, outcome: RawOutcome) -> None:
+        """A call has its outcome."""
+        code = outcome.code if isinstance(outcome, ErrorBody) else None
+        for observer in self._observers:
+            observer.call_ended(invocation, code)
+        if self._listeners:
+            self._publish(
+                InvocationSettled(
+                    invocation_id=invocation.id,
+                    function_id=invocation.function.function_id,
+                    code=code,
+                )
+            )
+
+    def _publish(self, event: Event) -> None:
+        for listener in tuple(self._listeners):
+            listener(event)
