@@ -28,7 +28,7 @@ class Animal(abc.ABC):
     def connect(self) -> RawPeer:
         """Make a connection, announced and with the function registered."""
         peer = self.harness.connect_raw_peer()
-        peer.announce(self.name)
+        peer.announce(self.name, features=["large-messages.v1"])
         peer.register(self.function_id)
         return peer
 

@@ -18,7 +18,11 @@ from iii_trio.engine._engine_port import EnginePort
 from iii_trio.engine._intrinsics import Intrinsics
 from iii_trio.engine._invocation import Invocation, InvocationTable
 from iii_trio.engine._invoker import InvokerPort
-from iii_trio.engine._link_port import OUTBOX_SOFT_LIMIT, LinkPort
+from iii_trio.engine._link_port import (
+    OUTBOX_LARGE_LIMIT,
+    OUTBOX_SOFT_LIMIT,
+    LinkPort,
+)
 from iii_trio.engine._listen import DEFAULT_PORT, open_listener, serve_listener
 from iii_trio.engine._listings import Listings
 from iii_trio.engine._local import LocalWorkerPort
@@ -35,6 +39,7 @@ from iii_trio.engine._triggers import Tell, Trigger, Triggers, TriggerType
 __all__ = [
     "DEFAULT_PORT",
     "NAMESPACE_GRACE",
+    "OUTBOX_LARGE_LIMIT",
     "OUTBOX_SOFT_LIMIT",
     "PROVIDER_IDS",
     "Announcement",

@@ -40,6 +40,7 @@ from iii_trio.engine._timers import Timers
 from iii_trio.protocol import (
     CANCEL_FEATURE,
     DEFAULT_NAMESPACE,
+    LARGE_MESSAGES_FEATURE,
     ErrorBody,
     blank_namespace,
     is_blank,
@@ -203,7 +204,7 @@ class Intrinsics:
         answer: JSON = {"success": refusal is None}
         if port.cancels:
             # Only a peer that told us its features learns ours.
-            answer["features"] = [CANCEL_FEATURE]
+            answer["features"] = [CANCEL_FEATURE, LARGE_MESSAGES_FEATURE]
         return _encode(answer)
 
     def _channels_create(

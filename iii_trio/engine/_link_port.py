@@ -3,6 +3,7 @@
 The other kind of port, and the table of both, is in ``_ports.py``.
 """
 
+import logging
 import re
 from typing import Final, final
 
@@ -19,6 +20,8 @@ from iii_trio.protocol import (
     ABSENT,
     CANCEL_FEATURE,
     DEFAULT_NAMESPACE,
+    MAX_MESSAGE_BYTES,
+    SMALL_MESSAGE_BYTES,
     AnyFrame,
     CancelInvocation,
     ErrorBody,
@@ -30,12 +33,20 @@ from iii_trio.protocol import (
     encode_invoke,
     encode_result,
     invoke_extras,
+    payload_too_large,
+    receive_limit,
     refused,
 )
 from iii_trio.transport import Link, TriggerSpec
 
 OUTBOX_SOFT_LIMIT: Final = 8 * 2**20
 """Bytes waiting for a worker above which new calls to it are refused."""
+
+OUTBOX_LARGE_LIMIT: Final = OUTBOX_SOFT_LIMIT + MAX_MESSAGE_BYTES
+"""Bytes that a message over `SMALL_MESSAGE_BYTES` may make wait, so that several large
+results at once do not reach the limit at which a link is dropped (96 MiB)."""
+
+_log: Final = logging.getLogger("iii_trio.engine.link")
 
 _TRACEPARENT = re.compile(
     "(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
@@ -50,6 +61,8 @@ class LinkPort(Connection):
         held: frames that wait for the namespace; ``None`` once it is known.
         grace: ends the wait.
         cancels: the peer understands `CancelInvocation` and ``deadline_ms``.
+        receive_limit: the largest message that the peer takes, in bytes; small until it
+            told who it is.
         registered: it has registered something, or made itself known.
     """
 
@@ -61,17 +74,47 @@ class LinkPort(Connection):
         self.held: list[AnyFrame] | None = []
         self.grace: Timer | None = None
         self.cancels = False
+        self.receive_limit = SMALL_MESSAGE_BYTES
         self.registered = False
         self.made_by_ref: dict[str, Invocation] = {}
         self._invocations = invocations
 
-    def send(self, frame: AnyFrame) -> None:
-        """Queue a frame that is not on the hot path."""
-        self.link.send_nowait(encode(frame))
+    def send(self, frame: AnyFrame) -> ErrorBody | None:
+        """Queue a frame that is not on the hot path.
+
+        Returns:
+            Why the peer cannot take it, if so; then it is dropped.
+        """
+        text = encode(frame)
+        if len(text) > SMALL_MESSAGE_BYTES:
+            error = self._cannot_take(len(text))
+            if error is not None:
+                kind = type(frame).__name__.lower()
+                _log.warning("%s frame for %s dropped: %s", kind, self, error.message)
+                return error
+        self.link.send_nowait(text)
+        return None
 
     def announce_features(self, features: frozenset[str]) -> None:
-        """Remember what the peer can do."""
+        """Remember what the peer can do; its record says which SDK it has."""
         self.cancels = CANCEL_FEATURE in features
+        record = self.record
+        self.receive_limit = receive_limit(record.runtime, record.version, features)
+
+    def _cannot_take(self, size: int) -> ErrorBody | None:
+        """Why a message over `SMALL_MESSAGE_BYTES` may not be sent now, if so."""
+        record = self.record
+        name = f"worker {record.name or self.worker_id!r}"
+        if size > self.receive_limit:
+            sdk = f"{record.runtime} {record.version or ''}".rstrip()
+            return payload_too_large(size, self.receive_limit, f"{name} ({sdk})")
+        waiting = self.link.outbox_bytes
+        if waiting and waiting + size > OUTBOX_LARGE_LIMIT:
+            return refused(
+                f"{name} is behind: {waiting} bytes wait for it, and {size} more would "
+                f"pass the limit ({OUTBOX_LARGE_LIMIT})"
+            )
+        return None
 
     # As a callee
 
@@ -96,15 +139,26 @@ class LinkPort(Connection):
             or invocation.baggage is not None
         ):
             extras = self._extras(invocation)
-        self.link.send_nowait(
-            encode_invoke(
-                invocation.id,
-                invocation.function.field,
-                invocation.payload,
-                b"" if sender is None else sender.caller_field,
-                extras,
-            )
+        text = encode_invoke(
+            invocation.id,
+            invocation.function.field,
+            invocation.payload,
+            b"" if sender is None else sender.caller_field,
+            extras,
         )
+        if len(text) > SMALL_MESSAGE_BYTES:
+            error = self._cannot_take(len(text))
+            if error is not None:
+                self._refuse(invocation, error)
+                return
+        self.link.send_nowait(text)
+
+    def _refuse(self, invocation: Invocation, error: ErrorBody) -> None:
+        """The peer cannot take a call: tell whoever waits for it, else the log."""
+        if invocation.caller is None:
+            function_id = invocation.function.function_id
+            _log.warning("void call of %s dropped: %s", function_id, error.message)
+        self._invocations.settle(invocation, error)
 
     def _extras(self, invocation: Invocation) -> bytes:
         """The rarer members of a call's frame."""
@@ -125,21 +179,12 @@ class LinkPort(Connection):
         """Send the outcome under the caller's own id."""
         if self.made_by_ref:
             self.made_by_ref.pop(invocation.caller_ref, None)
-        result, error = (
-            (b"", encode_error(outcome))
-            if isinstance(outcome, ErrorBody)
-            else (outcome, b"")
-        )
-        self.link.send_nowait(
-            encode_result(
-                invocation.caller_ref,
-                invocation.asked or invocation.function.field,
-                result,
-                error,
-                invocation.traceparent,
-                invocation.baggage,
-            )
-        )
+        text = _result_text(invocation, outcome)
+        if len(text) > SMALL_MESSAGE_BYTES:
+            error = self._cannot_take(len(text))
+            if error is not None:
+                text = _result_text(invocation, error)
+        self.link.send_nowait(text)
 
     # As a provider and binder of triggers
 
@@ -149,7 +194,7 @@ class LinkPort(Connection):
         """Tell the provider; its answer comes as a frame, if ever."""
         spec = trigger.spec
         served_elsewhere = kind.namespace != DEFAULT_NAMESPACE
-        self.send(
+        refusal = self.send(
             RegisterTrigger(
                 id=spec.trigger_id,
                 trigger_type=spec.trigger_type,
@@ -162,7 +207,7 @@ class LinkPort(Connection):
                 trigger_namespace=kind.namespace if served_elsewhere else None,
             )
         )
-        return "pending"
+        return refusal or "pending"
 
     def unbind_trigger(self, trigger: Trigger[AnyPort]) -> None:
         """Tell the provider that a binding is gone."""
@@ -179,6 +224,23 @@ class LinkPort(Connection):
                 error=msgspec.Raw(encode_error(error)),
             )
         )
+
+
+def _result_text(invocation: Invocation, outcome: RawOutcome) -> bytes:
+    """The frame that answers a call, under the caller's own id for it."""
+    result, error = (
+        (b"", encode_error(outcome))
+        if isinstance(outcome, ErrorBody)
+        else (outcome, b"")
+    )
+    return encode_result(
+        invocation.caller_ref,
+        invocation.asked or invocation.function.field,
+        result,
+        error,
+        invocation.traceparent,
+        invocation.baggage,
+    )
 
 
 def json_or_absent(value: object, *, null: bool = False) -> msgspec.Raw:

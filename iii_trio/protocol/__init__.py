@@ -27,6 +27,7 @@ from iii_trio.protocol._error_codes import (
     body_from,
     exception_from,
     not_found,
+    payload_too_large,
     refused,
     timed_out,
 )
@@ -85,6 +86,12 @@ from iii_trio.protocol._session import (
     Side,
     may_send,
 )
+from iii_trio.protocol._sizes import (
+    LARGE_MESSAGES_FEATURE,
+    MAX_MESSAGE_BYTES,
+    SMALL_MESSAGE_BYTES,
+    receive_limit,
+)
 
 __all__ = [
     "ABSENT",
@@ -93,8 +100,11 @@ __all__ = [
     "ERROR_CLASSES",
     "FRAME_TYPES",
     "HELD_BACK",
+    "LARGE_MESSAGES_FEATURE",
     "MAX_LABEL_CHARACTERS",
+    "MAX_MESSAGE_BYTES",
     "SENDERS",
+    "SMALL_MESSAGE_BYTES",
     "STOPPED",
     "AnyFrame",
     "CallObserver",
@@ -156,6 +166,8 @@ __all__ = [
     "namespace_for_call",
     "not_found",
     "payload_or_null",
+    "payload_too_large",
+    "receive_limit",
     "refused",
     "splice_caller",
     "timed_out",

@@ -90,6 +90,23 @@ def bad_input(function_id: str, reason: str) -> ErrorBody:
     )
 
 
+def payload_too_large(size: int, limit: int, receiver: str) -> ErrorBody:
+    """A message that its receiver cannot take was not sent.
+
+    Args:
+        size: of the message, bytes.
+        limit: what the receiver takes, bytes.
+        receiver: who that is, for people.
+    """
+    return ErrorBody(
+        code="payload_too_large",
+        message=(
+            f"the message would be {size} bytes, and {receiver} takes at most {limit}. "
+            "Send large data through a channel (`engine::channels::create`)."
+        ),
+    )
+
+
 def refused(message: str) -> ErrorBody:
     """The call was not started because somebody is overloaded."""
     return ErrorBody(code="invocation_refused", message=message)

@@ -105,6 +105,7 @@ async def _order(a: Link, b: Link, at_a: LinkEar, at_b: LinkEar) -> None:
 async def _sizes(a: Link, b: Link, at_a: LinkEar, at_b: LinkEar) -> None:
     texts = [b"x" * size for size in (1, 125, 126, 65535, 65536, LARGE)]
     texts.append("{é\U0001f600}".encode())
+    texts.append(("\U0001f600é" * (LARGE // 6)).encode())
     for text in texts:
         a.send_nowait(text)
     await at_b.wait_frames(len(texts))

@@ -28,7 +28,6 @@ from iii_trio.transport._deliver import deliver_binary, deliver_text
 from iii_trio.transport._dial import open_trio_websocket
 from iii_trio.transport._link import Link, LinkSink
 from iii_trio.transport._trio_websocket import (
-    MAX_MESSAGE_BYTES,
     TrioWebSocketLink,
     open_link_over,
     open_trio_websocket_link,
@@ -49,7 +48,6 @@ _LATER = {
 }
 
 __all__ = [
-    "MAX_MESSAGE_BYTES",
     "AttachedPort",
     "Attachment",
     "BytePipe",

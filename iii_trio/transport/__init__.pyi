@@ -32,7 +32,6 @@ from iii_trio.transport._memory import (
     open_memory_network,
 )
 from iii_trio.transport._trio_websocket import (
-    MAX_MESSAGE_BYTES,
     TrioWebSocketLink,
     open_link_over,
     open_trio_websocket_link,
@@ -40,7 +39,6 @@ from iii_trio.transport._trio_websocket import (
 )
 
 __all__ = [
-    "MAX_MESSAGE_BYTES",
     "AttachedPort",
     "Attachment",
     "BytePipe",

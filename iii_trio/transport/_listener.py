@@ -9,10 +9,10 @@ from typing import Final, Protocol, final
 from urllib.parse import parse_qs
 
 from iii_trio.net import HTTPExchange, HTTPRequest, WebSocket, WebSocketSink
+from iii_trio.protocol import MAX_MESSAGE_BYTES
 from iii_trio.transport._deliver import TELEMETRY, deliver_binary
 from iii_trio.transport._link import Link, LinkSink
 
-MAX_MESSAGE_BYTES: Final = 64 * 2**20
 MAX_CHANNEL_MESSAGE_BYTES: Final = 16 * 2**20
 _CHANNELS: Final = "/ws/channels/"
 

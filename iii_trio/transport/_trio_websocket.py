@@ -3,9 +3,9 @@
 Three tasks per link, all in one nursery: a reader, a writer and a keepalive. Only the
 writer ever sends messages, so that no cancel scope of a user can cut a frame in half.
 
-trio-websocket sends a message as one frame. Some peers refuse frames above 16 MiB, so
-users of this link keep to `MAX_MESSAGE_BYTES`; here only the hard limit of the outbox
-counts.
+Some peers refuse frames above 16 MiB, so a larger message than 1 MiB leaves in
+fragments. Users of this link keep to ``iii_trio.protocol.MAX_MESSAGE_BYTES``; here only
+the hard limit of the outbox counts.
 """
 
 from collections import deque
@@ -15,14 +15,13 @@ from typing import Final, final
 
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
+from wsproto.events import TextMessage
 
 from iii_trio._util import NoPublicConstructor, open_background_nursery
+from iii_trio.protocol import SMALL_MESSAGE_BYTES
 from iii_trio.transport._deliver import deliver_binary, deliver_text
 from iii_trio.transport._dial import CLOSE_GRACE, open_trio_websocket
 from iii_trio.transport._link import Link, LinkSink
-
-MAX_MESSAGE_BYTES: Final = 16 * 2**20
-"""Larger messages need fragments, which trio-websocket cannot make."""
 
 OUTBOX_LIMIT_BYTES: Final = 96 * 2**20
 """A peer that lets this much pile up is dropped."""
@@ -150,7 +149,7 @@ class TrioWebSocketLink(metaclass=NoPublicConstructor):
                 self._wake_writer = trio.Event()
                 while self._outbox:
                     text = self._outbox[0]
-                    await self._connection.send_message(str(text, "utf-8"))
+                    await _send_text(self._connection, text)
                     if self._ended.is_set():
                         return
                     self._outbox.popleft()
@@ -178,6 +177,26 @@ class TrioWebSocketLink(metaclass=NoPublicConstructor):
                 # A held link does not read, so a missing pong says nothing.
                 if scope.cancelled_caught and self._running.is_set():
                     self.close("no answer to a ping", polite=False)
+
+
+async def _send_text(connection: WebSocketConnection, text: bytes) -> None:
+    """Send one message, in fragments of at most `SMALL_MESSAGE_BYTES`.
+
+    trio-websocket sends whole messages only; wsproto below it can do more.
+    """
+    message = str(text, "utf-8")
+    if len(text) <= SMALL_MESSAGE_BYTES:
+        await connection.send_message(message)
+        return
+    # A character takes up to four bytes.
+    step = SMALL_MESSAGE_BYTES if text.isascii() else SMALL_MESSAGE_BYTES // 4
+    for start in range(0, len(message), step):
+        if connection.closed:
+            raise ConnectionClosed(connection.closed)
+        end = start + step
+        await connection._send(  # noqa: SLF001 - see above
+            TextMessage(data=message[start:end], message_finished=end >= len(message))
+        )
 
 
 def _why(exc: ConnectionClosed) -> str:

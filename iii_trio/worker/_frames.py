@@ -9,6 +9,8 @@ from iii_trio.protocol import (
     ABSENT,
     CANCEL_FEATURE,
     DEFAULT_NAMESPACE,
+    LARGE_MESSAGES_FEATURE,
+    MAX_MESSAGE_BYTES,
     AnyFrame,
     ErrorBody,
     InvocationResult,
@@ -22,9 +24,9 @@ from iii_trio.protocol import (
     encode_result,
     function_field,
     payload_or_null,
+    payload_too_large,
 )
 from iii_trio.transport import (
-    MAX_MESSAGE_BYTES,
     FunctionSpec,
     Outcome,
     Request,
@@ -58,7 +60,7 @@ def announcement(spec: WorkerSpec, invocation_id: str) -> InvokeFunction:
         "pid": spec.pid,
         "isolation": spec.isolation,
         "namespace": spec.namespace,
-        "features": [CANCEL_FEATURE],
+        "features": [CANCEL_FEATURE, LARGE_MESSAGES_FEATURE],
     }
     if spec.internal:
         data["internal"] = True
@@ -223,11 +225,5 @@ def result_text(frame: InvokeFunction, outcome: Outcome) -> bytes:
 
 
 def too_large(size: int) -> ErrorBody:
-    """The refusal of a message that one WebSocket frame cannot carry."""
-    return ErrorBody(
-        code="payload_too_large",
-        message=(
-            f"the message would be {size} bytes; the limit is {MAX_MESSAGE_BYTES}. "
-            "Send large data through a channel (Worker.create_channel)."
-        ),
-    )
+    """The refusal of a message that no engine takes."""
+    return payload_too_large(size, MAX_MESSAGE_BYTES, "an engine")

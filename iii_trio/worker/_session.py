@@ -10,6 +10,8 @@ import trio
 from iii_trio.errors import RegistrationError, RemoteProtocolError
 from iii_trio.protocol import (
     CANCEL_FEATURE,
+    MAX_MESSAGE_BYTES,
+    SMALL_MESSAGE_BYTES,
     STOPPED,
     AnyFrame,
     CancelInvocation,
@@ -38,7 +40,6 @@ from iii_trio.protocol import (
     timed_out,
 )
 from iii_trio.transport import (
-    MAX_MESSAGE_BYTES,
     Handlers,
     IncomingCall,
     Link,
@@ -62,6 +63,9 @@ logger = logging.getLogger(__name__)
 
 OUTBOX_SOFT_LIMIT: Final = 8 * 2**20
 """Bytes waiting for the engine above which new calls are refused."""
+
+OUTBOX_LARGE_LIMIT: Final = OUTBOX_SOFT_LIMIT + MAX_MESSAGE_BYTES
+"""The same for results of more than `SMALL_MESSAGE_BYTES`: below the link's own limit."""
 
 
 class SessionOwner(Protocol):
@@ -138,10 +142,13 @@ class Session:
 
     def check_room(self, size: int) -> ErrorBody | None:
         """Tell why a message of so many bytes may not be sent now, if so."""
+        return self._check(size, OUTBOX_SOFT_LIMIT)
+
+    def _check(self, size: int, limit: int) -> ErrorBody | None:
         if size > MAX_MESSAGE_BYTES:
             return too_large(size)
         waiting = self._link.outbox_bytes
-        if waiting and waiting + size > OUTBOX_SOFT_LIMIT:
+        if waiting and waiting + size > limit:
             return refused(f"the engine is behind: {waiting} bytes wait for it")
         return None
 
@@ -282,8 +289,10 @@ class Session:
             return
         assert frame.invocation_id is not None
         text = result_text(frame, outcome)
-        if len(text) > MAX_MESSAGE_BYTES:
-            text = result_text(frame, too_large(len(text)))
+        if len(text) > SMALL_MESSAGE_BYTES:
+            problem = self._check(len(text), OUTBOX_LARGE_LIMIT)
+            if problem is not None:
+                text = result_text(frame, problem)
         self._link.send_nowait(text)
 
     def _on_result(self, frame: InvocationResult) -> None:

@@ -392,7 +392,7 @@ async def test_overload_of_one_worker_refuses_calls_to_it_alone(
 ) -> None:
     async with (
         open_test_engine() as t,
-        t.open_raw_peer("slow", "x::y") as slow,
+        t.open_raw_peer("slow", "x::y", runtime="node") as slow,
         t.open_raw_peer("quick", "x::z") as quick,
         t.open_worker("l") as local,
     ):

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio_websocket
+import wsproto
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from iii_trio.testing import cancel_at_every_step
@@ -178,3 +179,49 @@ def test_a_link_can_be_cancelled_at_every_step() -> None:
             assert len(ear.closed) <= 1
 
     assert cancel_at_every_step(scenario) > 5
+
+
+async def receive_fragments(stream: trio.abc.Stream) -> list[bytes]:
+    """Accept a WebSocket and read the frames of its first message."""
+    server = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
+    fragments = [b""]
+    while True:
+        server.receive_data(bytes(await stream.receive_some()))
+        for event in server.events():
+            if isinstance(event, wsproto.events.Request):
+                accept = wsproto.events.AcceptConnection()
+                await stream.send_all(server.send(accept))
+            elif isinstance(event, wsproto.events.TextMessage):
+                fragments[-1] += event.data.encode()
+                if event.message_finished:
+                    return fragments
+                if event.frame_finished:
+                    fragments.append(b"")
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "\U0001f600"])
+async def test_a_large_message_leaves_in_fragments_of_at_most_a_mebibyte(
+    letter: str, autojump_clock: MockClock
+) -> None:
+    near, far = memory_stream_pair()
+    text = (letter * 2_500_000).encode()
+    fragments: list[bytes] = []
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def _() -> None:
+            fragments.extend(await receive_fragments(far))
+            nursery.cancel_scope.cancel()
+
+        connection = await trio_websocket.wrap_client_stream(
+            nursery,
+            near,  # type: ignore[arg-type]  # any stream will do
+            "memory",
+            "/",
+        )
+        async with open_link_over(connection) as link:
+            link.send_nowait(text)
+            await link.wait_closed()
+    assert b"".join(fragments) == text
+    assert len(fragments) > 2
+    assert max(map(len, fragments)) <= 2**20

@@ -15,9 +15,8 @@ from iii_trio.errors import (
     RegistrationError,
     RemoteProtocolError,
 )
-from iii_trio.protocol import is_uuid
+from iii_trio.protocol import MAX_MESSAGE_BYTES, is_uuid
 from iii_trio.testing import cancel_at_every_step
-from iii_trio.transport import MAX_MESSAGE_BYTES
 from iii_trio.worker import Trigger, current_invocation, open_worker
 from tests.component.scripted_engine import GREETING, ScriptedEngine
 
@@ -37,7 +36,7 @@ async def test_the_announcement_comes_first_and_the_block_begins_connected(
     assert frame["namespace"] == "default"
     data = frame["data"]
     assert (data["name"], data["namespace"], data["runtime"]) == ("w", "ns", "python")
-    assert data["features"] == ["iii-trio.cancel.v1"]
+    assert data["features"] == ["iii-trio.cancel.v1", "large-messages.v1"]
     assert data["pid"]
     assert data["os"]
     assert engine.link.closed is not None
@@ -337,7 +336,7 @@ async def test_fires_wait_for_the_connection_up_to_a_bound(
     assert all("invocation_id" not in frame for frame in fires)
 
 
-async def test_messages_too_large_for_a_frame_are_refused_with_advice(
+async def test_messages_too_large_for_any_engine_are_refused_with_advice(
     autojump_clock: MockClock,
 ) -> None:
     engine = ScriptedEngine()

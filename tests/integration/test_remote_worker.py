@@ -113,6 +113,18 @@ async def test_calls_in_all_directions_through_a_hosts_own_server() -> None:
             await exercise(engine, url, events)
 
 
+async def test_messages_of_many_megabytes_pass_both_ways() -> None:
+    async with (
+        open_server() as (_, url, events),
+        open_worker(url, name="a") as caller,
+        open_worker(url, name="b") as callee,
+    ):
+        callee.register_function("echo", lambda text: text)
+        await events.wait_for(FunctionRegistered, function_id="echo")
+        text = "\N{SNOWMAN}" * (10 * 2**20)
+        assert await caller.invoke("echo", text) == text
+
+
 async def test_errors_keep_code_and_stacktrace() -> None:
     async with open_server() as (_, url, events), open_worker(url) as worker:
 

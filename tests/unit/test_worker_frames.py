@@ -8,8 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iii_trio.errors import RegistrationError
-from iii_trio.protocol import ChannelRef, decode, encode, splice_caller
-from iii_trio.transport import MAX_MESSAGE_BYTES, Request, TriggerSpec, WorkerSpec
+from iii_trio.protocol import (
+    MAX_MESSAGE_BYTES,
+    ChannelRef,
+    decode,
+    encode,
+    splice_caller,
+)
+from iii_trio.transport import Request, TriggerSpec, WorkerSpec
 from iii_trio.worker._frames import (
     announcement,
     call_frame,
@@ -97,7 +103,7 @@ def test_a_trigger_that_cannot_be_decoded_is_refused() -> None:
         trigger_from(frame)  # type: ignore[arg-type]
 
 
-def test_announcement_carries_the_worker_and_the_cancel_feature() -> None:
+def test_announcement_carries_the_worker_and_its_features() -> None:
     spec = WorkerSpec(name="w", namespace="ns", pid=7, os="Linux", version="1")
     invocation_id = "00000000-0000-4000-8000-000000000000"
     frame = read(announcement(spec, invocation_id))
@@ -113,7 +119,7 @@ def test_announcement_carries_the_worker_and_the_cancel_feature() -> None:
             "os": "Linux",
             "pid": 7,
             "namespace": "ns",
-            "features": ["iii-trio.cancel.v1"],
+            "features": ["iii-trio.cancel.v1", "large-messages.v1"],
         },
     }
 
