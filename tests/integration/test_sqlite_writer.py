@@ -74,7 +74,7 @@ async def test_waiting_writes_share_transactions(tmp_path: Path) -> None:
     assert commits <= 3
 
 
-async def test_more_writes_than_fit_into_the_inbox_all_come_through(
+async def test_more_writes_than_a_batch_takes_all_come_through(
     tmp_path: Path,
 ) -> None:
     async with open_sqlite(tmp_path / "engine.db", run=run_inline) as stores:

@@ -51,7 +51,10 @@ class SQLiteKeyValue:
 
     async def set(self, space: str, key: str, value: bytes) -> Change:
         """Store a value."""
-        return await self.update(space, key, lambda _old: value)
+        place = (self._collection, space, key)
+        return await self._writer.submit(
+            lambda connection: _set(connection, place, value)
+        )
 
     async def delete(self, space: str, key: str) -> Change:
         """Remove a key."""
@@ -91,20 +94,23 @@ def _find(connection: apsw.Connection, place: Place) -> tuple[int | None, bytes 
     return (None, None) if row is None else row
 
 
+def _set(connection: apsw.Connection, place: Place, value: bytes) -> Change:
+    row, old = _find(connection, place)
+    if row is None:
+        connection.execute(INSERT, (*place, value))
+    else:
+        connection.execute(OVERWRITE, (value, row))
+    return Change(old, value)
+
+
 def _update(
     connection: apsw.Connection,
     place: Place,
     change: Callable[[bytes | None], bytes | None],
 ) -> Change:
-    row, old = _find(connection, place)
+    _, old = _find(connection, place)
     new = change(old)
-    if new is None:
-        return Change(old, old)
-    if row is None:
-        connection.execute(INSERT, (*place, new))
-    else:
-        connection.execute(OVERWRITE, (new, row))
-    return Change(old, new)
+    return Change(old, old) if new is None else _set(connection, place, new)
 
 
 def _delete(connection: apsw.Connection, place: Place) -> Change:

@@ -1,16 +1,16 @@
 """The one writer of a file: group commit.
 
-What waits is written together: one thread hop and one transaction per batch, a savepoint
-per write. A caller is woken after the commit, so what it was told is durable.
+What waits is written together: one thread hop and one transaction per batch. Only a batch
+in which a write failed is done again, with a savepoint per write. A caller is woken after
+the commit, so what it was told is durable.
 """
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, Generic, TypeVar, final
+from typing import Any, Final, TypeVar, final
 
 import apsw
-import attrs
 import outcome
 import trio
 
@@ -21,13 +21,13 @@ from iii_trio.errors import AdapterError
 T = TypeVar("T")
 
 Write = Callable[[apsw.Connection], T]
-"""Runs inside a savepoint of the writer's transaction; must not begin or end one."""
+"""Runs inside the writer's transaction; must not begin or end one.
+
+It may be run a second time, with everything that its first run changed undone.
+"""
 
 MAX_BATCH: Final = 1000
 """Writes per transaction: past it, larger batches measured no faster."""
-
-INBOX_SIZE: Final = MAX_BATCH
-"""Writes that may wait for the next batch; further callers wait to get in."""
 
 CLOSE_GRACE: Final = 10.0
 """Seconds for what still waits when the store closes."""
@@ -42,9 +42,10 @@ class Writer:
         self._path = path
         self._run_sync = run
         self._limiter = trio.CapacityLimiter(1)
-        self._inbox, self._waiting = trio.open_memory_channel[_Submission[Any]](
-            INBOX_SIZE
-        )
+        # As long as there are tasks that wait: each entry is one of them.
+        self._waiting: list[_Submission] = []
+        self._news = trio.lowlevel.ParkingLot()
+        self._closed = False
         # Only `close` ends it: a transaction is not to be cancelled midway.
         self._scope = trio.CancelScope(shield=True)
 
@@ -62,91 +63,84 @@ class Writer:
         Cancellation: ``trio.Cancelled`` means that it was not run. Once its batch has
         begun it is waited for.
         """
-        submission = _Submission(write)
-        await self._inbox.send(submission)
-        return await submission.result()
+        if self._closed:
+            await trio.lowlevel.checkpoint()
+            raise trio.ClosedResourceError
+        submission = _Submission(write, trio.lowlevel.current_task())
+        self._waiting.append(submission)
+        if self._news:
+            self._news.unpark()
+        result: T = await trio.lowlevel.wait_task_rescheduled(submission.withdraw)
+        return result
 
     async def serve(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Write until `close`, then what still waits, at most `CLOSE_GRACE` seconds."""
         task_status.started()
-        with self._waiting:
-            try:
-                with self._scope:
-                    async for first in self._waiting:
-                        waiting = [first, *self._take_waiting()]
-                        batch = [write for write in waiting if write.take()]
-                        if batch:
-                            await self._write_together(batch)
-            finally:
-                for late in self._take_waiting():
-                    late.settle(outcome.Error(self._too_late()))
+        try:
+            with self._scope:
+                while self._waiting or not self._closed:
+                    if not self._waiting:
+                        await self._news.park()
+                    await self._write_together(self._take_waiting())
+        finally:
+            self._closed = True
+            self._give_up(self._take_waiting(len(self._waiting)))
 
     def close(self) -> None:
         """Take no more writes; finish those that were accepted."""
-        self._inbox.close()
+        self._closed = True
+        self._news.unpark_all()
         self._scope.deadline = trio.current_time() + CLOSE_GRACE
 
-    def _take_waiting(self) -> "list[_Submission[Any]]":
-        taken: list[_Submission[Any]] = []
-        with suppress(trio.WouldBlock, trio.EndOfChannel):
-            while len(taken) < MAX_BATCH - 1:
-                taken.append(self._waiting.receive_nowait())
-        return taken
+    def _take_waiting(self, limit: int = MAX_BATCH) -> "list[_Submission]":
+        taken, self._waiting = self._waiting[:limit], self._waiting[limit:]
+        return [submission for submission in taken if submission.take()]
 
-    async def _write_together(self, batch: "list[_Submission[Any]]") -> None:
+    async def _write_together(self, batch: "list[_Submission]") -> None:
         writes = [submission.write for submission in batch]
+        if not writes:
+            return
         try:
             outcomes = await self._run_sync(
                 partial(write_batch, self._connection, self._path, writes),
                 limiter=self._limiter,
             )
         except BaseException:
-            for submission in batch:
-                submission.settle(outcome.Error(self._too_late()))
+            self._give_up(batch)
             raise
         for submission, result in zip(batch, outcomes, strict=True):
-            submission.settle(result)
+            trio.lowlevel.reschedule(submission.caller, result)
 
-    def _too_late(self) -> AdapterError:
-        return AdapterError(
-            f"{self._path} was closed before this was written; nothing of it is stored."
-        )
+    def _give_up(self, batch: "list[_Submission]") -> None:
+        for submission in batch:
+            error = AdapterError(
+                f"{self._path} was closed before this was written; nothing of it is "
+                "stored."
+            )
+            trio.lowlevel.reschedule(submission.caller, outcome.Error(error))
 
 
-@attrs.define(eq=False)
-class _Submission(Generic[T]):
-    """One write and the caller that waits for it."""
+@final
+class _Submission:
+    """One write, and the caller that is parked until its outcome is known."""
 
-    write: Write[T]
-    _taken: bool = False
-    _withdrawn: bool = False
-    _outcome: outcome.Outcome[T] | None = None
-    _caller: trio.lowlevel.Task | None = None
+    __slots__ = ("_taken", "_withdrawn", "caller", "write")
 
-    async def result(self) -> T:
-        """Wait for the outcome; while nobody took it, cancellation withdraws it."""
-        if self._outcome is None:
-            self._caller = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(self._withdraw)
-        else:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-        assert self._outcome is not None
-        return self._outcome.unwrap()
+    def __init__(self, write: Write[Any], caller: trio.lowlevel.Task) -> None:
+        self.write = write
+        self.caller = caller
+        self._taken = False
+        self._withdrawn = False
 
     def take(self) -> bool:
         """Claim it for a batch; false if its caller is gone."""
         self._taken = not self._withdrawn
         return self._taken
 
-    def settle(self, result: outcome.Outcome[T]) -> None:
-        """Hand the outcome to the caller, if it is still there."""
-        self._outcome = result
-        if self._caller is not None and not self._withdrawn:
-            trio.lowlevel.reschedule(self._caller)
-
-    def _withdraw(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+    def withdraw(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        """The caller is cancelled: it leaves, unless the write is in a batch."""
         if self._taken:
             return trio.lowlevel.Abort.FAILED
         self._withdrawn = True
@@ -162,7 +156,13 @@ def write_batch(
     """
     try:
         connection.execute("BEGIN IMMEDIATE")
-        outcomes = [_write_one(connection, path, write) for write in writes]
+        outcomes = _write_all(connection, writes)
+        if len(outcomes) < len(writes):
+            # Nobody was told of it yet.
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            connection.execute("BEGIN IMMEDIATE")
+            outcomes = [_write_one(connection, path, write) for write in writes]
         connection.execute("COMMIT")
     except apsw.Error as exc:
         # SQLite may have rolled back by itself, as it does when the disk is full.
@@ -173,6 +173,19 @@ def write_batch(
             outcome.Error(adapter_error("Nothing was stored: writing to", path, exc))
             for _ in writes
         ]
+    return outcomes
+
+
+def _write_all(
+    connection: apsw.Connection, writes: Sequence[Write[Any]]
+) -> list[outcome.Outcome[Any]]:
+    """Run them up to the first that fails: after it there may be no transaction."""
+    outcomes: list[outcome.Outcome[Any]] = []
+    for write in writes:
+        result: outcome.Outcome[Any] = outcome.capture(write, connection)
+        if type(result) is outcome.Error:
+            break
+        outcomes.append(result)
     return outcomes
 
 

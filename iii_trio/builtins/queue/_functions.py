@@ -1,13 +1,13 @@
 """The queue functions: what callers may do with queues, topics and dead messages."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, final
 
 import attrs
 import msgspec
 
 from iii_trio.adapters import Message, NewMessage, QueueCounts, QueueStore
+from iii_trio.builtins._failures import FailingAs
 from iii_trio.builtins._payloads import structure_input
 from iii_trio.builtins.queue._config import check_queue
 from iii_trio.builtins.queue._consumer import Consumers
@@ -30,7 +30,7 @@ from iii_trio.builtins.queue._inputs import (
 from iii_trio.builtins.queue._named import NamedQueues
 from iii_trio.builtins.queue._names import StoredQueue, named_queue
 from iii_trio.builtins.queue._topics import Topics
-from iii_trio.errors import AdapterError, FunctionFailedError
+from iii_trio.errors import FunctionFailedError
 from iii_trio.worker import current_invocation
 
 JSON = Any
@@ -89,7 +89,7 @@ class QueueFunctions:
             traceparent=given.traceparent or call.traceparent,
             baggage=delivered_baggage(baggage, given.function_id),
         )
-        with _failing_as("enqueue_failed"):
+        with FailingAs("enqueue_failed"):
             await self._store.put([message])
         self._consumers.wake(stored)
         return {"messageReceiptId": given.messageReceiptId}
@@ -107,13 +107,13 @@ class QueueFunctions:
             traceparent=call.traceparent,
             baggage=call.baggage,
         )
-        with _failing_as("publish_failed"):
+        with FailingAs("publish_failed"):
             await self._topics.publish(given.topic, message)
 
     async def redrive(self, payload: JSON) -> JSON:
         given = structure_input("iii::queue::redrive", payload, QueueInput)
         _require(given.queue, "queue_not_set", "Queue name is required")
-        with _failing_as("redrive_failed"):
+        with FailingAs("redrive_failed"):
             moved = await self._move_dead(given.queue, None, revive=True)
         return {"queue": given.queue, "redriven": moved}
 
@@ -127,7 +127,7 @@ class QueueFunctions:
         given = structure_input(f"iii::queue::{name}", payload, MessageInput)
         _require(given.queue, "queue_not_set", "Queue name is required")
         _require(given.message_id, "message_id_not_set", "Message ID is required")
-        with _failing_as(f"{name}_failed"):
+        with FailingAs(f"{name}_failed"):
             moved = await self._move_dead(given.queue, given.message_id, revive=revive)
         return {
             "queue": given.queue,
@@ -137,7 +137,7 @@ class QueueFunctions:
 
     async def list_topics(self, payload: JSON) -> JSON:
         structure_input("engine::queue::list_topics", payload, NoInput)
-        with _failing_as("list_topics_failed"):
+        with FailingAs("list_topics_failed"):
             counts = await self._store.counts(self._now())
         stored = self._known() | {StoredQueue.parse(queue): None for queue in counts}
         rows = dict.fromkeys((one.kind, one.name) for one in stored)
@@ -153,7 +153,7 @@ class QueueFunctions:
     async def topic_stats(self, payload: JSON) -> JSON:
         given = structure_input("engine::queue::topic_stats", payload, TopicInput)
         _require(given.topic, "topic_required", "topic is required")
-        with _failing_as("topic_stats_failed"):
+        with FailingAs("topic_stats_failed"):
             counts = await self._store.counts(self._now())
         meant = self._meant_by(given.topic, counts)
         kinds = dict.fromkeys((one.kind, one.name) for one in meant)
@@ -170,7 +170,7 @@ class QueueFunctions:
 
     async def dlq_topics(self, payload: JSON) -> JSON:
         structure_input("engine::queue::dlq_topics", payload, NoInput)
-        with _failing_as("dlq_topics_failed"):
+        with FailingAs("dlq_topics_failed"):
             counts = await self._store.counts(self._now())
         dead: dict[tuple[str, str], int] = {}
         for queue, held in counts.items():
@@ -190,7 +190,7 @@ class QueueFunctions:
         _require(given.topic, "topic_required", "topic is required")
         end = given.offset + given.limit
         found: list[Message] = []
-        with _failing_as("dlq_messages_failed"):
+        with FailingAs("dlq_messages_failed"):
             counts = await self._store.counts(self._now())
             for one in self._meant_by(given.topic, counts):
                 found += await self._store.dead(one.stored, 0, end)
@@ -204,7 +204,7 @@ class QueueFunctions:
             check_queue(given.queue, given.config)
         except ValueError as exc:
             raise FunctionFailedError(str(exc), code="invalid_queue_config") from exc
-        with _failing_as("define_failed"):
+        with FailingAs("define_failed"):
             changed = await self._named.define(given.queue, given.config)
         return {"queue": given.queue, "changed": changed}
 
@@ -246,15 +246,6 @@ class QueueFunctions:
 def _require(value: str, code: str, message: str) -> None:
     if not value:
         raise FunctionFailedError(message, code=code)
-
-
-@contextmanager
-def _failing_as(code: str) -> Iterator[None]:
-    """Give the store's failures the wire code of the function."""
-    try:
-        yield
-    except AdapterError as exc:
-        raise FunctionFailedError(str(exc), code=code) from exc
 
 
 def _broker_type(kind: str) -> str:

@@ -41,22 +41,24 @@ class StateTriggers:
         """Stop listening for a trigger."""
         self._bound.pop(trigger.trigger_id, None)
 
-    def fire(self, scope: str, key: str, event: dict[str, Any]) -> None:
-        """Start the one task that tells a write's triggers; sync, never waits.
-
-        Triggers that are bound by now are told one after another, unless they are
-        unbound before their turn.
-        """
-        matching = [
+    def matching(self, scope: str, key: str) -> list[Trigger]:
+        """The triggers that a write to that key fires."""
+        return [
             trigger
             for trigger, config in self._bound.values()
             if config.matches(scope, key)
         ]
-        if matching:
-            self._worker.start_soon(
-                self._tell, matching, event, name=f"state triggers of {scope}/{key}"
-            )
-            self._telling += 1
+
+    def fire(self, triggers: list[Trigger], event: dict[str, Any]) -> None:
+        """Start the one task that tells a write's triggers; sync, never waits.
+
+        They are told one after another, unless they are unbound before their turn.
+        """
+        where = f"{event['scope']}/{event['key']}"
+        self._worker.start_soon(
+            self._tell, triggers, event, name=f"state triggers of {where}"
+        )
+        self._telling += 1
 
     async def wait_all_told(self) -> None:
         """Wait until no write has triggers left to tell."""

@@ -4,8 +4,7 @@ Writes are atomic in the store. Results carry stored values as the text that the
 holds, so that nothing is lost or reformatted on the way.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn, final
 
 import attrs
@@ -13,6 +12,7 @@ import msgspec
 import trio
 
 from iii_trio.adapters import Change, KeyValueStore
+from iii_trio.builtins._failures import FailingAs
 from iii_trio.builtins._payloads import structure_input
 from iii_trio.builtins._update_ops import UpdateError, apply_update
 from iii_trio.builtins.state._config import StateConfig
@@ -32,7 +32,7 @@ from iii_trio.builtins.state._schemas import (
     TRIGGER_CONFIG_FORMAT,
 )
 from iii_trio.builtins.state._triggers import TRIGGER_TYPE, StateTriggers
-from iii_trio.errors import AdapterError, FunctionFailedError
+from iii_trio.errors import FunctionFailedError
 from iii_trio.worker import NULL, Worker
 
 JSON = Any
@@ -132,20 +132,20 @@ class _State:
     async def set(self, payload: JSON) -> JSON:
         given = structure_input("state::set", payload, SetInput)
         value = self._encode_within_limit(given.value)
-        with _failing_as("SET_ERROR", "Failed to set value"):
+        with FailingAs("SET_ERROR", "Failed to set value"):
             change = await self._store.set(given.scope, given.key, value)
         self._written(given.scope, given.key, change)
         return _old_and_new(change)
 
     async def get(self, payload: JSON) -> JSON:
         given = structure_input("state::get", payload, KeyInput)
-        with _failing_as("GET_ERROR", "Failed to get value"):
+        with FailingAs("GET_ERROR", "Failed to get value"):
             value = await self._store.get(given.scope, given.key)
         return _result(value)
 
     async def delete(self, payload: JSON) -> JSON:
         given = structure_input("state::delete", payload, KeyInput)
-        with _failing_as("DELETE_ERROR", "Failed to delete value"):
+        with FailingAs("DELETE_ERROR", "Failed to delete value"):
             change = await self._store.delete(given.scope, given.key)
         self._fire("state:deleted", given.scope, given.key, change)
         return _result(change.old)
@@ -160,7 +160,7 @@ class _State:
             errors[:] = updated.errors
             return encode(updated.value)
 
-        with _failing_as("UPDATE_ERROR", "Failed to update value"):
+        with FailingAs("UPDATE_ERROR", "Failed to update value"):
             change = await self._store.update(given.scope, given.key, apply)
         self._written(given.scope, given.key, change)
         result = _old_and_new(change)
@@ -183,7 +183,7 @@ class _State:
             )
             return value if swapped else None
 
-        with _failing_as("COMPARE_AND_SET_ERROR", "Failed to compare and set value"):
+        with FailingAs("COMPARE_AND_SET_ERROR", "Failed to compare and set value"):
             change = await self._store.update(given.scope, given.key, swap)
         if swapped:
             self._written(given.scope, given.key, change)
@@ -191,13 +191,13 @@ class _State:
 
     async def list(self, payload: JSON) -> JSON:
         given = structure_input("state::list", payload, ListInput)
-        with _failing_as("LIST_ERROR", "Failed to list values"):
+        with FailingAs("LIST_ERROR", "Failed to list values"):
             items = await self._store.items(given.scope)
         return [msgspec.Raw(value) for _, value in items]
 
     async def list_groups(self, payload: JSON) -> JSON:
         structure_input("state::list_groups", payload, ListGroupsInput)
-        with _failing_as("LIST_GROUPS_ERROR", "Failed to list groups"):
+        with FailingAs("LIST_GROUPS_ERROR", "Failed to list groups"):
             return {"groups": await self._store.spaces()}
 
     def _encode_within_limit(self, value: JSON) -> bytes:
@@ -216,7 +216,8 @@ class _State:
         self._fire(kind, scope, key, change)
 
     def _fire(self, kind: str, scope: str, key: str, change: Change) -> None:
-        if not self.config.triggers_enabled:
+        matching = self._triggers.matching(scope, key)
+        if not matching or not self.config.triggers_enabled:
             return
         event = {
             "type": TRIGGER_TYPE,
@@ -225,16 +226,7 @@ class _State:
             "key": key,
             **_old_and_new(change),
         }
-        self._triggers.fire(scope, key, event)
-
-
-@contextmanager
-def _failing_as(code: str, message: str) -> Iterator[None]:
-    """Give the store's failures the wire code of the function."""
-    try:
-        yield
-    except AdapterError as exc:
-        raise FunctionFailedError(f"{message}: {exc}", code=code) from exc
+        self._triggers.fire(matching, event)
 
 
 def _present(value: bytes | None) -> JSON:
