@@ -26,9 +26,10 @@ HIGH_WATER: Final = 1024 * 1024
 LOW_WATER: Final = 256 * 1024
 """Bytes waiting: above the high mark once, then below the low one, is ``on_writable``."""
 
-READ_BYTES: Final = 64 * 1024
+READ_BYTES: Final = 32 * 1024
 BULK_READ_BYTES: Final = 256 * 1024
-"""One read, and one while a large frame is under way: 2.05 to 1.6 for 64 KB frames."""
+"""A usual read, which makes its own bytes, and one that goes into the pump's buffer:
+after a read that came out full, and while a large frame is under way."""
 
 _JOIN_BYTES: Final = 32 * 1024
 """Up to this, the outbox is joined for one send."""
@@ -49,8 +50,8 @@ _WRITE_STALL_SECONDS: Final = 30.0
 class ByteHandler(Protocol):
     """What the bytes of a connection mean. All of it runs in the pump."""
 
-    def on_bytes(self, data: memoryview) -> None:
-        """What one read gave: a view into a buffer that the next read overwrites."""
+    def on_bytes(self, data: Piece) -> None:
+        """What one read gave; a view is into a buffer that the next read overwrites."""
 
     def on_eof(self) -> None:
         """The peer will send nothing more."""
@@ -68,7 +69,7 @@ class ByteHandler(Protocol):
 class _Nobody:
     """Hears what comes after the end."""
 
-    def on_bytes(self, data: memoryview) -> None:
+    def on_bytes(self, data: Piece) -> None:
         """Swallow."""
 
     def on_eof(self) -> None:
@@ -101,11 +102,12 @@ class Connection:
         outbox_bytes: accepted by `write` and not taken by the socket.
         closed: the socket is closed.
         ending: it is to be closed when the outbox is empty; writes are ignored.
-        read_bytes: size of the next read.
+        bulky: a large frame is under way, so that large reads are worth it.
     """
 
     __slots__ = (
         "_blocked",
+        "_bulk",
         "_end_reason",
         "_interest",
         "_linger",
@@ -116,13 +118,13 @@ class Connection:
         "_seen",
         "_sent",
         "above_high",
+        "bulky",
         "closed",
         "dirty",
         "due",
         "ending",
         "handler",
         "outbox_bytes",
-        "read_bytes",
         "sock",
         "timer",
     )
@@ -137,7 +139,7 @@ class Connection:
         self.sock = sock
         self.handler: ByteHandler = _NOBODY
         self.outbox_bytes = 0
-        self.read_bytes = READ_BYTES
+        self.bulky = False
         self.above_high = False
         self.closed = False
         self.ending = False
@@ -150,6 +152,7 @@ class Connection:
         self._outbox_limit = outbox_limit
         self._interest = 0
         self._blocked = False
+        self._bulk = False  # the last read came out full
         self._linger = 0.0
         self._end_reason = ""
         self._sent = 0
@@ -171,15 +174,18 @@ class Connection:
         """Read once, or send once."""
         if mask & READ and self._interest & READ:
             try:
-                buffer = self._pump.read_buffer
-                size = self.sock.recv_into(buffer, self.read_bytes)
+                if self._bulk or self.bulky:
+                    data = self._read_bulk()
+                else:
+                    data = self.sock.recv(READ_BYTES)
+                    self._bulk = len(data) == READ_BYTES
             except BlockingIOError:
                 pass
             except OSError as exc:
                 self.lose(f"connection lost: {exc.strerror or exc}")
             else:
-                if size:
-                    self.handler.on_bytes(buffer[:size])
+                if data:
+                    self.handler.on_bytes(data)
                 elif self.ending:
                     self.lose(self._end_reason)
                 else:
@@ -187,6 +193,13 @@ class Connection:
         if mask & WRITE and self._interest & WRITE:
             self._blocked = False
             self.flush()
+
+    def _read_bulk(self) -> Piece:
+        """One read into the pump's buffer."""
+        buffer = self._pump.read_buffer
+        size = self.sock.recv_into(buffer, BULK_READ_BYTES)
+        self._bulk = size > READ_BYTES
+        return buffer[:size]
 
     # Writing.
 

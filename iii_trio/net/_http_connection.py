@@ -22,6 +22,7 @@ from iii_trio.net._http1 import (
     RequestParser,
 )
 from iii_trio.net._http1_response import content_length, response_head, upgrade_response
+from iii_trio.net._websocket import Piece
 from iii_trio.net._websocket_connection import WebSocket, WebSocketSink
 
 __all__ = ["HTTPConnection", "HTTPHost", "RequestHandler"]
@@ -110,9 +111,9 @@ class HTTPConnection:
 
     # Bytes in.
 
-    def on_bytes(self, view: memoryview) -> None:
+    def on_bytes(self, data: Piece) -> None:
         """Parse and go on."""
-        data = bytes(view)
+        data = bytes(data)
         if self._rest is not None:
             self._rest += data
             self._regulate()
@@ -280,7 +281,7 @@ class HTTPConnection:
         connection.set_reading(wanted=True)
         self._host.on_http_over()
         if rest:
-            connection.defer(partial(websocket.on_bytes, memoryview(rest)))
+            connection.defer(partial(websocket.on_bytes, rest))
         return websocket
 
     # Flow and time.

@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from email.utils import formatdate
-from selectors import SelectorKey
 from time import perf_counter, time
 from typing import Final, Literal, Protocol, final
 
@@ -31,9 +30,10 @@ from iii_trio._util import (
 )
 from iii_trio.net._readiness import (
     Readiness,
-    SelectorReadiness,
+    ReadinessSet,
     TaskReadiness,
     Watched,
+    open_readiness_set,
 )
 
 __all__ = ["Driver", "Pump", "PumpStatistics", "Timed", "open_pump"]
@@ -44,9 +44,6 @@ Driver = Literal["auto", "tasks"]
 
 _PASS_SECONDS: Final = 0.002
 """Work of one pass before tasks and timers get their turn."""
-
-_PASS_EVENTS: Final = 256
-"""Sockets handled in one pass."""
 
 _READ_BUFFER: Final = 256 * 1024
 """All reads go through one buffer, on a page boundary: 64 KB through loopback cost 18 us
@@ -119,7 +116,7 @@ class Pump(metaclass=NoPublicConstructor):
     _readiness: Readiness = attrs.field(init=False)
     _running: bool = False
     _now: float = 0.0
-    _ready: deque[tuple[SelectorKey, int]] = attrs.Factory(deque)
+    _ready: deque[tuple[Watched, int]] = attrs.Factory(deque)
     _dirty: list[Flushed] = attrs.Factory(list)
     _deferred: list[tuple[_Faulty, Callable[[], None]]] = attrs.Factory(list)
     _timers: list[tuple[float, int, Timed]] = attrs.Factory(list)
@@ -185,7 +182,7 @@ class Pump(metaclass=NoPublicConstructor):
         """A pass over one socket: the driver with a task for each."""
         self._run(lambda: self._step(watched, mask))
 
-    def handle_ready(self, readiness: SelectorReadiness) -> bool:
+    def handle_ready(self, readiness: ReadinessSet) -> bool:
         """A pass over the readiness set; gives whether more is known to be ready."""
         self._run(lambda: self._steps(readiness))
         return bool(self._ready)
@@ -209,19 +206,19 @@ class Pump(metaclass=NoPublicConstructor):
             crash, self._crash = self._crash, None
             raise crash
 
-    def _steps(self, readiness: SelectorReadiness) -> None:
+    def _steps(self, readiness: ReadinessSet) -> None:
         ready = self._ready
         if not ready:
             # What does not fit in this pass is handled before the set is asked again,
             # so that nobody starves.
             ready.extend(readiness.poll())
         end = perf_counter() + _PASS_SECONDS
-        for _ in range(min(len(ready), _PASS_EVENTS)):
-            key, mask = ready.popleft()
+        while ready:
+            watched, mask = ready.popleft()
             try:
-                key.data.on_ready(mask)
+                watched.on_ready(mask)
             except Exception as exc:  # noqa: BLE001 - the fault border
-                self._on_fault(key.data, exc)
+                self._on_fault(watched, exc)
             if perf_counter() >= end:
                 break
 
@@ -298,7 +295,7 @@ class Pump(metaclass=NoPublicConstructor):
             self._wakeup = trio.Event()
             self._run(self._run_timers)
 
-    async def _pump(self, readiness: SelectorReadiness, fileno: int) -> None:
+    async def _pump(self, readiness: ReadinessSet, fileno: int) -> None:
         more = False
         while True:
             if more:
@@ -309,7 +306,7 @@ class Pump(metaclass=NoPublicConstructor):
 
     @asynccontextmanager
     async def _open(self, driver: Driver) -> AsyncIterator[None]:
-        readiness = SelectorReadiness()
+        readiness = open_readiness_set()
         fileno = readiness.fileno() if driver != "tasks" else None
         try:
             async with open_background_nursery("pump closed") as nursery:

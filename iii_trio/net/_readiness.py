@@ -1,13 +1,16 @@
 """Who waits for sockets: one readiness set for all of them, or a task for each.
 
-`SelectorReadiness` is the way of the pump: sockets are registered once in a selector of
-our own, and one Trio task waits for the selector's descriptor. `TaskReadiness` drives the
-same functions where a selector has no descriptor (Windows), or where it is asked for.
-Nothing here reads, writes or knows what the sockets carry.
+A set is the way of the pump: sockets are registered once in a set of our own, and one
+Trio task waits for the set's descriptor. `EpollReadiness` is that set on Linux,
+`SelectorReadiness` where the standard library knows another with a descriptor (macOS).
+`TaskReadiness` drives the same functions where there is none (Windows), or where it is
+asked for. Nothing here reads, writes or knows what the sockets carry.
 """
 
+import select
 import selectors
 import socket
+import sys
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -17,10 +20,14 @@ __all__ = [
     "READ",
     "WRITE",
     "Readiness",
-    "SelectorReadiness",
+    "ReadinessSet",
     "TaskReadiness",
     "Watched",
+    "open_readiness_set",
 ]
+
+_POLL_EVENTS: Final = 256
+"""Sockets that one poll tells of at most."""
 
 READ: Final = selectors.EVENT_READ
 WRITE: Final = selectors.EVENT_WRITE
@@ -46,14 +53,27 @@ class Readiness(Protocol):
         """Watch for ``new`` instead of ``old``; 0 is nothing. Before it is closed: 0."""
 
 
+class ReadinessSet(Readiness, Protocol):
+    """A readiness set with a descriptor of its own, if the platform has such."""
+
+    def fileno(self) -> int | None:
+        """The descriptor to wait for, ``None`` if this platform's set has none."""
+
+    def poll(self) -> list[tuple[Watched, int]]:
+        """What is ready now and what for; does not wait."""
+
+    def close(self) -> None:
+        """Release the descriptor."""
+
+
 class SelectorReadiness:
-    """A readiness set of our own."""
+    """A set by the standard library's best selector."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
 
     def fileno(self) -> int | None:
-        """The descriptor to wait for, ``None`` if this platform's selector has none."""
+        """See `ReadinessSet`."""
         try:
             return int(self._selector.fileno())
         except AttributeError:
@@ -68,13 +88,71 @@ class SelectorReadiness:
         else:
             self._selector.unregister(watched.sock)
 
-    def poll(self) -> list[tuple[selectors.SelectorKey, int]]:
-        """Everything that is ready now; the key's ``data`` is the `Watched`."""
-        return self._selector.select(0)
+    def poll(self) -> list[tuple[Watched, int]]:
+        """See `ReadinessSet`."""
+        return [(key.data, mask) for key, mask in self._selector.select(0)]
 
     def close(self) -> None:
-        """Release the descriptor."""
+        """See `ReadinessSet`."""
         self._selector.close()
+
+
+if sys.platform == "linux":
+    # A hang-up or an error shows at the next read or write, so whoever waits is told.
+    _EPOLL_MASKS: Final = (
+        0,
+        select.EPOLLIN,
+        select.EPOLLOUT,
+        select.EPOLLIN | select.EPOLLOUT,
+    )
+    _NOT_READ: Final = ~select.EPOLLIN
+    _NOT_WRITE: Final = ~select.EPOLLOUT
+
+    class EpollReadiness:
+        """A set by epoll itself: a selector's keys cost more than a short read."""
+
+        def __init__(self) -> None:
+            self._epoll = select.epoll()
+            self._watched: dict[int, Watched] = {}
+
+        def fileno(self) -> int | None:
+            """See `ReadinessSet`."""
+            return self._epoll.fileno()
+
+        def change(self, watched: Watched, old: int, new: int) -> None:
+            """See `Readiness`."""
+            fileno = watched.sock.fileno()
+            if not old:
+                self._epoll.register(fileno, _EPOLL_MASKS[new])
+                self._watched[fileno] = watched
+            elif new:
+                self._epoll.modify(fileno, _EPOLL_MASKS[new])
+            else:
+                del self._watched[fileno]
+                self._epoll.unregister(fileno)
+
+        def poll(self) -> list[tuple[Watched, int]]:
+            """See `ReadinessSet`."""
+            watched = self._watched
+            return [
+                (
+                    watched[fileno],
+                    READ
+                    if event == select.EPOLLIN
+                    else (READ if event & _NOT_WRITE else 0)
+                    | (WRITE if event & _NOT_READ else 0),
+                )
+                for fileno, event in self._epoll.poll(0, _POLL_EVENTS)
+            ]
+
+        def close(self) -> None:
+            """See `ReadinessSet`."""
+            self._epoll.close()
+
+
+def open_readiness_set() -> ReadinessSet:
+    """The best set of this platform."""
+    return EpollReadiness() if sys.platform == "linux" else SelectorReadiness()
 
 
 class TaskReadiness:

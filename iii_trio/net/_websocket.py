@@ -27,6 +27,7 @@ OP_PONG: Final = 10
 FIN: Final = 0x80
 FIN_TEXT: Final = FIN | OP_TEXT
 _MASKED_16: Final = 0x80 | 126
+_MASKED_64: Final = 0x80 | 127
 _KNOWN_OPCODES: Final = frozenset((0, OP_TEXT, OP_BINARY, OP_CLOSE, OP_PING, OP_PONG))
 _CONTROL_MAX: Final = 125
 
@@ -107,6 +108,11 @@ class FrameReader:
         events: list[tuple[int, bytes]] = []
         if self._finished:
             return events
+        texts: list[bytes] = []
+        start = self.cut_texts(data, texts) if isinstance(data, bytes) else 0
+        if start:
+            events += [(OP_TEXT, text) for text in texts]
+            data = data[start:]
         try:
             if self.missing:
                 self._go_on(data, events)
@@ -114,15 +120,54 @@ class FrameReader:
                 data = b"".join((self._buffer, data))
                 self._buffer = b""
                 self._parse(data, 0, events)
-            else:
+            elif data:
                 self._parse(data, 0, events)
         except _PeerError as exc:
             self.failure = (exc.code, exc.reason)
             self._finish()
         return events
 
+    def cut_texts(self, data: bytes, texts: list[bytes]) -> int:
+        """Cut the common case from the front: whole masked frames of ASCII text.
+
+        Nothing is cut unless a frame begins where ``data`` does and no message is under
+        way; `feed` takes whatever is left.
+
+        Args:
+            data: the bytes of one read.
+            texts: the texts of messages are appended here.
+
+        Returns:
+            How many bytes were used.
+        """
+        if self.missing or self._buffer or self._opcode or not self._masked:
+            return 0
+        pos, end, limit = 0, len(data), self._limit
+        while pos + 8 <= end and data[pos] == FIN_TEXT:
+            length = data[pos + 1]
+            if length == _MASKED_16:
+                length = data[pos + 2] << 8 | data[pos + 3]
+                start = pos + 8
+                if length < 126:
+                    break  # not the shortest form: an error, for `feed` to tell
+            elif 0x80 <= length < _MASKED_64:
+                length -= 0x80
+                start = pos + 6
+            else:
+                break
+            stop = start + length
+            if stop > end or length > limit:
+                break
+            text = apply_mask(data[start:stop], data[start - 4 : start])
+            if not text.isascii():
+                break
+            texts.append(text)
+            pos = stop
+        return pos
+
     def _finish(self) -> None:
         self._finished = True
+        self._masked = 0  # so that nothing more is cut
         self.missing = 0
         self._buffer = b""
         self._chunks = self._fragments = None
@@ -168,8 +213,6 @@ class FrameReader:
     def _parse(self, data: Piece, pos: int, events: list[tuple[int, bytes]]) -> None:
         """Cut whole frames from ``data[pos:]`` and keep what is left."""
         size = len(data)
-        if self._masked and not self._opcode:
-            pos = self._cut_plain(data, pos, size, events)
         while pos + 2 <= size:
             first = data[pos]
             start, length = self._measure(data, pos)
@@ -198,30 +241,6 @@ class FrameReader:
             # Refuse a bad first byte even before the rest of the header is there.
             self._check_header(data[pos], 0)
             self._buffer = bytes(data[pos:])
-
-    def _cut_plain(
-        self, data: Piece, pos: int, end: int, events: list[tuple[int, bytes]]
-    ) -> int:
-        """Cut the common case: whole frames of ASCII text, up to 64 KiB; give the rest."""
-        while pos + 8 <= end and data[pos] == FIN_TEXT:
-            length, start = data[pos + 1], pos + 6
-            if length == _MASKED_16:
-                length, start = data[pos + 2] << 8 | data[pos + 3], pos + 8
-            else:
-                length ^= 0x80
-            stop = start + length
-            if (
-                stop > end
-                or length > self._limit
-                or (start - pos == 8) is (length < 126)
-            ):
-                break
-            text = apply_mask(data[start:stop], bytes(data[start - 4 : start]))
-            if not text.isascii():
-                break
-            events.append((OP_TEXT, text))
-            pos = stop
-        return pos
 
     def _measure(self, data: Piece, pos: int) -> tuple[int, int]:
         """Where the payload of the frame at ``pos`` starts, and its length.

@@ -8,7 +8,7 @@ from typing import Protocol, final
 
 from iii_trio._util import NoPublicConstructor
 from iii_trio.errors import LocalProtocolError
-from iii_trio.net._connection import BULK_READ_BYTES, READ_BYTES, Connection
+from iii_trio.net._connection import Connection
 from iii_trio.net._websocket import (
     FRAGMENT_BYTES,
     OP_BINARY,
@@ -17,6 +17,7 @@ from iii_trio.net._websocket import (
     OP_PONG,
     OP_TEXT,
     FrameReader,
+    Piece,
     parse_close,
 )
 from iii_trio.net._websocket_frames import (
@@ -31,8 +32,8 @@ __all__ = ["WebSocket", "WebSocketSink"]
 _FIN_TEXT = 0x80 | OP_TEXT
 _FIN_BINARY = 0x80 | OP_BINARY
 
-_VIEW_BYTES = 16 * 1024
-"""A read from which on a large frame at its begin is worth a look."""
+_LARGE = b"\xff"
+"""Second byte of the header of a masked frame of 64 KiB or more."""
 
 _FAILURE_LINGER_SECONDS = 2.0
 """After a Close for a broken protocol: time for the peer to read it."""
@@ -169,14 +170,33 @@ class WebSocket(metaclass=NoPublicConstructor):
             if self._kept is not None:
                 self._connection.defer(self._deliver_kept)
 
-    def on_bytes(self, data: memoryview) -> None:
+    def on_bytes(self, data: Piece) -> None:
         """Decode and deliver what one read gave."""
         self.heard = True
+        if not isinstance(data, bytes) and not self._reader.missing:
+            # The end of a bulk; but a large frame is copied piece by piece instead.
+            data = data if data[1:2] == _LARGE else bytes(data)
+        waiting = self._held or self._kept is not None
+        if waiting or not isinstance(data, bytes):
+            self._feed(data)
+            return
+        texts: list[bytes] = []
+        used = self._reader.cut_texts(data, texts)
+        on_text = self._sink.on_text
+        rest = iter(texts)
+        for text in rest:
+            if not self.closed:
+                on_text(text)
+            if self._held:
+                self._kept = [(OP_TEXT, text) for text in rest]
+                break
+        if used < len(data):
+            self._feed(data[used:] if used else data)
+
+    def _feed(self, data: Piece) -> None:
+        """The general case: anything but short texts, and what is held back."""
         reader = self._reader
-        if reader.missing or (len(data) > _VIEW_BYTES and data[1] & 0x7F == 127):
-            events = reader.feed(data)  # a large frame is copied piece by piece
-        else:
-            events = reader.feed(bytes(data))
+        events = reader.feed(data)
         if events or reader.failure is not None:
             if self._kept is not None:
                 self._kept += events
@@ -184,10 +204,7 @@ class WebSocket(metaclass=NoPublicConstructor):
                 self._kept = events
             else:
                 self._deliver(events)
-        if reader.missing:
-            self._connection.read_bytes = BULK_READ_BYTES
-        elif len(data) < READ_BYTES:
-            self._connection.read_bytes = READ_BYTES
+        self._connection.bulky = reader.missing > 0
 
     def _deliver_kept(self) -> None:
         if self._kept is not None and not self._held and not self._connection.closed:
