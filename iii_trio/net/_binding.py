@@ -88,19 +88,23 @@ async def _bind_when_free(
     deadline = trio.current_time() + seconds
     waiting = False
     while True:
+        await trio.lowlevel.checkpoint()
         try:
             return _bind_all(hosts, port)
         except OSError as exc:
-            if exc.errno != errno.EADDRINUSE or await _is_listening(hosts, port):
+            if exc.errno != errno.EADDRINUSE:
                 raise
-            if trio.current_time() >= deadline:
-                text = (
-                    f"port {port} is in use, though nobody listens there: a client's "
-                    f"connection holds it (TIME_WAIT lasts a minute). Try again, choose "
-                    f"another port, or reserve it: sysctl -w "
-                    f"net.ipv4.ip_local_reserved_ports={port}"
-                )
-                raise HeldPortError(exc.errno, text) from exc
+            failure = exc
+        if await _is_listening(hosts, port):
+            raise failure
+        if trio.current_time() >= deadline:
+            text = (
+                f"port {port} is in use, though nobody listens there: a client's "
+                f"connection holds it (TIME_WAIT lasts a minute). Try again, choose "
+                f"another port, or reserve it: sysctl -w "
+                f"net.ipv4.ip_local_reserved_ports={port}"
+            )
+            raise HeldPortError(failure.errno, text) from failure
         if not waiting:
             waiting = True
             _logger.warning(
@@ -114,6 +118,7 @@ async def _bind_when_free(
 
 async def _is_listening(hosts: tuple[str, ...], port: int) -> bool:
     """Whether a connect to any of the addresses is answered, or hangs."""
+    await trio.lowlevel.checkpoint()
     for host in hosts:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
@@ -121,6 +126,7 @@ async def _is_listening(hosts: tuple[str, ...], port: int) -> bool:
         except OSError:
             continue  # no such family here
         with sock, trio.move_on_after(_ANSWER_SECONDS) as scope:
+            await trio.lowlevel.checkpoint()
             try:
                 await sock.connect((_EVERYWHERE.get(host, host), port))
             except OSError:

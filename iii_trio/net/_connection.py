@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
+from iii_trio.net._peer_certificate import PeerCertificate
 from iii_trio.net._pump import Pump
 from iii_trio.net._readiness import READ, WRITE
 from iii_trio.net._websocket import Piece
@@ -19,6 +20,7 @@ __all__ = [
     "HIGH_WATER",
     "LOW_WATER",
     "ByteHandler",
+    "ByteSocket",
     "Connection",
 ]
 
@@ -45,6 +47,31 @@ _HAS_SENDMSG: Final = hasattr(socket.socket, "sendmsg")  # not on Windows
 
 _WRITE_STALL_SECONDS: Final = 30.0
 """A connection that only waits for its outbox to empty must move within this."""
+
+
+class ByteSocket(Protocol):
+    """A connected, non-blocking socket, or a filter on one."""
+
+    def fileno(self) -> int:
+        """What is watched."""
+
+    def recv(self, bufsize: int, /) -> bytes:
+        """Read; ``b""`` is the end of input."""
+
+    def recv_into(self, buffer: memoryview, nbytes: int, /) -> int:
+        """Read; 0 is the end of input."""
+
+    def send(self, data: Piece, /) -> int:
+        """Send; gives how many bytes were taken."""
+
+    def sendmsg(self, buffers: list[Piece], /) -> int:
+        """Send from several pieces."""
+
+    def shutdown(self, how: int, /) -> None:
+        """Send nothing more."""
+
+    def close(self) -> None:
+        """Release it."""
 
 
 class ByteHandler(Protocol):
@@ -132,7 +159,7 @@ class Connection:
     def __init__(
         self,
         pump: Pump,
-        sock: socket.socket,
+        sock: ByteSocket,
         outbox_limit: int,
         on_gone: Callable[["Connection"], None],
     ) -> None:
@@ -157,6 +184,11 @@ class Connection:
         self._end_reason = ""
         self._sent = 0
         self._seen = 0
+
+    @property
+    def peer_certificate(self) -> PeerCertificate | None:
+        """Without TLS nobody has one."""
+        return None
 
     # Reading.
 

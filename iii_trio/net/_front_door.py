@@ -8,18 +8,22 @@ import math
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final, final
+from typing import Final, NoReturn, final
 
 import attrs
 import trio
 
-from iii_trio._util import NoPublicConstructor
+from iii_trio._listening import TLSConfig
+from iii_trio._util import NoPublicConstructor, open_background_nursery
 from iii_trio.net._binding import bind
+from iii_trio.net._certificates import Certificates
 from iii_trio.net._connection import Connection
 from iii_trio.net._http1 import HTTPLimits
 from iii_trio.net._http_connection import HTTPConnection, RequestHandler
 from iii_trio.net._pump import Pump
 from iii_trio.net._readiness import READ
+from iii_trio.net._tls import TLSSocket
+from iii_trio.net._tls_connection import TLSConnection
 
 __all__ = ["FrontDoor", "open_front_door"]
 
@@ -108,6 +112,8 @@ class FrontDoor(metaclass=NoPublicConstructor):
     accepted: int = 0
     refused: int = 0
     _pump: Pump
+    _certificates: Certificates | None
+    _tls_changed: trio.Event = attrs.Factory(trio.Event)
     _listeners: list[Listener] = attrs.Factory(list)
     _connections: set[Connection] = attrs.Factory(set)
     _speaking_http: int = 0
@@ -117,6 +123,11 @@ class FrontDoor(metaclass=NoPublicConstructor):
     def connections(self) -> int:
         """Connections that are open now, WebSockets included."""
         return len(self._connections)
+
+    @property
+    def tls(self) -> TLSConfig | None:
+        """What new connections speak TLS with."""
+        return None if self._certificates is None else self._certificates.config
 
     def stop_accepting(self) -> None:
         """Close the listening sockets; connections stay. Idempotent."""
@@ -142,23 +153,43 @@ class FrontDoor(metaclass=NoPublicConstructor):
             await self._quiet.wait()
         await trio.lowlevel.checkpoint_if_cancelled()
 
+    async def use_tls(self, config: TLSConfig | None) -> None:
+        """Speak TLS with other certificates, or no more, on new connections.
+
+        Raises:
+            ConfigError: a file cannot be read or used; everything stays as it was.
+        """
+        loaded = None if config is None else await Certificates.load(config)
+        if loaded is not None and self._certificates is not None:
+            loaded.take_over(self._certificates)
+        self._certificates = loaded
+        self._tls_changed.set()
+        self._tls_changed = trio.Event()
+        await trio.lowlevel.checkpoint()
+
     # What listeners and connections tell.
 
     def admit(self, sock: socket.socket, peer: tuple[str, int]) -> None:
         """Take an accepted socket."""
         self.accepted += 1
-        connection = Connection(
-            self._pump, sock, self.limits.outbox_bytes, self._connections.discard
-        )
+        sock.setblocking(False)
+        pump, limit, on_gone = self._pump, self.limits.outbox_bytes, self._forget
+        if self._certificates is None:
+            connection = Connection(pump, sock, limit, on_gone)
+        else:
+            tls = TLSSocket(sock, self._certificates)
+            connection = TLSConnection(pump, tls, limit, on_gone)
         self._connections.add(connection)
         self._speaking_http += 1
         HTTPConnection(connection, self, peer[:2])
         try:
-            sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.set_reading(wanted=True)
         except OSError as exc:  # gone already, or the readiness set is full
             connection.lose(f"cannot be watched: {exc.strerror}")
+
+    def _forget(self, connection: Connection) -> None:
+        self._connections.discard(connection)
 
     def date_line(self) -> bytes:
         """The Date header line."""
@@ -174,12 +205,26 @@ class FrontDoor(metaclass=NoPublicConstructor):
     async def _open(self, socks: list[socket.socket]) -> AsyncIterator[None]:
         self._listeners += [Listener(self._pump, sock, self) for sock in socks]
         try:
-            yield
+            async with open_background_nursery("the front door closed") as nursery:
+                nursery.start_soon(self._renew, name="renewal of certificates")
+                yield
         finally:
             self.stop_accepting()
             for connection in tuple(self._connections):
                 connection.drop("the front door closed")
             self._pump.settle()
+
+    async def _renew(self) -> NoReturn:
+        """Look at the certificate files from time to time, if there are any."""
+        while True:
+            changed, certificates = self._tls_changed, self._certificates
+            pause = (
+                math.inf if certificates is None else certificates.config.check_every
+            )
+            with trio.move_on_after(pause) as scope:
+                await changed.wait()
+            if certificates is not None and scope.cancelled_caught:
+                await certificates.refresh()
 
 
 @asynccontextmanager
@@ -190,6 +235,7 @@ async def open_front_door(
     host: str | None = None,
     port: int = 0,
     limits: HTTPLimits | None = None,
+    tls: TLSConfig | None = None,
 ) -> AsyncIterator[FrontDoor]:
     """Listen for HTTP and WebSocket clients for the length of a block.
 
@@ -202,14 +248,22 @@ async def open_front_door(
         host: address or name; ``None`` and ``localhost`` are 127.0.0.1 and ::1.
         port: 0 chooses a free one, the same for all addresses.
         limits: what one client may cost.
+        tls: speak TLS, with these certificates; they are read again when they are
+            renewed, for new connections.
 
     Raises:
+        ConfigError: a certificate file cannot be read or used.
         OSError: the address is in use, or not ours; the message names it.
     """
+    certificates = None if tls is None else await Certificates.load(tls)
     socks = await bind(host, port)
     addresses = tuple(sock.getsockname()[:2] for sock in socks)
     door = FrontDoor._create(
-        addresses=addresses, handler=handler, limits=limits or HTTPLimits(), pump=pump
+        addresses=addresses,
+        handler=handler,
+        limits=limits or HTTPLimits(),
+        pump=pump,
+        certificates=certificates,
     )
     async with door._open(socks):  # noqa: SLF001 - of this module
         yield door

@@ -13,6 +13,7 @@ import httptools
 
 from iii_trio.errors import RemoteProtocolError
 from iii_trio.net._handshake import is_valid_key
+from iii_trio.net._peer_certificate import PeerCertificate
 
 __all__ = [
     "BodyTooLargeError",
@@ -79,6 +80,7 @@ class HTTPRequest:
         http10: the client speaks HTTP/1.0: no chunked responses, no upgrade.
         keep_alive: the client lets the connection be used again.
         content_length: bytes of the body, ``0`` without one, ``None`` if it is chunked.
+        peer_certificate: the client's, if the door asks for certificates and it has one.
     """
 
     method: str
@@ -91,6 +93,7 @@ class HTTPRequest:
     http10: bool = False
     keep_alive: bool = True
     content_length: int | None = 0
+    peer_certificate: PeerCertificate | None = None
 
     def header(self, name: str) -> str | None:
         """The last value of a header.
@@ -141,6 +144,7 @@ class RequestParser:
     Args:
         limits: see `HTTPLimits`.
         peer: goes into every `HTTPRequest`.
+        peer_certificate: so does this.
 
     Attributes:
         in_head: a head has begun and is not complete.
@@ -159,6 +163,7 @@ class RequestParser:
         "_limits",
         "_parser",
         "_peer",
+        "_peer_certificate",
         "_silent",
         "_target",
         "_upgrading",
@@ -167,9 +172,15 @@ class RequestParser:
         "upgrade_rest",
     )
 
-    def __init__(self, limits: HTTPLimits, peer: tuple[str, int]) -> None:
+    def __init__(
+        self,
+        limits: HTTPLimits,
+        peer: tuple[str, int],
+        peer_certificate: PeerCertificate | None = None,
+    ) -> None:
         self._limits = limits
         self._peer = peer
+        self._peer_certificate = peer_certificate
         self._failure: HTTPFailure | None = None
         self._headers: list[tuple[str, str]] = []
         self._target = b""
@@ -344,6 +355,7 @@ class RequestParser:
             query=query,
             headers=tuple(self._headers),
             peer=self._peer,
+            peer_certificate=self._peer_certificate,
             http10=http10,
             keep_alive=self._parser.should_keep_alive(),
             content_length=length,

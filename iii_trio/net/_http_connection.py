@@ -124,7 +124,9 @@ class HTTPConnection:
             return  # what follows the last request is not for us
         parser = self._parser
         if parser is None:
-            parser = self._parser = RequestParser(self._host.limits, self._peer)
+            parser = self._parser = RequestParser(
+                self._host.limits, self._peer, self.connection.peer_certificate
+            )
         events = parser.feed(data)
         self._rest = parser.upgrade_rest
         if self._waiting is None:

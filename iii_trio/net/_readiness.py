@@ -9,7 +9,6 @@ asked for. Nothing here reads, writes or knows what the sockets carry.
 
 import select
 import selectors
-import socket
 import sys
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -33,11 +32,21 @@ READ: Final = selectors.EVENT_READ
 WRITE: Final = selectors.EVENT_WRITE
 
 
+class HasFileno(Protocol):
+    """A socket, or what stands for one."""
+
+    def fileno(self) -> int:
+        """The descriptor."""
+
+
 class Watched(Protocol):
     """A socket and what to do when it is ready."""
 
-    sock: socket.socket
     closed: bool
+
+    @property
+    def sock(self) -> HasFileno:
+        """What is watched."""
 
     def on_ready(self, mask: int) -> None:
         """The socket is ready for what ``mask`` says, or was a moment ago."""

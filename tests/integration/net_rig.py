@@ -3,6 +3,7 @@
 import math
 import secrets
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from iii_trio.net import (
     HTTPExchange,
     HTTPLimits,
     Pump,
+    TLSConfig,
     WebSocket,
     accept_key,
     encode_frame,
@@ -30,9 +32,11 @@ from iii_trio.net import (
     open_pump,
     parse_close,
 )
+from tests.integration.tls_rig import TLSStream, over_tls, shared_config
 
-Driver = Literal["auto", "tasks"]
-DRIVERS: tuple[Driver, ...] = ("auto", "tasks")
+Driver = Literal["auto", "tasks", "tls"]
+"""How a rig moves its bytes: ``tls`` is ``auto`` with TLS on the door."""
+DRIVERS: tuple[Driver, ...] = ("auto", "tasks", "tls")
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 UPGRADE = (
@@ -173,7 +177,7 @@ class _ResponseReader:
 class Client:
     """A raw TCP client."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.SocketStream | TLSStream) -> None:
         self.stream = stream
         self.pending = b""
         self._reader = FrameReader("client", max_message_bytes=1 << 40)
@@ -312,14 +316,17 @@ class Rig:
             await trio.testing.wait_all_tasks_blocked()
 
     @asynccontextmanager
-    async def client(self, *, receive_buffer: int = 0) -> AsyncIterator[Client]:
+    async def client(
+        self, *, receive_buffer: int = 0, context: ssl.SSLContext | None = None
+    ) -> AsyncIterator[Client]:
         sock = trio.socket.socket()
         if receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         await sock.connect(self.door.addresses[0])
         stream = trio.SocketStream(sock)
         try:
-            yield Client(stream)
+            secure = self.door.tls is not None
+            yield Client(over_tls(stream, context) if secure else stream)
         finally:
             stream.socket.close()
 
@@ -339,6 +346,7 @@ async def open_rig(
     crash_on_bug: bool = True,
     host: Host | None = None,
     seconds: float = 30,
+    tls: TLSConfig | None = None,
     **limits: float,
 ) -> AsyncIterator[Rig]:
     """Open it on 127.0.0.1; time limits are infinite unless given."""
@@ -352,8 +360,16 @@ async def open_rig(
     chosen = HTTPLimits(**{**dict.fromkeys(times, math.inf), **limits})  # type: ignore[arg-type]
     host = host or Host()
     async with (
-        open_pump(driver=driver, crash_on_bug=crash_on_bug) as pump,
-        open_front_door(pump, host, host="127.0.0.1", limits=chosen) as door,
+        open_pump(
+            driver="tasks" if driver == "tasks" else "auto", crash_on_bug=crash_on_bug
+        ) as pump,
+        open_front_door(
+            pump,
+            host,
+            host="127.0.0.1",
+            limits=chosen,
+            tls=shared_config() if driver == "tls" else tls,
+        ) as door,
     ):
         with trio.fail_after(seconds):  # so that a hang is a failure
             await trio.lowlevel.checkpoint()

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 import trio
+import trio.testing
 
 from iii_trio.net._binding import HeldPortError, bind
 
@@ -48,7 +49,7 @@ async def test_a_port_held_by_a_client_is_waited_for(
             with caplog.at_level(logging.WARNING, "iii_trio.net"):
                 nursery.start_soon(listen)
                 while not caplog.records:  # the wait has begun
-                    await trio.lowlevel.checkpoint()
+                    await trio.testing.wait_all_tasks_blocked()
             assert not bound
             held.let_go()
     assert f"Port {held.port}: nobody listens there" in caplog.text
@@ -65,7 +66,8 @@ async def test_the_wait_for_a_held_port_is_bounded_and_says_what_to_do() -> None
 
 
 async def test_the_wait_for_a_held_port_can_be_cancelled() -> None:
-    with held_port() as held, trio.move_on_after(0) as scope:
+    with held_port() as held, trio.CancelScope() as scope:
+        scope.cancel(reason="enough")
         await bind("127.0.0.1", held.port)
     assert scope.cancelled_caught
 
