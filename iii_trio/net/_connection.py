@@ -9,8 +9,9 @@ import math
 import socket
 from collections.abc import Callable
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
+from iii_trio.net._byte_handler import NOBODY, ByteHandler, ByteSocket
 from iii_trio.net._peer_certificate import PeerCertificate
 from iii_trio.net._pump import Pump
 from iii_trio.net._readiness import READ, WRITE
@@ -19,8 +20,6 @@ from iii_trio.net._websocket import Piece
 __all__ = [
     "HIGH_WATER",
     "LOW_WATER",
-    "ByteHandler",
-    "ByteSocket",
     "Connection",
 ]
 
@@ -47,72 +46,6 @@ _HAS_SENDMSG: Final = hasattr(socket.socket, "sendmsg")  # not on Windows
 
 _WRITE_STALL_SECONDS: Final = 30.0
 """A connection that only waits for its outbox to empty must move within this."""
-
-
-class ByteSocket(Protocol):
-    """A connected, non-blocking socket, or a filter on one."""
-
-    def fileno(self) -> int:
-        """What is watched."""
-
-    def recv(self, bufsize: int, /) -> bytes:
-        """Read; ``b""`` is the end of input."""
-
-    def recv_into(self, buffer: memoryview, nbytes: int, /) -> int:
-        """Read; 0 is the end of input."""
-
-    def send(self, data: Piece, /) -> int:
-        """Send; gives how many bytes were taken."""
-
-    def sendmsg(self, buffers: list[Piece], /) -> int:
-        """Send from several pieces."""
-
-    def shutdown(self, how: int, /) -> None:
-        """Send nothing more."""
-
-    def close(self) -> None:
-        """Release it."""
-
-
-class ByteHandler(Protocol):
-    """What the bytes of a connection mean. All of it runs in the pump."""
-
-    def on_bytes(self, data: Piece) -> None:
-        """What one read gave; a view is into a buffer that the next read overwrites."""
-
-    def on_eof(self) -> None:
-        """The peer will send nothing more."""
-
-    def on_writable(self) -> None:
-        """The outbox is below the low mark, and was above the high one."""
-
-    def on_deadline(self) -> None:
-        """The deadline set by `Connection.expire_in` has come."""
-
-    def on_lost(self, reason: str) -> None:
-        """The connection is gone or as good as gone."""
-
-
-class _Nobody:
-    """Hears what comes after the end."""
-
-    def on_bytes(self, data: Piece) -> None:
-        """Swallow."""
-
-    def on_eof(self) -> None:
-        """Ignore."""
-
-    def on_writable(self) -> None:
-        """Ignore."""
-
-    def on_deadline(self) -> None:
-        """Ignore."""
-
-    def on_lost(self, reason: str) -> None:
-        """Ignore."""
-
-
-_NOBODY: Final = _Nobody()
 
 
 class Connection:
@@ -164,7 +97,7 @@ class Connection:
         on_gone: Callable[["Connection"], None],
     ) -> None:
         self.sock = sock
-        self.handler: ByteHandler = _NOBODY
+        self.handler: ByteHandler = NOBODY
         self.outbox_bytes = 0
         self.bulky = False
         self.above_high = False
@@ -411,6 +344,6 @@ class Connection:
         self.lose("internal error")
 
     def _farewell(self, reason: str) -> None:
-        handler, self.handler = self.handler, _NOBODY
-        if handler is not _NOBODY:
+        handler, self.handler = self.handler, NOBODY
+        if handler is not NOBODY:
             self._pump.defer(self, partial(handler.on_lost, reason))
