@@ -19,8 +19,9 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.register_profile(
     "deep",
-    max_examples=2000,
+    max_examples=6000,
     deadline=None,
+    derandomize=False,  # also where CI is set
     database=None,
     print_blob=True,
 )

@@ -5,6 +5,8 @@ what exists at that moment and skips a step that makes no sense then. So every l
 steps is a program, and Hypothesis can shrink it freely.
 """
 
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
 import attrs
@@ -18,6 +20,7 @@ __all__ = [
     "Connect",
     "Disconnect",
     "Drain",
+    "HalfFrame",
     "Lie",
     "Reattach",
     "Register",
@@ -37,7 +40,9 @@ FUNCTIONS = ("math::add", "shop::buy", "mail::send")
 NAMES = (None, None, None, "alpha", "beta")
 """What they may be called: seldom anything, as the second of a name must leave."""
 
-HowToLeave = Literal["close", "cut", "half-close", "mid-frame"]
+HowToLeave = Literal["close", "cut", "half-close"]
+
+Token = Literal["right", "wrong", "old"]
 
 
 @attrs.frozen
@@ -61,11 +66,16 @@ class Announce:
 
 @attrs.frozen
 class Reattach:
-    """A new connection in a free place says that it was another one."""
+    """A new connection in a free place says that it was another one.
+
+    Attributes:
+        worker: who it says it was: one that is connected, with its token or a wrong
+            one, or one that has left, with the token that it once had.
+    """
 
     worker: int
     place: int
-    right_token: bool
+    token: Token = "right"  # noqa: S105 - a kind of token
 
 
 @attrs.frozen
@@ -137,6 +147,13 @@ class Cancel:
 
 
 @attrs.frozen
+class HalfFrame:
+    """A link worker sends the beginning of a frame, and from then on nothing more."""
+
+    worker: int
+
+
+@attrs.frozen
 class Disconnect:
     """A worker goes away."""
 
@@ -168,102 +185,106 @@ Step: TypeAlias = (
     | Answer
     | Lie
     | Cancel
+    | HalfFrame
     | Disconnect
     | Sleep
     | Drain
 )
 
-_workers = st.integers(0, WORKERS - 1)
-_functions = st.sampled_from(FUNCTIONS)
-_names = st.sampled_from(NAMES)
-_calls = st.integers(0, 5)
+# Steps are few enough to be listed: drawing one of a list is far cheaper than drawing
+# each of its fields, and programs are made by the hundred thousand.
+
+_WORKERS = range(WORKERS)
+_CALLS = range(6)
 # Never a whole number, so that no deadline falls on the end of a `Sleep`.
-_deadlines = st.sampled_from([None, None, 0.5, 2.5, 30.5])
-
-
-def _lists(
-    steps: st.SearchStrategy[Step], max_size: int
-) -> st.SearchStrategy[list[Step]]:
-    """Lists of any size up to ``max_size``, equally likely; plain lists stay short."""
-    return st.integers(0, max_size).flatmap(
-        lambda size: st.lists(steps, min_size=size, max_size=size)
-    )
+_DEADLINES = (None, None, 0.5, 2.5, 30.5)
 
 
 def simple_programs(*, max_steps: int = 40) -> st.SearchStrategy[list[Step]]:
     """Programs of link workers that connect, register, call, answer and vanish."""
-    calls = st.builds(Call, _workers, _functions)
-    kinds: list[st.SearchStrategy[Step]] = [
-        st.builds(Connect, _workers),
-        st.builds(Register, _workers, _functions),
+    calls = _each(Call, _WORKERS, FUNCTIONS)
+    steps = _mixed(
+        _each(Connect, _WORKERS),
+        _each(Register, _WORKERS, FUNCTIONS),
         calls,
         calls,
-        st.builds(Answer, _workers, _calls),
-        st.builds(Disconnect, _workers),
-    ]
-    return _lists(_one_of_equally(kinds), max_steps)
+        _each(Answer, _WORKERS, _CALLS),
+        _each(Disconnect, _WORKERS),
+    )
+    return _programs([], steps, max_steps)
 
 
 def worker_programs(*, max_steps: int = 60) -> st.SearchStrategy[list[Step]]:
     """Programs of everything that workers can do; they begin with a few workers."""
-    beginning = st.tuples(
-        *(_connects(st.just(place)) for place in range(WORKERS)),
-        *(st.builds(Register, _workers, st.just(name)) for name in FUNCTIONS),
-    ).map(list)
-    rare = st.one_of(_rare_steps())
-    steps = _lists(_one_of_equally([*_common_steps(), rare]), max_steps - 7)
-    return st.tuples(beginning, steps).map(lambda parts: [*parts[0], *parts[1]])
+    beginning = [
+        *(st.sampled_from(_connects([place])) for place in _WORKERS),
+        *(st.sampled_from(_each(Register, _WORKERS, [name])) for name in FUNCTIONS),
+    ]
+    calls = _each(
+        Call,
+        _WORKERS,
+        FUNCTIONS,
+        (None, *_CALLS),
+        _DEADLINES,
+        (False, False, False, True),
+    )
+    answers = _each(
+        Answer, _WORKERS, _CALLS, (None, None, "out_of_stock"), (False, True)
+    )
+    steps = _mixed(calls, calls, answers, _mixed(*_rare_steps()))
+    return _programs(beginning, steps, max_steps)
 
 
-def _one_of_equally(
-    kinds: list[st.SearchStrategy[Step]],
-) -> st.SearchStrategy[Step]:
-    """One of these; unlike ``st.one_of`` it keeps repeated ones, as weights."""
-    return st.sampled_from(range(len(kinds))).flatmap(kinds.__getitem__)
+@st.composite
+def _programs(
+    draw: st.DrawFn,
+    beginning: list[st.SearchStrategy[Step]],
+    steps: list[Step],
+    max_steps: int,
+) -> list[Step]:
+    """Programs of any length, equally likely: plain lists stay short."""
+    further = draw(st.integers(0, max_steps - len(beginning)))
+    kinds = [*beginning, *itertools.repeat(st.sampled_from(steps), further)]
+    return [draw(kind) for kind in kinds]
 
 
-def _connects(places: st.SearchStrategy[int]) -> st.SearchStrategy[Step]:
-    return st.builds(
+def _each(step: Callable[..., Step], *values: Sequence[object]) -> list[Step]:
+    """Every step that these values of its fields make; repeated values are weights."""
+    return list(itertools.starmap(step, itertools.product(*values)))
+
+
+def _mixed(*kinds: list[Step]) -> list[Step]:
+    """Steps of all kinds, of each kind equally many."""
+    share = max(map(len, kinds))
+    return [
+        step
+        for kind in kinds
+        for step in itertools.islice(itertools.cycle(kind), share)
+    ]
+
+
+def _connects(places: Sequence[int]) -> list[Step]:
+    return _each(
         Connect,
         places,
-        kind=st.sampled_from(["link", "local"]),
-        announces=st.sampled_from([True, True, True, False]),
-        name=_names,
-        cancels=st.booleans(),
+        ("link", "local"),
+        (True, True, True, False),
+        NAMES,
+        (False, True),
     )
 
 
-def _common_steps() -> list[st.SearchStrategy[Step]]:
-    calls = st.builds(
-        Call,
-        _workers,
-        _functions,
-        inside=st.none() | _calls,
-        deadline=_deadlines,
-        void=st.sampled_from([False, False, False, True]),
-    )
-    answers = st.builds(
-        Answer,
-        _workers,
-        _calls,
-        st.sampled_from([None, None, "out_of_stock"]),
-        st.booleans(),
-    )
-    return [calls, calls, answers]
-
-
-def _rare_steps() -> list[st.SearchStrategy[Step]]:
-    ways = st.sampled_from(["close", "cut", "half-close", "mid-frame"])
-    drains = st.builds(Drain, st.integers(0, 3))
-    sleeps = st.builds(Sleep, st.integers(1, 6))
+def _rare_steps() -> list[list[Step]]:
+    sleeps, drains = _each(Sleep, range(1, 7)), _each(Drain, range(4))
     return [
-        _connects(_workers),
-        st.builds(Announce, _workers, _names),
-        st.builds(Reattach, _workers, _workers, st.booleans()),
-        st.builds(Register, _workers, _functions),
-        st.builds(Unregister, _workers, _functions),
-        st.builds(Lie, _workers, st.none() | _calls),
-        st.builds(Cancel, _workers, _calls),
-        st.builds(Disconnect, _workers, ways),
-        st.integers(0, 5).flatmap(lambda one: sleeps if one else drains),
+        _connects(_WORKERS),
+        _each(Announce, _WORKERS, NAMES),
+        _each(Reattach, _WORKERS, _WORKERS, ("right", "right", "wrong", "old")),
+        _each(Register, _WORKERS, FUNCTIONS),
+        _each(Unregister, _WORKERS, FUNCTIONS),
+        _each(Lie, _WORKERS, (None, *_CALLS)),
+        _each(Cancel, _WORKERS, _CALLS),
+        _each(HalfFrame, _WORKERS),
+        _each(Disconnect, _WORKERS, ("close", "cut", "half-close")),
+        [*sleeps * 5, *drains],
     ]

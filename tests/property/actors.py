@@ -35,14 +35,14 @@ class Diary:
 
     Attributes:
         started: calls that it was asked to run, with who called.
-        cancelled: calls that it was told to stop.
+        cancelled: calls that it was told to stop, with the reason.
         outcomes: codes (``None`` for a result) of the calls that it made.
         rejected: codes of refused registrations.
     """
 
     def __init__(self) -> None:
         self.started: dict[int, str | None] = {}
-        self.cancelled: set[int] = set()
+        self.cancelled: dict[int, str] = {}
         self.outcomes: dict[int, list[str | None]] = defaultdict(list)
         self.rejected: list[str] = []
 
@@ -51,6 +51,7 @@ class Actor(Protocol):
     """A worker that does what steps say."""
 
     diary: Diary
+    in_mid_frame: bool
 
     @property
     def worker_id(self) -> str:
@@ -69,6 +70,7 @@ class Actor(Protocol):
     def answer(self, n: int, code: str | None, times: int) -> None: ...
     def cancel(self, n: int) -> None: ...
     async def leave(self, how: HowToLeave) -> None: ...
+    def tasks(self) -> int: ...
 
 
 @final
@@ -79,6 +81,7 @@ class LinkActor:
         self.diary = Diary()
         self.peer: RawPeer = harness.connect_raw_peer()
         self.welcome: WorkerRegistered | None = None
+        self.in_mid_frame = False
         # A worker may call itself: the ids of both sides of a call are kept apart.
         self._made: dict[int, str] = {}
         self._given: dict[int, str] = {}
@@ -132,18 +135,23 @@ class LinkActor:
     def cancel(self, n: int) -> None:
         self.peer.send(CancelInvocation(invocation_id=self._made[n]))
 
+    def begin_frame(self) -> None:
+        """Send the beginning of a masked text frame of 100 bytes."""
+        self.peer.connection.client.send_bytes_nowait(b"\x81\xe4\0\0\0\0{")
+        self.in_mid_frame = True
+
     async def leave(self, how: HowToLeave) -> None:
-        if how == "close":
-            self.peer.close()
-        elif how == "half-close":
+        if how == "half-close":
             self.peer.connection.end("to_server")
-        else:
-            if how == "mid-frame":
-                # The beginning of a masked text frame of 100 bytes.
-                self.peer.connection.client.send_bytes_nowait(b"\x81\xe4\0\0\0\0{")
-                await trio.testing.wait_all_tasks_blocked()
+        elif how == "cut" or self.in_mid_frame:
             self.peer.cut()
+        else:
+            self.peer.close()
         await self.peer.wait_closed()
+
+    def tasks(self) -> int:
+        """None in this process."""
+        return 0
 
     def read(self) -> None:
         """Note what came in."""
@@ -163,7 +171,8 @@ class LinkActor:
                 self._given[n] = wire_id
                 self._numbers[wire_id] = n
             case CancelInvocation():
-                self.diary.cancelled.add(self._numbers[frame.invocation_id])
+                n = self._numbers[frame.invocation_id]
+                self.diary.cancelled[n] = frame.reason or ""
             case InvocationResult():
                 n = self._numbers[frame.invocation_id]
                 error = bytes(frame.error)
@@ -182,6 +191,8 @@ class LinkActor:
 @final
 class LocalActor:
     """A worker of this process; its handlers wait until a step ends them."""
+
+    in_mid_frame = False
 
     def __init__(self, harness: EngineUnderTest, nursery: trio.Nursery) -> None:
         self.diary = Diary()
@@ -248,8 +259,8 @@ class LocalActor:
                 if order is None:
                     return {"n": n}
                 await self._call(*order)
-        except trio.Cancelled:
-            self.diary.cancelled.add(n)
+        except trio.Cancelled as exc:
+            self.diary.cancelled[n] = exc.reason or ""
             raise
         raise AssertionError
 
@@ -293,3 +304,8 @@ class LocalActor:
         del how
         self._leave.set()
         await self._left.wait()
+
+    def tasks(self) -> int:
+        """How many tasks the worker has."""
+        assert self._worker is not None
+        return len(self._worker._handlers.nursery.child_tasks)

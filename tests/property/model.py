@@ -1,7 +1,7 @@
 """What an engine should do, as plain dicts: the oracle of generated programs."""
 
 import math
-from typing import Final, Literal, final
+from typing import Final, final
 
 import attrs
 
@@ -10,8 +10,6 @@ STOPPED: Final = "invocation_stopped"
 TIMEOUT: Final = "TIMEOUT"
 DRAINING: Final = "engine_draining"
 GRACE: Final = 5.0
-
-Fate = Literal["pending", "settled"]
 
 
 @attrs.define(eq=False)
@@ -33,9 +31,13 @@ class Call:
     tracked: bool
     deadline: float
     parent: "Call | None"
-    fate: Fate = "pending"
     outcomes: list[list[str | None]] = attrs.Factory(lambda: [[]])
     cancelled: bool | None = False
+
+    def has_deadline(self) -> bool:
+        """Whether it ends by itself: it has at most the time of the call it serves."""
+        inherited = self.parent is not None and self.parent.has_deadline()
+        return inherited or self.deadline != math.inf
 
 
 @attrs.define(eq=False)
@@ -61,6 +63,7 @@ class Model:
         self.members: list[Member] = []
         self.functions: dict[str, Member] = {}
         self.calls: list[Call] = []
+        self._pending: dict[Call, None] = {}
         self.draining = False
         self._joined = 0
         self._just_settled: list[Call] = []
@@ -155,12 +158,13 @@ class Model:
             parent=parent,
         )
         self.calls.append(call)
+        self._pending[call] = None
         if code is not None:
             self._settle(call, code)
         return call
 
     def pending(self) -> list[Call]:
-        return [call for call in self.calls if call.fate == "pending"]
+        return list(self._pending)
 
     def running(self, member: Member) -> list[Call]:
         return [call for call in self.pending() if call.callee is member]
@@ -176,12 +180,12 @@ class Model:
 
     def cancel(self, call: Call) -> None:
         """The caller gives up: nobody is told but the callee."""
-        call.fate = "settled"
+        del self._pending[call]
         self._abandon(call)
 
     def _settle(self, call: Call, code: str | None) -> None:
-        if call.fate == "pending":
-            call.fate = "settled"
+        if call in self._pending:
+            del self._pending[call]
             self._just_settled.append(call)
             if call.waits:
                 call.outcomes = [[code]]
@@ -201,7 +205,7 @@ class Model:
                 child.outcomes.append([])  # its handler was cancelled before it heard
         for child in self.children(call):
             # It may be told in the same moment in which its handler is cancelled.
-            child.fate = "settled"
+            del self._pending[child]
             child.outcomes = [[], [STOPPED], [TIMEOUT]]
             self._abandon(child)
 
@@ -217,7 +221,7 @@ class Model:
                 if member.held is not None and member.joined + GRACE <= moment:
                     self._release(member)
             for call in self.pending():
-                if call.deadline <= moment and call.fate == "pending":
+                if call.deadline <= moment and call in self._pending:
                     self._settle(call, TIMEOUT)
                     self._abandon(call)
         self.now = now

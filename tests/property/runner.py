@@ -1,23 +1,19 @@
-"""Whatever workers do and however they vanish, every call settles once, nothing stays.
+"""Runs generated programs against an engine and the model, step by step."""
 
-Hypothesis generates a program, which runs in one Trio run under virtual time against the
-plain model of ``model.py``. After each step everything comes to rest, and each worker
-must have seen exactly what the model says.
-"""
-
-from collections import Counter
-from collections.abc import Callable
-from typing import Any, final
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, final
 
 import trio
-from hypothesis import given, settings
 from trio.testing import wait_all_tasks_blocked
 
-from iii_trio import protocol
-from iii_trio.testing import EngineUnderTest, open_test_engine, run
+from iii_trio.protocol import Reattach
+from iii_trio.testing import EngineUnderTest
 from iii_trio.testing import programs as p
 from tests.property.actors import Actor, LinkActor, LocalActor
+from tests.property.invariants import Invariants
 from tests.property.model import Call, Member, Model
+
+T = TypeVar("T")
 
 
 @final
@@ -31,7 +27,7 @@ class Runner:
         self.model = Model()
         self.places: dict[int, tuple[Actor, Member]] = {}
         self.everybody: list[tuple[Actor, Member]] = []
-        self.ids: dict[Member, str] = {}
+        self.invariants = Invariants(harness, nursery, self.model, self.everybody)
         self._do: dict[type, Callable[[Any], Any]] = {
             p.Connect: self.connect,
             p.Announce: self.announce,
@@ -42,6 +38,7 @@ class Runner:
             p.Answer: self.answer,
             p.Lie: self.lie,
             p.Cancel: self.cancel,
+            p.HalfFrame: self.half_frame,
             p.Disconnect: self.disconnect,
             p.Sleep: self.sleep,
             p.Drain: self.drain,
@@ -53,7 +50,7 @@ class Runner:
         while self.places:
             await self.settle(self.disconnect(p.Disconnect(0)))
         await self.settle(self.sleep(p.Sleep(1)))
-        self.check_nothing_is_left()
+        self.invariants.check_nothing_is_left()
 
     async def settle(self, doing: Any) -> None:
         if doing is not None:
@@ -63,14 +60,21 @@ class Runner:
         for place, (_, member) in list(self.places.items()):
             if not member.alive:
                 del self.places[place]
-        self.check()
+        self.invariants.check()
         self.model.end_step()
 
     # Steps
 
     def at(self, place: int, kind: type = object) -> tuple[Any, Member] | None:
-        fits = [found for found in self.places.values() if isinstance(found[0], kind)]
-        return fits[place % len(fits)] if fits else None
+        """A worker of this kind that can still say something."""
+        return pick(
+            [
+                (actor, member)
+                for actor, member in self.places.values()
+                if isinstance(actor, kind) and not actor.in_mid_frame
+            ],
+            place,
+        )
 
     def enter(self, place: int, actor: Actor, member: Member) -> None:
         self.places[place] = actor, member
@@ -102,18 +106,23 @@ class Runner:
             self.model.announce(member, step.name, cancels=member.cancels)
 
     def reattach(self, step: p.Reattach) -> None:
-        found = self.at(step.worker, LinkActor)
+        is_there = step.token != "old"
+        links = [
+            (actor, member)
+            for actor, member in self.everybody
+            if isinstance(actor, LinkActor) and member.alive is is_there
+        ]
+        found = pick(links, step.worker)
         if found is None or step.place in self.places:
             return
         old, old_member = found
-        token = old.welcome.reattach_token if step.right_token else "wrong"
+        assert old.welcome is not None
+        token = "wrong" if step.token == "wrong" else old.welcome.reattach_token
         member, _ = self.model.join(is_link=True, cancels=False, name=None)
         new = LinkActor(self.harness)
         self.enter(step.place, new, member)
-        new.peer.send(
-            protocol.Reattach(previous_worker_id=old.worker_id, reattach_token=token)
-        )
-        if step.right_token:
+        new.peer.send(Reattach(previous_worker_id=old.worker_id, reattach_token=token))
+        if step.token == "right":
             self.model.leave(old_member)
         new.announce(old_member.name, cancels=False)
         self.model.announce(member, old_member.name, cancels=False)
@@ -188,9 +197,14 @@ class Runner:
                 if call.tracked or not member.is_link:
                     self.model.cancel(call)
 
+    def half_frame(self, step: p.HalfFrame) -> None:
+        if found := self.at(step.worker, LinkActor):
+            actor, _ = found
+            actor.begin_frame()
+
     async def disconnect(self, step: p.Disconnect) -> None:
         await trio.lowlevel.checkpoint()
-        if found := self.at(step.worker):
+        if found := pick(list(self.places.values()), step.worker):
             actor, member = found
             await actor.leave(step.how)
             self.model.leave(member)
@@ -204,71 +218,6 @@ class Runner:
         self.model.advance(trio.current_time() - self.start)
         self.model.stop_all()
 
-    # Checks
 
-    def check(self) -> None:
-        for actor, member in self.everybody:
-            if isinstance(actor, LinkActor):
-                actor.read()
-            assert actor.is_open == member.alive
-            assert actor.diary.rejected == member.rejected
-            if member.alive:
-                self.ids[member] = actor.worker_id
-        for actor, member in self.everybody:
-            self.check_diary(actor, member)
-        self.check_statistics()
-
-    def check_diary(self, actor: Actor, member: Member) -> None:
-        seen = actor.diary
-        calls = self.model.calls
-        ran = [call for call in calls if call.callee is member]
-        assert seen.started == {call.n: self.ids[call.caller] for call in ran}
-        for call in ran:
-            assert (call.n in seen.cancelled) == call.cancelled, call
-        for call in calls:
-            told = seen.outcomes.get(call.n, [])
-            allowed = call.outcomes if call.caller is member else [[]]
-            assert told in allowed, call
-
-    def check_statistics(self) -> None:
-        statistics = self.harness.engine.statistics()
-        model = self.model
-        assert statistics.workers == len(model.members)
-        assert statistics.functions == len(model.functions)
-        assert statistics.invocations == len(model.pending())
-
-    def check_nothing_is_left(self) -> None:
-        left = self.harness.engine.statistics()
-        assert left.workers == left.functions == left.invocations == 0
-        assert left.triggers == left.parked == left.trigger_types == 0
-        assert left.channels == left.timers == 0
-        events = self.harness.events
-        opened = Counter(e.invocation_id for e in events.of(protocol.InvocationOpened))
-        settled = Counter(
-            e.invocation_id for e in events.of(protocol.InvocationSettled)
-        )
-        assert opened == settled
-        assert set(settled.values()) <= {1}
-        assert not self.nursery.child_tasks
-
-
-def pick(calls: list[Call], index: int) -> Call | None:
-    return calls[index % len(calls)] if calls else None
-
-
-async def run_program(program: list[p.Step]) -> None:
-    async with open_test_engine() as harness, trio.open_nursery() as nursery:
-        await Runner(harness, nursery).run(program)
-
-
-@given(p.simple_programs())
-def test_link_workers_that_vanish_leave_nothing_and_disturb_nobody(
-    program: list[p.Step],
-) -> None:
-    run(run_program, program)
-
-
-@given(p.worker_programs())
-@settings(max_examples=2 * settings().max_examples)
-def test_every_program_goes_as_the_model_says(program: list[p.Step]) -> None:
-    run(run_program, program)
+def pick(things: Sequence[T], index: int) -> T | None:
+    return things[index % len(things)] if things else None
