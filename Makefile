@@ -64,7 +64,7 @@ autobahn: $(INSTALLED)
 	$(BIN)/python tests/autobahn.py
 
 mutations: $(INSTALLED)
-	$(BIN)/python tests/mutations.py
+	$(BIN)/python -m tests.mutations
 
 matrix:
 	@for python in python3.11 python3.12 python3.13 python3.14; do \
