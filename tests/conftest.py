@@ -25,6 +25,11 @@ hypothesis.settings.register_profile(
     database=None,
     print_blob=True,
 )
+hypothesis.settings.register_profile(
+    "unshrunk",  # for tests that are bound to fail
+    parent=hypothesis.settings.get_profile("default"),
+    phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
+)
 hypothesis.settings.load_profile("default")
 
 _INTEGRATION = pathlib.Path(__file__).parent / "integration"

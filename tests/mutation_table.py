@@ -7,6 +7,8 @@ ONE_OUTCOME = f"{MATRIX}::test_a_call_has_one_outcome_and_leaves_nothing"
 CALLS = "component/test_engine_calls.py"
 CONNECTIONS = "component/test_engine_connections.py"
 REMOTE = "component/test_worker_remote.py"
+EDGES = "component/test_cancellation_edges.py"
+PROGRAMS = "property/test_programs.py::test_every_program_goes_as_the_model_says[0]"
 
 
 @attrs.frozen
@@ -19,6 +21,7 @@ class Mutation:
         old: text that stands there exactly once.
         new: what it becomes.
         test: below ``tests``; must fail.
+        says: must stand in what the test prints: the invariant that is hurt.
     """
 
     what: str
@@ -26,6 +29,7 @@ class Mutation:
     old: str
     new: str
     test: str
+    says: str = ""
 
 
 MUTATIONS = (
@@ -207,5 +211,145 @@ MUTATIONS = (
         "            pending.settled.set()\n        for scope",
         "            pass\n        for scope",
         f"{ONE_OUTCOME}[link-link-caller gone]",
+    ),
+    # Each invariant of generated programs, in the order of tests/property/invariants.py.
+    Mutation(
+        "nobody else notices: a wrong token takes nobody down",
+        "engine/_roster.py",
+        "        return record if proven else None\n",
+        "        return record if proven or token else None\n",
+        PROGRAMS,
+        "nobody_else_notices",
+    ),
+    Mutation(
+        "a disconnect cancels the handlers of its calls",
+        "engine/_invocation.py",
+        "            if not tell:\n                self.cancel(invocation, reason)\n",
+        "            if not tell:\n                self._leave(invocation, STOPPED)\n",
+        PROGRAMS,
+        "handlers_run_and_are_cancelled_as_they_should",
+    ),
+    Mutation(
+        "a handler is cancelled with a reason",
+        "engine/_ports.py",
+        "            invocation.scope.cancel(reason=reason)\n",
+        "            invocation.scope.cancel()\n",
+        PROGRAMS,
+        "cancelled without a reason",
+    ),
+    Mutation(
+        "no caller is told twice",
+        "engine/_invocation.py",
+        "            caller.answer(invocation, outcome)\n        return True",
+        "            caller.answer(invocation, outcome)\n"
+        "            caller.answer(invocation, outcome)\n        return True",
+        PROGRAMS,
+        "no_caller_is_told_twice_or_wrongly",
+    ),
+    Mutation(
+        "no caller is told of somebody else's answer",
+        "engine/_invocation.py",
+        "if invocation is None or invocation.callee is not callee:",
+        "if invocation is None:",
+        PROGRAMS,
+        "AssertionError",
+    ),
+    Mutation(
+        "a disconnect settles the calls to it",
+        "engine/_supervisor.py",
+        "        self._invocations.callee_gone("
+        'port, f"its worker is gone: {reason}")\n',
+        "",
+        PROGRAMS,
+        "no_caller_is_told_twice_or_wrongly",
+    ),
+    Mutation(
+        "each call settles exactly once",
+        "engine/_invocation.py",
+        "            self._leave(invocation, STOPPED)\n"
+        "            invocation.callee.abandon(invocation, reason)\n",
+        "            invocation.callee.abandon(invocation, reason)\n",
+        PROGRAMS,
+        "each_call_settles_exactly_once",
+    ),
+    Mutation(
+        "no entry is left",
+        "engine/_invocation.py",
+        "        del invocation.callee.executing[invocation]\n",
+        "        pass\n",
+        PROGRAMS,
+        "no_entry_is_left",
+    ),
+    Mutation(
+        "no function of a worker that left is left",
+        "engine/_supervisor.py",
+        "        self._registrar.release_functions(port)\n",
+        "",
+        PROGRAMS,
+        "no_entry_is_left",
+    ),
+    Mutation(
+        "no timer is left",
+        "engine/_invocation.py",
+        "            self._timers.cancel(invocation.timer)\n",
+        "",
+        PROGRAMS,
+        "no_timer_is_left",
+    ),
+    Mutation(
+        "no lease is left: a name is free when its worker has gone",
+        "engine/_supervisor.py",
+        "        self.roster.release_name(record)\n",
+        "",
+        PROGRAMS,
+        "no_lease_is_left",
+    ),
+    Mutation(
+        "no outbox byte is left",
+        "transport/_byte_pipe.py",
+        "        self.waiting_bytes -= len(data)\n",
+        "        self.waiting_bytes -= len(data) - 1\n",
+        PROGRAMS,
+        "no_outbox_byte_is_left",
+    ),
+    Mutation(
+        "no task is left",
+        "engine/_ports.py",
+        "        finally:\n            self._invocations.settle(invocation, STOPPED)\n",
+        "        finally:\n            self._invocations.settle(invocation, STOPPED)\n"
+        "            await trio.sleep(1)\n",
+        PROGRAMS,
+        "no_task_is_left",
+    ),
+    # What once was a hole.
+    Mutation(
+        "a handler that fails while it is cancelled disturbs nobody",
+        "worker/_serve.py",
+        "        raise cancellation_in("
+        'group, f"handler of {call.function_id!r}") from None\n',
+        "        raise\n",
+        f"{EDGES}::test_a_handler_that_fails_while_it_is_cancelled_disturbs_nobody",
+    ),
+    Mutation(
+        "a registration that is given up leaves no binding",
+        "engine/_engine_port.py",
+        "            undo()\n",
+        "            pass\n",
+        f"{EDGES}::test_a_registration_that_is_given_up_leaves_no_binding",
+    ),
+    Mutation(
+        "a closed worker leaves nothing",
+        "engine/_local.py",
+        "        if not record.is_live:\n",
+        "        if False:\n",
+        f"{EDGES}::test_a_closed_worker_does_nothing_and_leaves_nothing",
+    ),
+    Mutation(
+        "a worker that outlives its engine is closed",
+        "engine/_engine.py",
+        "            if isinstance(port, LocalPort):\n"
+        "                self.supervisor.detach(port, reason)\n",
+        "            pass\n",
+        f"{EDGES}::test_a_worker_that_outlives_its_engine_is_closed",
     ),
 )

@@ -27,9 +27,13 @@ def copy_to(home: pathlib.Path) -> None:
     shutil.copy(ROOT / "pyproject.toml", home)
 
 
-def run_tests(home: pathlib.Path, tests: list[str]) -> str:
-    """Run tests against the copy; give ``passed``, ``failed``, or what went wrong."""
+def run_tests(home: pathlib.Path, tests: list[str], says: str = "") -> str:
+    """Run tests against the copy; give ``passed``, ``failed``, or what went wrong.
+
+    A failure counts only if it ``says`` what it should.
+    """
     command = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+    command.append("--hypothesis-profile=unshrunk")
     # Python may take a mutated file of the same size and second for the old one.
     env = {**os.environ, "PYTHONPATH": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
@@ -43,9 +47,11 @@ def run_tests(home: pathlib.Path, tests: list[str]) -> str:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return "failed"
-    said = {0: "passed", 1: "failed"}
-    return said.get(ended.returncode, ended.stdout + ended.stderr)
+        return f"no {says!r} in time" if says else "failed"
+    output = ended.stdout + ended.stderr
+    if ended.returncode == 1 and says not in output:
+        return f"failed without {says!r}:\n{output}"
+    return {0: "passed", 1: "failed"}.get(ended.returncode, output)
 
 
 def try_mutation(home: pathlib.Path, mutation: Mutation) -> str:
@@ -56,7 +62,7 @@ def try_mutation(home: pathlib.Path, mutation: Mutation) -> str:
         return f"stale: its text stands {text.count(mutation.old)} times in the file"
     path.write_text(text.replace(mutation.old, mutation.new))
     try:
-        verdict = run_tests(home, [mutation.test])
+        verdict = run_tests(home, [mutation.test], mutation.says)
     finally:
         path.write_text(text)
     return {"passed": "SURVIVED", "failed": "killed"}.get(verdict, verdict)
