@@ -21,7 +21,7 @@ States: pending, then settled. What may settle a call, each one function:
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, final
+from typing import Any, Final, Protocol, final
 
 import msgspec
 import trio
@@ -35,7 +35,8 @@ from iii_trio.protocol import (
     timed_out,
 )
 
-_FIRST_NUMBER = 10**11
+_NEVER: Final = math.inf
+_FIRST_NUMBER: Final = 10**11
 """Decimal digits are hexadecimal ones too: twelve of them end a UUID-shaped id."""
 
 RawOutcome = bytes | msgspec.Raw | ErrorBody
@@ -113,23 +114,29 @@ class Invocation:
         note: whatever an observer keeps with it.
     """
 
-    # Most calls need few of these: what is not set costs nothing to make.
-    id = ""
-    asked = b""
-    caller: CallerPort | None = None
-    caller_ref = ""
-    metadata: bytes | msgspec.Raw = b""
-    timeout = math.inf
-    deadline = math.inf
-    traceparent: str | None = None
-    baggage: str | None = None
-    transform: Callable[[RawOutcome], RawOutcome] | None = None
-    outcome: RawOutcome | None = None
-    span: str | None = None
-    note: Any = None
-    scope: trio.CancelScope | None = None
-    task: trio.lowlevel.Task | None = None
-    timer: Timer | None = None
+    __slots__ = (
+        "asked",
+        "baggage",
+        "callee",
+        "caller",
+        "caller_ref",
+        "deadline",
+        "function",
+        "id",
+        "metadata",
+        "namespace",
+        "note",
+        "outcome",
+        "payload",
+        "scope",
+        "sender",
+        "span",
+        "task",
+        "timeout",
+        "timer",
+        "traceparent",
+        "transform",
+    )
     function: Function[Any]
     callee: CalleePort
 
@@ -138,10 +145,27 @@ class Invocation:
         payload: bytes | msgspec.Raw,
         namespace: str,
         sender: Sender | None = None,
+        caller: CallerPort | None = None,
+        caller_ref: str = "",
     ) -> None:
+        self.id = ""
+        self.asked = b""
         self.payload = payload
         self.namespace = namespace
         self.sender = sender
+        self.caller = caller
+        self.caller_ref = caller_ref
+        self.metadata: bytes | msgspec.Raw = b""
+        self.timeout = self.deadline = _NEVER
+        self.traceparent: str | None = None
+        self.baggage: str | None = None
+        self.transform: Callable[[RawOutcome], RawOutcome] | None = None
+        self.outcome: RawOutcome | None = None
+        self.span: str | None = None
+        self.note: Any = None
+        self.scope: trio.CancelScope | None = None
+        self.task: trio.lowlevel.Task | None = None
+        self.timer: Timer | None = None
 
     # For observers (``iii_trio.protocol.ObservedCall``)
 
@@ -190,6 +214,7 @@ class InvocationTable:
 
     Attributes:
         watch: told of every call; ``None``, the fast way, while nobody wants to know.
+        find: the call in flight with one of our ids, or ``None``.
     """
 
     def __init__(
@@ -201,6 +226,7 @@ class InvocationTable:
         self._prefix = new_prefix()
         self._counter = _FIRST_NUMBER
         self._entries: dict[str, Invocation] = {}
+        self.find: Callable[[str], Invocation | None] = self._entries.get
         self.watch: CallWatch | None = None
         self.late_answers = 0
         self._idle = trio.lowlevel.ParkingLot()
@@ -221,16 +247,16 @@ class InvocationTable:
 
     def open(self, invocation: Invocation, function: Function[Any]) -> None:
         """Enter a call that was routed to ``function``, before it is dispatched."""
-        self._counter += 1
-        invocation.id = f"{self._prefix}{self._counter}"
+        self._counter = number = self._counter + 1
+        invocation.id = invocation_id = f"{self._prefix}{number}"
         invocation.function = function
-        callee: CalleePort = function.callee
-        invocation.callee = callee
-        self._entries[invocation.id] = invocation
+        invocation.callee = callee = function.callee
+        self._entries[invocation_id] = invocation
         callee.executing[invocation] = None
-        if invocation.caller is not None:
-            invocation.caller.made[invocation] = None
-        if invocation.timeout != math.inf:
+        caller = invocation.caller
+        if caller is not None:
+            caller.made[invocation] = None
+        if invocation.timeout != _NEVER:
             self._set_deadline(invocation)
         if self.watch is not None:
             self.watch.opened(invocation)
@@ -243,7 +269,7 @@ class InvocationTable:
         """
         if invocation.outcome is not None:
             return False
-        self._leave(invocation, outcome)
+        self.leave(invocation, outcome)
         caller = invocation.caller
         if caller is not None:
             if invocation.transform is not None:
@@ -255,7 +281,7 @@ class InvocationTable:
         self, callee: CalleePort, invocation_id: str, outcome: RawOutcome
     ) -> None:
         """A callee's answer came; only the executor of a call may give it."""
-        invocation = self._entries.get(invocation_id)
+        invocation = self.find(invocation_id)
         if invocation is None or invocation.callee is not callee:
             self.late_answers += 1
             return
@@ -286,7 +312,7 @@ class InvocationTable:
     def cancel(self, invocation: Invocation, reason: str) -> None:
         """The caller does not want the outcome any more: tell nobody but the callee."""
         if invocation.outcome is None:
-            self._leave(invocation, STOPPED)
+            self.leave(invocation, STOPPED)
             invocation.callee.abandon(invocation, reason)
 
     def expire(self, invocation: Invocation) -> None:
@@ -310,10 +336,11 @@ class InvocationTable:
             invocation.deadline, lambda: self.expire(invocation)
         )
 
-    def _leave(self, invocation: Invocation, outcome: RawOutcome) -> None:
+    def leave(self, invocation: Invocation, outcome: RawOutcome) -> None:
+        """Take a call out of the tables with its outcome; its caller is not told."""
         invocation.outcome = outcome
         del self._entries[invocation.id]
-        if self._idle and not self._entries:
+        if not self._entries and self._idle:
             self._idle.unpark_all()
         del invocation.callee.executing[invocation]
         if invocation.caller is not None:

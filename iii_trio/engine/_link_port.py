@@ -141,7 +141,7 @@ class LinkPort(Connection):
             extras = self._extras(invocation)
         text = encode_invoke(
             invocation.id,
-            invocation.function.field,
+            invocation.function.invoke_field,
             invocation.payload,
             b"" if sender is None else sender.caller_field,
             extras,

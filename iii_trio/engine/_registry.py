@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar, final
 
 import attrs
 
-from iii_trio.protocol import DEFAULT_NAMESPACE, function_field
+from iii_trio.protocol import DEFAULT_NAMESPACE, function_field, invoke_field
 
 PROVIDER_IDS: Final = frozenset(
     {
@@ -64,7 +64,8 @@ class Function(Generic[OwnerT]):
             runs it.
         callee: the port that its calls go to: its owner's, if that runs it.
         run: what performs its calls, if its owner does not.
-        field: its id as a member of frames, made once for the hot path.
+        field: its id as a member of results, made once for the hot path.
+        invoke_field: the same for calls.
     """
 
     function_id: str
@@ -78,10 +79,12 @@ class Function(Generic[OwnerT]):
     callee: Any = attrs.field(init=False)
     run: Any = attrs.field(default=None, init=False)
     field: bytes = attrs.field(init=False)
+    invoke_field: bytes = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.callee = self.owner
         self.field = function_field(self.function_id)
+        self.invoke_field = invoke_field(self.function_id)
 
     @property
     def key(self) -> tuple[str, str]:

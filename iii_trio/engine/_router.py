@@ -246,19 +246,20 @@ class Router:
 
     # Frames
 
-    def on_frame(self, port: LinkPort, text: bytes) -> None:
+    def on_text(self, port: LinkPort, text: bytes) -> None:
         """Read one text message of a worker and do what it says."""
-        if not port.record.is_live:
-            return
         try:
             frame = decode(text)
         except RemoteProtocolError as exc:
-            if not text or text.isspace():
-                return
-            self.bad_frames += 1
-            known = "ignored" if isinstance(exc, UnknownFrameError) else "dropped"
-            _log.warning("frame of %s from %s: %s", port, known, exc)
-            return
+            if text and not text.isspace():
+                self.bad_frames += 1
+                known = "ignored" if isinstance(exc, UnknownFrameError) else "dropped"
+                _log.warning("frame of %s from %s: %s", port, known, exc)
+        else:
+            self.on_frame(port, frame)
+
+    def on_frame(self, port: LinkPort, frame: AnyFrame) -> None:
+        """Do what a frame of a worker says."""
         handler = self._handlers.get(type(frame))
         if handler is not None:
             handler(port, frame)
@@ -266,15 +267,14 @@ class Router:
             _log.info("%s sent a frame that only engines send: ignored", port)
 
     def _on_invoke(self, port: LinkPort, frame: InvokeFunction) -> None:
-        wanted = frame.invocation_id
+        wanted, namespace = frame.invocation_id, frame.namespace
         invocation = Invocation(
             frame.data or b"null",
-            DEFAULT_NAMESPACE if frame.namespace is None else frame.namespace,
-            sender=port,
+            DEFAULT_NAMESPACE if namespace is None else namespace,
+            port,
+            None if wanted is None else port,
+            wanted or "",
         )
-        if wanted is not None:
-            invocation.caller = port
-            invocation.caller_ref = wanted
         if frame.metadata:
             invocation.metadata = _without_null(frame.metadata)
         if frame.deadline_ms is not None:

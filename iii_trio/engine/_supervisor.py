@@ -19,6 +19,7 @@ from iii_trio.engine._invocation import InvocationTable
 from iii_trio.engine._link_port import LinkPort
 from iii_trio.engine._ports import LocalPort
 from iii_trio.engine._registrar import Registrar
+from iii_trio.engine._relay import Relay
 from iii_trio.engine._roster import Announcement, Roster, WorkerRecord
 from iii_trio.engine._router import Router
 from iii_trio.engine._timers import Timers
@@ -47,17 +48,15 @@ MAX_HELD_FRAMES: Final = 20_000
 
 @final
 class _Sink:
-    """Gives a link's frames to the router and its end to the supervisor."""
+    """Gives a link's frames to the relay and its end to the supervisor."""
 
     __slots__ = ("_port", "_supervisor", "on_frame")
 
-    def __init__(
-        self, port: LinkPort, router: Router, supervisor: "Supervisor"
-    ) -> None:
+    def __init__(self, port: LinkPort, relay: Relay, supervisor: "Supervisor") -> None:
         self._port = port
         self._supervisor = supervisor
-        # The hot path: no function of ours between the link and the router.
-        self.on_frame = partial(router.on_frame, port)
+        # The hot path: no function of ours between the link and the relay.
+        self.on_frame = partial(relay.on_frame, port)
 
     def on_telemetry(self, data: bytes) -> None:
         self._supervisor.on_telemetry(data)
@@ -101,7 +100,7 @@ class Supervisor:
         self._invocations = invocations
         self._bindings = bindings
         self._channels = channels
-        self._router = router
+        self._relay = Relay(router.registry, invocations, router)
         self._timers = timers
         self._topology = topology
         self._now = now
@@ -126,7 +125,7 @@ class Supervisor:
                 worker_id=record.worker_id, reattach_token=record.reattach_token
             )
         )
-        link.start(_Sink(port, self._router, self))
+        link.start(_Sink(port, self._relay, self))
         return port
 
     def attach_local(self, spec: WorkerSpec, handlers: Handlers) -> LocalPort:

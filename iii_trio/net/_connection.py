@@ -175,11 +175,11 @@ class Connection:
         """
         if self.closed or self.ending:
             return
-        outbox = self._outbox
-        outbox.append(head)
+        self._outbox.append(head)
+        size = len(head)
         if body:
-            outbox.append(body)
-        size = len(head) + len(body)
+            self._outbox.append(body)
+            size += len(body)
         self.outbox_bytes += size
         if not self.dirty:
             self._pump.touch(self)

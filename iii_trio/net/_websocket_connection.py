@@ -25,6 +25,7 @@ from iii_trio.net._websocket_frames import (
     encode_frame,
     encode_message,
     frame_header,
+    pack_16,
 )
 
 __all__ = ["WebSocket", "WebSocketSink"]
@@ -32,11 +33,24 @@ __all__ = ["WebSocket", "WebSocketSink"]
 _FIN_TEXT = 0x80 | OP_TEXT
 _FIN_BINARY = 0x80 | OP_BINARY
 
+_JOINED_BYTES = 4096
+"""Up to this, one piece is cheaper than two."""
+
 _LARGE = b"\xff"
 """Second byte of the header of a masked frame of 64 KiB or more."""
 
 _FAILURE_LINGER_SECONDS = 2.0
 """After a Close for a broken protocol: time for the peer to read it."""
+
+
+class Outbox(Protocol):
+    """What waits for a peer.
+
+    Attributes:
+        outbox_bytes: bytes sent that the socket has not taken yet.
+    """
+
+    outbox_bytes: int
 
 
 class WebSocketSink(Protocol):
@@ -76,6 +90,7 @@ class WebSocket(metaclass=NoPublicConstructor):
         "_kept",
         "_reader",
         "_sink",
+        "_write",
         "close_received",
         "closed",
         "heard",
@@ -92,6 +107,7 @@ class WebSocket(metaclass=NoPublicConstructor):
         close_timeout: float,
     ) -> None:
         self._connection = connection
+        self._write = connection.write
         self._sink = sink
         self._reader = FrameReader("server", max_message_bytes=max_message_bytes)
         self._close_seconds = close_timeout
@@ -101,6 +117,11 @@ class WebSocket(metaclass=NoPublicConstructor):
         self.heard = True
         self.closed = False
         self.close_received = False
+
+    @property
+    def outbox(self) -> Outbox:
+        """Tells how many bytes wait, for whoever asks very often."""
+        return self._connection
 
     @property
     def outbox_bytes(self) -> int:
@@ -116,10 +137,14 @@ class WebSocket(metaclass=NoPublicConstructor):
             data: UTF-8; more than 1 MiB goes out as fragments of 1 MiB.
         """
         size = len(data)
-        if size > FRAGMENT_BYTES:
+        if self.closed:
+            return
+        if 125 < size < _JOINED_BYTES:  # by far the most
+            self._write(pack_16(_FIN_TEXT, 126, size) + data)
+        elif size > FRAGMENT_BYTES:
             self._send_fragments(OP_TEXT, data)
-        elif not self.closed:
-            self._connection.write(frame_header(_FIN_TEXT, size), data)
+        else:
+            self._write(frame_header(_FIN_TEXT, size), data)
 
     def send_binary_nowait(self, data: bytes) -> None:
         """Send one binary message; more than 1 MiB goes out as fragments of 1 MiB."""

@@ -10,7 +10,7 @@ _REASON_MAX: Final = 123
 """A control frame carries 125 bytes, and a Close spends two on its code."""
 
 _SHORT_TEXT: Final = tuple(bytes((FIN_TEXT, n)) for n in range(126))
-_pack_16 = struct.Struct("!BBH").pack
+pack_16 = struct.Struct("!BBH").pack
 _pack_64 = struct.Struct("!BBQ").pack
 
 
@@ -32,7 +32,7 @@ def frame_header(first: int, length: int) -> bytes:
     if length < 126:
         return _SHORT_TEXT[length] if first == FIN_TEXT else bytes((first, length))
     if length < 0x10000:
-        return _pack_16(first, 126, length)
+        return pack_16(first, 126, length)
     return _pack_64(first, 127, length)
 
 

@@ -4,17 +4,20 @@ Pure data and functions, usable by anyone who writes another worker library.
 """
 
 from iii_trio.protocol._codec import (
+    BAD_FRAME,
     FRAME_TYPES,
     JSONBytes,
     UnknownFrameError,
     decode,
     decode_error,
+    decode_unchecked,
     encode,
     encode_error,
     encode_invoke,
     encode_result,
     function_field,
     invoke_extras,
+    invoke_field,
     is_absent,
     payload_or_null,
     splice_caller,
@@ -95,6 +98,7 @@ from iii_trio.protocol._sizes import (
 
 __all__ = [
     "ABSENT",
+    "BAD_FRAME",
     "CANCEL_FEATURE",
     "DEFAULT_NAMESPACE",
     "ERROR_CLASSES",
@@ -151,6 +155,7 @@ __all__ = [
     "clean_label",
     "decode",
     "decode_error",
+    "decode_unchecked",
     "encode",
     "encode_error",
     "encode_invoke",
@@ -158,6 +163,7 @@ __all__ = [
     "exception_from",
     "function_field",
     "invoke_extras",
+    "invoke_field",
     "is_absent",
     "is_blank",
     "is_internal",

@@ -24,10 +24,13 @@ Piece = bytes | msgspec.Raw | memoryview
 JSONBytes = bytes | msgspec.Raw
 """JSON text as bytes; ``b""`` or `ABSENT` where a value may be missing."""
 
-_decoder: Final = msgspec.json.Decoder(AnyFrame)
+decode_unchecked: Final = msgspec.json.Decoder(AnyFrame).decode
+"""Read one frame without the check of a call's id; raises one of `BAD_FRAME`."""
 _encode_json: Final = msgspec.json.encode
 _decode_json: Final = msgspec.json.decode
 _BAD_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError)
+BAD_FRAME: Final = (*_BAD_JSON, RecursionError)
+"""What `decode_unchecked` raises; `decode` tells what is wrong."""
 
 
 class _TypeOnly(msgspec.Struct):
@@ -35,8 +38,15 @@ class _TypeOnly(msgspec.Struct):
 
 
 _BRACE: Final = ord("{")
+_END: Final = ord("}")
 _QUOTE: Final = ord('"')
 _SPACE: Final = ord(" ")
+
+_INVOKE: Final = b'{"type":"invokefunction","invocation_id":"'
+_RESULT: Final = b'{"type":"invocationresult","invocation_id":"'
+
+_SMALL_BYTES: Final = 4096
+"""Payloads up to this are copied, more than once, where that saves other steps."""
 
 _type_decoder: Final = msgspec.json.Decoder(_TypeOnly)
 
@@ -57,17 +67,19 @@ def decode(text: bytes) -> AnyFrame:
             call whose id is no UUID, or nesting too deep to decode.
     """
     try:
-        frame: AnyFrame = _decoder.decode(text)
+        frame: AnyFrame = decode_unchecked(text)
     except _BAD_JSON as exc:
         raise _explain(text, exc) from exc
     except RecursionError as exc:
         msg = "JSON is nested too deep to decode"
         raise RemoteProtocolError(msg) from exc
-    if type(frame) is InvokeFunction:
-        invocation_id = frame.invocation_id
-        if invocation_id is not None and not is_uuid(invocation_id):
-            msg = f"bad invokefunction frame: id {invocation_id!r} is not a UUID"
-            raise RemoteProtocolError(msg)
+    if (
+        type(frame) is InvokeFunction
+        and frame.invocation_id is not None
+        and not is_uuid(frame.invocation_id)
+    ):
+        msg = f"bad invokefunction frame: id {frame.invocation_id!r} is not a UUID"
+        raise RemoteProtocolError(msg)
     return frame
 
 
@@ -75,7 +87,7 @@ def _explain(text: bytes, exc: Exception) -> RemoteProtocolError:
     """Tell an unknown type from a bad frame; runs only on errors."""
     try:
         kind = _type_decoder.decode(text).type
-    except (*_BAD_JSON, RecursionError):
+    except BAD_FRAME:
         return RemoteProtocolError(f"not a frame: {exc}")
     if kind not in FRAME_TYPES:
         return UnknownFrameError(f"unknown frame type {kind!r}")
@@ -104,8 +116,13 @@ def payload_or_null(value: JSONBytes) -> bytes:
 
 
 def function_field(function_id: str) -> bytes:
-    """The ``function_id`` member of a frame, made once for `encode_invoke`."""
+    """The ``function_id`` member of a frame, made once for `encode_result`."""
     return b'","function_id":' + _encode_json(function_id)
+
+
+def invoke_field(function_id: str) -> bytes:
+    """The middle of a call's frame, made once for `encode_invoke`."""
+    return function_field(function_id) + b',"data":'
 
 
 def encode_invoke(
@@ -115,28 +132,25 @@ def encode_invoke(
     caller: bytes = b"",
     extras: bytes = b"",
 ) -> bytes:
-    """Build an ``invokefunction`` frame around raw bytes, in one join.
+    """Build an ``invokefunction`` frame around raw bytes.
 
     Args:
         invocation_id: plain ASCII.
-        function: of `function_field`.
+        function: of `invoke_field`.
         payload: JSON text, put in as it is.
         caller: a JSON member that tells who called, such as `caller_field` gives;
             it goes to the end of an object payload, because JSON readers take the last
             of duplicate keys: a forged one loses.
         extras: of `invoke_extras`.
     """
-    return b"".join(
-        (
-            b'{"type":"invokefunction","invocation_id":"',
-            invocation_id.encode(),
-            function,
-            b',"data":',
-            *(_with_caller(payload, caller) if caller else (payload,)),
-            extras,
-            b"}",
-        )
-    )
+    if caller and len(payload) <= _SMALL_BYTES:
+        # Nearly every call: what is short is added up faster than it is joined.
+        text = bytes(payload)
+        if text[:2] == b'{"' and text[-1] == _END:
+            head = _INVOKE + invocation_id.encode() + function
+            return head + text[:-1] + b"," + caller + b"}" + extras + b"}"
+    pieces = _with_caller(payload, caller) if caller else (payload,)
+    return b"".join((_INVOKE, invocation_id.encode(), function, *pieces, extras, b"}"))
 
 
 def invoke_extras(
@@ -189,7 +203,7 @@ def encode_result(
     name = b',"error":' if error else b',"result":' if result else b""
     return b"".join(
         (
-            b'{"type":"invocationresult","invocation_id":"',
+            _RESULT,
             invocation_id.encode(),
             function,
             name,
@@ -240,7 +254,7 @@ def decode_error(text: JSONBytes) -> ErrorBody:
     raw = bytes(text)
     try:
         value = _decode_json(raw)
-    except (*_BAD_JSON, RecursionError):
+    except BAD_FRAME:
         value = raw.decode("utf-8", "replace")
     if not isinstance(value, dict):
         message = value if isinstance(value, str) else json.dumps(value)

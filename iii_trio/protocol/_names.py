@@ -36,7 +36,7 @@ def is_uuid(text: str) -> bool:
     Hyphenated, plain hex, URN and braces, any case.
     """
     # Nearly every id is spelled the usual way, which a table tells three times faster.
-    if text.encode(errors="replace").translate(_HEX_DIGITS) == _USUAL_SHAPE:
+    if text.isascii() and text.encode().translate(_HEX_DIGITS) == _USUAL_SHAPE:
         return True
     return _UUID.fullmatch(text) is not None
 

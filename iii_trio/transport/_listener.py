@@ -45,6 +45,7 @@ class WebSocketLink:
 
     __slots__ = (
         "_listener",
+        "_outbox",
         "_reason",
         "_sink",
         "on_text",
@@ -61,6 +62,7 @@ class WebSocketLink:
     def attach(self, socket: WebSocket) -> None:
         """The socket is up."""
         self.socket = socket
+        self._outbox = socket.outbox
         self.send_nowait = socket.send_text_nowait
 
     @property
@@ -71,7 +73,7 @@ class WebSocketLink:
     @property
     def outbox_bytes(self) -> int:
         """Bytes that the peer has not taken yet."""
-        return self.socket.outbox_bytes
+        return self._outbox.outbox_bytes
 
     def start(self, sink: LinkSink) -> None:
         """Deliver to ``sink`` from now on."""

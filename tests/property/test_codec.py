@@ -66,7 +66,7 @@ def test_a_built_call_decodes_to_what_it_was_built_of(
 ) -> None:
     text = protocol.encode_invoke(
         invocation_id,
-        protocol.function_field(function_id),
+        protocol.invoke_field(function_id),
         payload,
         extras=protocol.invoke_extras(metadata, trace, trace, deadline),
     )

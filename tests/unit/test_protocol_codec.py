@@ -10,6 +10,7 @@ from iii_trio.errors import RemoteProtocolError
 
 UUID = "0d9f2a44-5be5-4b6e-9a4f-4f3d0c1f6a00"
 F = protocol.function_field("f")
+F_CALL = protocol.invoke_field("f")
 
 NOT_FRAMES = {
     "nothing": b"",
@@ -148,14 +149,14 @@ def test_a_rejection_always_names_an_owner_even_an_empty_one() -> None:
 
 
 def test_a_call_names_its_caller_at_the_end() -> None:
-    text = protocol.encode_invoke(UUID, F, b'{"c":0}', b'"c":1')
+    text = protocol.encode_invoke(UUID, F_CALL, b'{"c":0}', b'"c":1')
     assert text.endswith(b'"data":{"c":0,"c":1}}')
     assert json.loads(text)["data"] == {"c": 1}
 
 
 def test_a_call_is_built_with_its_optional_fields() -> None:
     extras = protocol.invoke_extras(b'{"m":2}', "trace", 'bag"gage', 1500.5)
-    text = protocol.encode_invoke(UUID, F, b"[1]", b'"c":1', extras)
+    text = protocol.encode_invoke(UUID, F_CALL, b"[1]", b'"c":1', extras)
     assert json.loads(text) == {
         "type": "invokefunction",
         "invocation_id": UUID,
@@ -169,7 +170,7 @@ def test_a_call_is_built_with_its_optional_fields() -> None:
 
 
 def test_a_call_leaves_out_what_it_does_not_have() -> None:
-    text = protocol.encode_invoke(UUID, F, b"null")
+    text = protocol.encode_invoke(UUID, F_CALL, b"null")
     assert json.loads(text).keys() == {"type", "invocation_id", "function_id", "data"}
 
 
