@@ -46,6 +46,12 @@ OUTPUT = {
         "two ticks: True",
         "none early: True",
     ),
+    "http_functions_worker.py": (
+        "{'with_tax': 12.0}",
+        "bad_price: a price is positive",
+        "URL not in allowlist",
+        "requests: 2",
+    ),
     "pubsub_worker.py": ("counted 1", "counted 2", "celebrated 2"),
 }
 ELSEWHERE = {"worker_over_url.py", "test_with_harness.py", "quickstart"}

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 import attrs
 
-from iii_trio._listening import TLSConfig
 from iii_trio.app._adapters import Backend, choose_backend
 from iii_trio.app._structure import describe, nearest, structure
 from iii_trio.errors import ConfigError
@@ -59,7 +58,6 @@ _NOT_BUILT = {
     "iii-pubsub": _NotBuilt(aliases=("pubsub",)),
     "iii-bridge": _NotBuilt(aliases=("bridge",)),
     "iii-exec": _NotBuilt(aliases=("exec",)),
-    "iii-http-functions": _NotBuilt(aliases=("http-functions",)),
 }
 """Names of the reference engine that this version does not offer yet."""
 
@@ -80,8 +78,7 @@ class ListenerConfig:
     Attributes:
         port: 0 takes any free one.
         host: ``None`` and ``localhost`` are loopback, IPv4 and IPv6.
-        handshake_timeout_ms: time for a peer to complete its handshake, TLS included.
-        tls: certificates; ``None``: no TLS.
+        handshake_timeout_ms: time for a peer to complete its handshake.
     """
 
     port: int = attrs.field(default=49134, validator=_between(0, 65535))
@@ -89,7 +86,6 @@ class ListenerConfig:
     handshake_timeout_ms: int = attrs.field(
         default=10_000, validator=_between(1, 600_000)
     )
-    tls: TLSConfig | None = None
 
     @property
     def handshake_timeout(self) -> float:

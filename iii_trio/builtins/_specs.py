@@ -13,6 +13,10 @@ import trio
 from iii_trio.adapters import KeyValueStore, QueueStore
 from iii_trio.builtins.cron import CronConfig, serve_cron
 from iii_trio.builtins.http import HTTPConfig, serve_http
+from iii_trio.builtins.http_functions import (
+    HTTPFunctionsConfig,
+    serve_http_functions,
+)
 from iii_trio.builtins.pubsub import PubSubConfig, serve_pubsub
 from iii_trio.builtins.queue import QueueConfig, serve_queue
 from iii_trio.builtins.state import StateConfig, serve_state
@@ -154,6 +158,16 @@ def _serve_stream(
     )
 
 
+def _serve_http_functions(
+    worker: Worker,
+    config: HTTPFunctionsConfig,
+    _resources: Resources,
+    *,
+    task_status: trio.TaskStatus[Any],
+) -> Awaitable[None]:
+    return serve_http_functions(worker, config, task_status=task_status)
+
+
 BUILTINS: Final = (
     BuiltinSpec(
         name="iii-http",
@@ -200,6 +214,13 @@ BUILTINS: Final = (
         config_class=StreamConfig,
         serve=_serve_stream,
         stores=("stream",),
+    ),
+    BuiltinSpec(
+        name="iii-http-functions",
+        aliases=("http-functions",),
+        description="Performs functions whose implementation is an HTTP endpoint.",
+        config_class=HTTPFunctionsConfig,
+        serve=_serve_http_functions,
     ),
 )
 """Every bundled worker of this version."""

@@ -10,7 +10,7 @@ import trio
 from iii_trio._util import open_background_nursery
 from iii_trio.engine._channel_sockets import ChannelReaderSocket, ChannelWriterSocket
 from iii_trio.engine._engine import Engine
-from iii_trio.net import FrontDoor, HTTPLimits, Pump, TLSConfig, open_front_door
+from iii_trio.net import FrontDoor, HTTPLimits, Pump, open_front_door
 from iii_trio.transport import ChannelSocket, Link, Listener
 
 DEFAULT_PORT: Final = 49134
@@ -55,7 +55,6 @@ async def open_listener(
     port: int = DEFAULT_PORT,
     limits: HTTPLimits | None = None,
     ping_every: float = PING_EVERY,
-    tls: TLSConfig | None = None,
 ) -> AsyncIterator[FrontDoor]:
     """Listen for workers.
 
@@ -66,16 +65,14 @@ async def open_listener(
         port: 0 takes a free one; see the door's ``addresses``.
         limits: of the HTTP side, such as the time to a complete handshake.
         ping_every: seconds between WebSocket pings on every link.
-        tls: speak TLS, with these certificates, read again when they are renewed.
 
     Raises:
-        ConfigError: a certificate file cannot be read or used.
         OSError: the address is in use, or cannot be bound.
     """
     listener = Listener(_EngineDoor(engine))
     async with (
         open_front_door(
-            pump, listener, host=host, port=port, limits=limits, tls=tls
+            pump, listener, host=host, port=port, limits=limits or HTTPLimits()
         ) as door,
         open_background_nursery("the listener was closed") as nursery,
     ):
@@ -89,11 +86,10 @@ async def serve_listener(
     *,
     host: str | None = None,
     port: int = DEFAULT_PORT,
-    tls: TLSConfig | None = None,
     task_status: trio.TaskStatus[FrontDoor] = trio.TASK_STATUS_IGNORED,
 ) -> NoReturn:
     """Listen for workers until cancelled; see `open_listener`."""
-    async with open_listener(engine, pump, host=host, port=port, tls=tls) as door:
+    async with open_listener(engine, pump, host=host, port=port) as door:
         task_status.started(door)
         await trio.sleep_forever()
     raise AssertionError  # sleep_forever does not return

@@ -151,7 +151,8 @@ class LocalWorkerPort:
 
         Raises:
             RegistrationError: a live worker of the namespace has it, or the engine; or
-                it begins with ``engine::`` and is meant for another worker.
+                it begins with ``engine::`` and is meant for another worker; or nobody
+                performs its ``invocation``.
             trio.ClosedResourceError: this worker was closed.
         """
         self._check_open()
@@ -165,6 +166,7 @@ class LocalWorkerPort:
                 request_format=_json(spec.request_format),
                 response_format=_json(spec.response_format),
                 metadata=spec.metadata,
+                invocation=spec.invocation,
             )
         )
         if conflict is not None:
@@ -221,6 +223,10 @@ class LocalWorkerPort:
     def register_invoker(self, invoker: Invoker) -> None:
         """Perform HTTP-invoked functions; see `AttachedPort.register_invoker`."""
         self._registrar.take_invoker(self._port, invoker)
+
+    def unregister_invoker(self) -> None:
+        """Stop performing them."""
+        self._registrar.release_invoker(self._port)
 
     # Triggers
 

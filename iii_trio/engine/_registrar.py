@@ -77,9 +77,7 @@ class Registrar:
 
     def release_functions(self, port: AnyPort) -> None:
         """Remove every function that is still this worker's."""
-        self._invoker.leave(
-            port, "the worker that performs HTTP-invoked functions ended"
-        )
+        self.release_invoker(port)
         for function in self._registry.release_all(port):
             self._report_unregistered(function)
 
@@ -94,6 +92,10 @@ class Registrar:
             _log_lost(function, reason)
             self._registry.release(*function.key, function.owner)
             self._report_unregistered(function)
+
+    def release_invoker(self, port: AnyPort) -> None:
+        """A worker performs such functions no longer, if it did."""
+        self._invoker.leave(port, "nobody performs HTTP-invoked functions any more")
 
     def release_triggers(self, port: AnyPort) -> None:
         """Remove the bindings a worker made and the trigger types it provides."""
@@ -114,7 +116,13 @@ class Registrar:
             _log.warning("%s: %s dropped: %s", port, type(frame).__name__, exc)
 
     def add_function(self, function: Function[AnyPort]) -> Conflict | None:
-        """Register a function for its owner."""
+        """Register a function for its owner.
+
+        Raises:
+            RegistrationError: it has an ``invocation``, and nobody performs that.
+        """
+        if function.invocation is not None:
+            self._invoker.admit(function)
         conflict = self._registry.claim(function)
         if conflict is None:
             self._on_event(
@@ -181,14 +189,12 @@ class Registrar:
             metadata=_value(frame.metadata),
             invocation=_value(frame.invocation),
         )
-        if function.invocation is not None:
-            try:
-                self._invoker.admit(function)
-            except RegistrationError as exc:
-                # As in the reference engine the worker is not told: no frame says so.
-                _log_lost(function, exc)
-                return
-        conflict = self.add_function(function)
+        try:
+            conflict = self.add_function(function)
+        except RegistrationError as exc:
+            # As in the reference engine the worker is not told: no frame says so.
+            _log_lost(function, exc)
+            return
         if conflict is not None:
             port.send(
                 RegistrationRejected(

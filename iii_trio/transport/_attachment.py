@@ -42,13 +42,19 @@ class WorkerSpec:
 
 @attrs.frozen(kw_only=True)
 class FunctionSpec:
-    """A function as it is registered. Schemas and metadata are JSON values."""
+    """A function as it is registered. Schemas and metadata are JSON values.
+
+    Attributes:
+        invocation: JSON value that says how others perform it, ``None``: the worker
+            itself runs it.
+    """
 
     function_id: str
     description: str | None = None
     request_format: Any = None
     response_format: Any = None
     metadata: Any = None
+    invocation: Any = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -281,13 +287,16 @@ class AttachedPort(Protocol):
     def register_invoker(self, invoker: Invoker) -> None:
         """Perform the functions that others register with an ``invocation``.
 
-        Ends with the attachment; the functions stay registered meanwhile, and are
-        admitted anew by the next one who does it.
+        The functions stay registered when that ends, and are admitted anew by the
+        next one who does it.
 
         Raises:
             RegistrationError: another worker does, or the engine is behind a URL: the
                 protocol has no frame for it.
         """
+
+    def unregister_invoker(self) -> None:
+        """Stop performing them; calls under way end with ``invocation_stopped``."""
 
     def register_trigger_type(self, spec: TriggerTypeSpec) -> None:
         """Provide a trigger type."""

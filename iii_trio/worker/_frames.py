@@ -96,6 +96,7 @@ def function_frame(spec: FunctionSpec) -> AnyFrame:
         request_format=raw(spec.request_format),
         response_format=raw(spec.response_format),
         metadata=raw(spec.metadata),
+        invocation=raw(spec.invocation),
     )
 
 

@@ -38,6 +38,7 @@ class WorkerHandlers:
         body: the scope of the user's block, cancelled when the attachment fails.
         failure: why it failed for good.
         rejections: see `Worker.rejections`.
+        http_functions: ids of functions that the worker offers and does not run.
         admit_invoked: see `Worker.register_invoker`.
     """
 
@@ -48,6 +49,7 @@ class WorkerHandlers:
     providers: ProviderTable = attrs.field(factory=ProviderTable)
     rejections: dict[str, RegistrationError] = attrs.field(factory=dict)
     admit_invoked: Callable[[InvokedFunction], Handler] | None = None
+    http_functions: set[str] = attrs.field(factory=set)
     failure: Exception | None = None
 
     def admit(self, function: InvokedFunction) -> RunCall:

@@ -3,7 +3,6 @@
 import logging
 import math
 import random
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, final
@@ -78,7 +77,6 @@ class RemoteAttachment:
         token: str | None = None,
         rng: random.Random,
         grace: float = 1.0,
-        tls: ssl.SSLContext | None = None,
         dial: Dial | None = None,
     ) -> None:
         """Nothing is dialled yet.
@@ -88,8 +86,6 @@ class RemoteAttachment:
             token: sent as ``Authorization: Bearer``.
             rng: for ids, and for the jitter of reconnects.
             grace: seconds that queued frames may take at the end.
-            tls: for ``wss://``: whom to trust, and our own certificate. Default: the
-                authorities of the system, or those that ``SSL_CERT_FILE`` names.
             dial: replaces trio-websocket.
         """
         parts = urlsplit(url)  # reading a bad port is a ValueError, too
@@ -99,15 +95,12 @@ class RemoteAttachment:
         self.url = url
         self.on_rejected: Callable[[str, RegistrationError], None] = _ignore
         self.headers = (("Authorization", f"Bearer {token}"),) if token else ()
-        if tls is None and parts.scheme == "wss":
-            tls = ssl.create_default_context()
-        self.tls = tls
         self.rng = rng
         self.grace = grace
         self.dial: Dial = dial or self._dial
 
     def _dial(self, url: str) -> AbstractAsyncContextManager[Link]:
-        return open_trio_websocket_link(url, headers=self.headers, tls=self.tls)
+        return open_trio_websocket_link(url, headers=self.headers)
 
     @asynccontextmanager
     async def attach_local(
@@ -344,6 +337,9 @@ class RemotePort:
         msg = "HTTP-invoked functions are performed inside the engine's process only"
         raise RegistrationError(msg)
 
+    def unregister_invoker(self) -> None:
+        """Nothing: see above."""
+
     def register_trigger_type(self, spec: TriggerTypeSpec) -> None:
         """Provide a trigger type, on this connection and on later ones."""
         self._check_open()
@@ -385,7 +381,6 @@ class RemotePort:
             serve_channel_end,
             channel_url(self._home.url, ref),
             self._home.headers,
-            self._home.tls,
             name=f"channel {ref.channel_id} {ref.direction}",
         )
         return end

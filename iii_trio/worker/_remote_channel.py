@@ -1,6 +1,5 @@
 """The ends of channels behind a URL: a WebSocket of their own each."""
 
-import ssl
 from collections.abc import Sequence
 from typing import Final, final
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
@@ -94,7 +93,6 @@ class RemoteChannelEnd:
 async def serve_channel_end(
     url: str,
     headers: Sequence[tuple[str, str]],
-    tls: ssl.SSLContext | None,
     *,
     task_status: trio.TaskStatus[RemoteChannelEnd] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -103,7 +101,7 @@ async def serve_channel_end(
     Raises:
         trio.BrokenResourceError: the engine does not know the channel, or the key.
     """
-    async with open_trio_websocket(url, headers=headers, tls=tls) as connection:
+    async with open_trio_websocket(url, headers=headers) as connection:
         end = RemoteChannelEnd(connection)
         task_status.started(end)
         await end.run()

@@ -127,9 +127,62 @@ class Worker(TriggerProvider, metaclass=NoPublicConstructor):
                 functions[function_id] = previous
             raise
 
+    def register_http_function(
+        self,
+        function_id: str,
+        url: str,
+        *,
+        method: str = "POST",
+        timeout_ms: float | None = None,
+        headers: Mapping[str, str] | None = None,
+        auth: Mapping[str, str] | None = None,
+        description: str | None = None,
+        metadata: JSON = None,
+    ) -> None:
+        """Offer a function whose implementation is an HTTP endpoint.
+
+        The engine makes the requests, if the worker ``iii-http-functions`` runs in it.
+
+        Args:
+            function_id: ``ns::name``.
+            url: of the endpoint.
+            method: ``GET``, ``POST``, ``PUT``, ``PATCH`` or ``DELETE``.
+            timeout_ms: milliseconds for a request; default: 30 s.
+            headers: sent with every request.
+            auth: ``{"type": "bearer", "token_key": NAME}``, ``{"type": "api_key",
+                "header": H, "value_key": NAME}`` or ``{"type": "hmac", "secret_key":
+                NAME}``, where ``NAME`` is an environment variable of the engine.
+            description: for listings.
+            metadata: JSON value; ``{"internal": true}`` hides it from listings.
+
+        Raises:
+            RegistrationError: another live worker offers it, or nobody performs it, or
+                it may not be requested (in process; an engine behind a URL only logs
+                it).
+        """
+        invocation = {
+            "url": url,
+            "method": method,
+            "timeout_ms": timeout_ms,
+            "headers": dict(headers or {}),
+            "auth": None if auth is None else dict(auth),
+        }
+        spec = FunctionSpec(
+            function_id=function_id,
+            description=description,
+            metadata=plain(metadata),
+            invocation={k: v for k, v in invocation.items() if v is not None},
+        )
+        self._port.register_function(spec)
+        self._handlers.functions.pop(function_id, None)
+        self._handlers.rejections.pop(function_id, None)
+        self._handlers.http_functions.add(function_id)
+
     def unregister_function(self, function_id: str) -> None:
         """Stop offering a function; running calls finish. Unknown ids are ignored."""
-        if self._handlers.functions.pop(function_id, None) is not None:
+        known = self._handlers.functions.pop(function_id, None) is not None
+        if known or function_id in self._handlers.http_functions:
+            self._handlers.http_functions.discard(function_id)
             self._port.unregister_function(function_id)
 
     def register_invoker(self, admit: Callable[[InvokedFunction], Handler]) -> None:
@@ -151,6 +204,14 @@ class Worker(TriggerProvider, metaclass=NoPublicConstructor):
         """
         self._handlers.admit_invoked = admit
         self._port.register_invoker(self._handlers)
+
+    def unregister_invoker(self) -> None:
+        """Stop performing them; calls under way end with ``invocation_stopped``.
+
+        The functions stay registered, and calls to them are refused, until somebody
+        performs them again.
+        """
+        self._port.unregister_invoker()
 
     # Triggers
 

@@ -210,6 +210,27 @@ async def test_functions_outlive_their_invoker_and_are_admitted_by_the_next(
     assert "no longer allowed" in caplog.text
 
 
+async def test_stopping_to_perform_them_keeps_them_registered(
+    autojump_clock: MockClock,
+) -> None:
+    async with (
+        open_test_engine() as under_test,
+        under_test.open_worker("one") as one,
+        under_test.open_worker("two") as two,
+        under_test.open_link_worker("three") as three,
+    ):
+        perform(one)
+        one.register_http_function("a::b", "https://example.com/")
+        two.unregister_invoker()
+        three.unregister_invoker()
+        assert await two.invoke("a::b") == ["default", "a::b", None]
+        one.unregister_invoker()
+        with pytest.raises(InvocationRefusedError):
+            await two.invoke("a::b")
+        perform(two)
+        assert await one.invoke("a::b") == ["default", "a::b", None]
+
+
 async def test_one_worker_performs_them_all(autojump_clock: MockClock) -> None:
     async with (
         open_test_engine() as under_test,
@@ -311,3 +332,65 @@ async def test_a_call_that_ended_before_it_began_is_not_performed(
         under_test.engine.invocations.stop_all("at once")
         await wait_all_tasks_blocked()
     assert seen == []
+
+
+async def test_our_own_workers_register_such_functions_too(
+    autojump_clock: MockClock,
+) -> None:
+    seen: list[InvokedFunction] = []
+    async with (
+        open_test_engine() as under_test,
+        under_test.open_worker("invoker") as invoker,
+        under_test.open_worker("inside") as inside,
+        under_test.open_link_worker("outside") as outside,
+    ):
+        with pytest.raises(RegistrationError, match="not loaded"):
+            inside.register_http_function("in::b", "https://example.com/")
+        perform(invoker, seen)
+        auth = {"type": "hmac", "secret_key": "KEY"}
+        inside.register_http_function("in::b", "https://example.com/", auth=auth)
+        outside.register_http_function(
+            "out::b",
+            "https://example.com/",
+            method="PUT",
+            timeout_ms=5,
+            headers={"a": "b"},
+        )
+        await wait_all_tasks_blocked()
+        assert await inside.invoke("out::b", 1) == ["default", "out::b", 1]
+        assert await outside.invoke("in::b", 1) == ["default", "in::b", 1]
+        for worker, function_id in ((inside, "in::b"), (outside, "out::b")):
+            worker.unregister_function(function_id)
+            worker.unregister_function(function_id)
+        await wait_all_tasks_blocked()
+        assert listed(under_test) == []
+    assert [one.invocation for one in seen] == [
+        {"url": "https://example.com/", "method": "POST", "headers": {}, "auth": auth},
+        {
+            "url": "https://example.com/",
+            "method": "PUT",
+            "timeout_ms": 5,
+            "headers": {"a": "b"},
+        },
+    ]
+
+
+async def test_an_http_function_may_become_one_with_a_handler_and_back(
+    autojump_clock: MockClock,
+) -> None:
+    async def mine() -> str:
+        await trio.lowlevel.checkpoint()
+        return "mine"
+
+    async with (
+        open_test_engine() as under_test,
+        under_test.open_worker("invoker") as invoker,
+    ):
+        perform(invoker)
+        invoker.register_http_function("a::b", "https://example.com/")
+        invoker.register_function("a::b", mine)
+        assert await invoker.invoke("a::b") == "mine"
+        invoker.register_http_function("a::b", "https://example.com/")
+        assert await invoker.invoke("a::b") == ["default", "a::b", None]
+        invoker.unregister_function("a::b")
+        assert not invoker.exists("a::b")
