@@ -7,6 +7,7 @@ ONE_OUTCOME = f"{MATRIX}::test_a_call_has_one_outcome_and_leaves_nothing"
 CALLS = "component/test_engine_calls.py"
 CONNECTIONS = "component/test_engine_connections.py"
 REMOTE = "component/test_worker_remote.py"
+MACHINE = "property/test_calls_machine.py::TestCalls::runTest"
 EDGES = "component/test_cancellation_edges.py"
 PROGRAMS = "property/test_programs.py::test_every_program_goes_as_the_model_says[0]"
 
@@ -128,8 +129,8 @@ MUTATIONS = (
     Mutation(
         "a deadline is what is left, not what was given",
         "engine/_link_port.py",
-        "            left = invocation.deadline - trio.current_time()\n",
-        "            left = invocation.timeout * 2\n",
+        "            deadline_ms = self._invocations.time_left(invocation) * 1000\n",
+        "            deadline_ms = invocation.timeout * 2000\n",
         f"{MATRIX}::test_a_deadline_shrinks_along_a_chain_of_calls",
     ),
     Mutation(
@@ -320,6 +321,21 @@ MUTATIONS = (
         "            await trio.sleep(1)\n",
         PROGRAMS,
         "no_task_is_left",
+    ),
+    # The tables alone.
+    Mutation(
+        "the tables keep each call until it settles",
+        "engine/_invocation.py",
+        "        for invocation in list(callee.executing):\n",
+        "        for invocation in list(callee.executing)[1:]:\n",
+        MACHINE,
+    ),
+    Mutation(
+        "the tables forget a call with its caller",
+        "engine/_invocation.py",
+        "        for invocation in list(caller.made):\n",
+        "        for invocation in list(caller.made)[1:]:\n",
+        MACHINE,
     ),
     # What once was a hole.
     Mutation(

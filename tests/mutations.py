@@ -50,7 +50,7 @@ def run_tests(home: pathlib.Path, tests: list[str], says: str = "") -> str:
         return f"no {says!r} in time" if says else "failed"
     output = ended.stdout + ended.stderr
     if ended.returncode == 1 and says not in output:
-        return f"failed without {says!r}:\n{output}"
+        return f"failed without {says!r}:\n{output[-2000:]}"
     return {0: "passed", 1: "failed"}.get(ended.returncode, output)
 
 

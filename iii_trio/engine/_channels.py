@@ -204,8 +204,8 @@ class Channels:
         capacity = min(max(wanted, 1), MAX_BUFFER_FRAMES)
         channel = Channel(self._new_id(), self._new_id(), capacity, owner, self._forget)
         self._channels[channel.channel_id] = channel
-        channel.timer = self._timers.call_at(
-            trio.current_time() + TAKE_WITHIN, lambda: self._expire(channel)
+        channel.timer = self._timers.call_after(
+            TAKE_WITHIN, lambda: self._expire(channel)
         )
         return channel
 

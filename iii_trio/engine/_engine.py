@@ -230,7 +230,9 @@ async def open_engine(
             prefix to the name of the worker. Workers on links may offer those of a
             queue provider only.
     """
-    engine = _compose(now, new_id, grace, on_telemetry, latest_metrics, engine_ids)
+    engine = _compose(
+        Timers(), now, new_id, grace, on_telemetry, latest_metrics, engine_ids
+    )
     if on_event is not None:
         engine.subscribe(on_event)
     async with open_background_nursery("the engine was closed") as nursery:
@@ -242,6 +244,7 @@ async def open_engine(
 
 
 def _compose(
+    timers: Timers,
     now: Callable[[], float],
     new_id: Callable[[], str],
     grace: float,
@@ -258,7 +261,6 @@ def _compose(
     def port_of(worker_id: str) -> AnyPort:
         return supervisor.port_of(worker_id)
 
-    timers = Timers()
     registry: Registry[AnyPort] = Registry()
     roster = Roster()
     triggers: Triggers[AnyPort] = Triggers()

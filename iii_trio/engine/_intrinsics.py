@@ -10,7 +10,6 @@ from functools import cache
 from typing import Any, Final, final
 
 import msgspec
-import trio
 
 from iii_trio.engine._bindings import Bindings
 from iii_trio.engine._channels import Channels
@@ -153,9 +152,7 @@ class Intrinsics:
             self._bindings.forget_waiter(spec.trigger_id, answer)
             answer(None)
 
-        timer = self._timers.call_at(
-            trio.current_time() + PROVIDER_PATIENCE, lose_patience
-        )
+        timer = self._timers.call_after(PROVIDER_PATIENCE, lose_patience)
         # Who gives the call up learns no id, and could never unregister the binding.
         self._port.undo[invocation] = lambda: self._bindings.unbind(spec.trigger_id)
         self._bindings.bind(spec, None, home, answer)

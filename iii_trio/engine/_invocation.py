@@ -330,11 +330,15 @@ class InvocationTable:
         """A snapshot of the calls in flight, oldest first."""
         return list(self._entries.values())
 
+    def time_left(self, invocation: Invocation) -> float:
+        """Seconds until the deadline of a call, never less than none."""
+        return max(invocation.deadline - self._timers.now(), 0.0)
+
     def _set_deadline(self, invocation: Invocation) -> None:
-        invocation.deadline = trio.current_time() + invocation.timeout
-        invocation.timer = self._timers.call_at(
-            invocation.deadline, lambda: self.expire(invocation)
+        timer = self._timers.call_after(
+            invocation.timeout, lambda: self.expire(invocation)
         )
+        invocation.timer, invocation.deadline = timer, timer.when
 
     def leave(self, invocation: Invocation, outcome: RawOutcome) -> None:
         """Take a call out of the tables with its outcome; its caller is not told."""

@@ -8,7 +8,6 @@ import re
 from typing import Final, final
 
 import msgspec
-import trio
 
 from iii_trio.engine._connection import Connection
 from iii_trio.engine._invocation import Invocation, InvocationTable, RawOutcome
@@ -164,8 +163,7 @@ class LinkPort(Connection):
         """The rarer members of a call's frame."""
         deadline_ms = None
         if invocation.timer is not None and self.cancels:
-            left = invocation.deadline - trio.current_time()
-            deadline_ms = max(left, 0.0) * 1000
+            deadline_ms = self._invocations.time_left(invocation) * 1000
         return invoke_extras(invocation.metadata, *_trace_for(invocation), deadline_ms)
 
     def abandon(self, invocation: Invocation, reason: str) -> None:

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Literal, final
 
-import trio
-
 from iii_trio.engine._bindings import Bindings
 from iii_trio.engine._channels import Channels
 from iii_trio.engine._connection import Connection
@@ -117,9 +115,7 @@ class Supervisor:
         record = self._new_record("link", link.peer.rpartition(":")[0].strip("[]"))
         port = LinkPort(record, link, self._invocations)
         self._enter(port)
-        port.grace = self._timers.call_at(
-            trio.current_time() + self._grace, lambda: self._end_grace(port)
-        )
+        port.grace = self._timers.call_after(self._grace, lambda: self._end_grace(port))
         port.send(
             WorkerRegistered(
                 worker_id=record.worker_id, reattach_token=record.reattach_token

@@ -28,9 +28,14 @@ class Timer:
 
 @final
 class Timers:
-    """A heap of `Timer`; `serve` calls those that are due."""
+    """A heap of `Timer`; `serve` calls those that are due.
 
-    def __init__(self) -> None:
+    Args:
+        now: Trio time; anything else works as long as nobody runs `serve`.
+    """
+
+    def __init__(self, now: Callable[[], float] = trio.current_time) -> None:
+        self.now = now
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._cancelled = 0
@@ -39,8 +44,9 @@ class Timers:
     def __len__(self) -> int:
         return len(self._heap) - self._cancelled
 
-    def call_at(self, when: float, callback: Callable[[], object]) -> Timer:
-        """Call ``callback`` (sync, quick) at Trio time ``when``."""
+    def call_after(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        """Call ``callback`` (sync, quick) that many seconds from now."""
+        when = self.now() + seconds
         timer = Timer(when, callback)
         heapq.heappush(self._heap, (when, next(self._order), timer))
         self._sleep.deadline = min(self._sleep.deadline, when)
@@ -63,12 +69,14 @@ class Timers:
         """Call what is due, until cancelled."""
         task_status.started()
         while True:
-            self._run_due(trio.current_time())
+            self.run_due()
             next_moment = self._heap[0][0] if self._heap else math.inf
             with trio.CancelScope(deadline=next_moment) as self._sleep:
                 await trio.sleep_forever()
 
-    def _run_due(self, now: float) -> None:
+    def run_due(self) -> None:
+        """Call what is due now."""
+        now = self.now()
         while self._heap and self._heap[0][0] <= now:
             timer = heapq.heappop(self._heap)[2]
             callback, timer.callback = timer.callback, None

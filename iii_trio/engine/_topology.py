@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any, Final, Literal, final
 
 import msgspec
-import trio
 
 from iii_trio.engine._ports import AnyPort
 from iii_trio.engine._router import Router
@@ -70,7 +69,7 @@ class Topology:
         self.revision += 1
         if not self._waiting:
             self._waiting = True
-            self._timers.call_at(trio.current_time() + DEBOUNCE, self._fire_functions)
+            self._timers.call_after(DEBOUNCE, self._fire_functions)
 
     def _fire_functions(self) -> None:
         self._waiting = False

@@ -73,13 +73,19 @@ class Actor(Protocol):
     def tasks(self) -> int: ...
 
 
+class ConnectsPeers(Protocol):
+    """An `EngineUnderTest`, or what does the same without Trio."""
+
+    def connect_raw_peer(self) -> RawPeer: ...
+
+
 @final
 class LinkActor:
     """A worker made of frames."""
 
-    def __init__(self, harness: EngineUnderTest) -> None:
+    def __init__(self, harness: ConnectsPeers) -> None:
         self.diary = Diary()
-        self.peer: RawPeer = harness.connect_raw_peer()
+        self.peer = harness.connect_raw_peer()
         self.welcome: WorkerRegistered | None = None
         self.in_mid_frame = False
         # A worker may call itself: the ids of both sides of a call are kept apart.

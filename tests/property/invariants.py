@@ -4,13 +4,12 @@ Everything is at rest then. Each invariant is a method of its own, whose name is
 traceback when it does not hold: ``tests/mutations.py`` shows that each of them can fail.
 """
 
+from collections.abc import Callable
 from typing import final
 
-import trio
-
-from iii_trio.engine import LinkPort
+from iii_trio.engine import Engine, LinkPort
 from iii_trio.protocol import InvocationOpened, InvocationSettled
-from iii_trio.testing import EngineUnderTest
+from iii_trio.testing import EventRecorder
 from tests.property.actors import Actor, LinkActor
 from tests.property.model import Member, Model
 
@@ -20,20 +19,24 @@ class Invariants:
     """Compares an engine, and what its workers saw, with the model.
 
     Args:
-        nursery: in which everything that local workers do has its tasks.
+        engine: the engine.
+        events: what happened in it.
+        tasks: counts the tasks of local workers, and of the calls that they make.
+        model: what should be.
         everybody: all workers so far, also those that left.
     """
 
     def __init__(
         self,
-        harness: EngineUnderTest,
-        nursery: trio.Nursery,
+        engine: Engine,
+        events: EventRecorder,
+        tasks: Callable[[], int],
         model: Model,
         everybody: list[tuple[Actor, Member]],
     ) -> None:
-        self._engine = harness.engine
-        self._events = harness.events
-        self._nursery = nursery
+        self._engine = engine
+        self._events = events
+        self._tasks = tasks
         self._model = model
         self._everybody = everybody
         self._ids: dict[Member, str] = {}
@@ -148,7 +151,7 @@ class Invariants:
             for call in pending
             if call.waits and not call.caller.is_link and call.parent is None
         ]
-        assert len(self._nursery.child_tasks) == len(local) + len(calling)
+        assert self._tasks() == len(local) + len(calling)
 
     def check_nothing_is_left(self) -> None:
         """Everybody has gone, and time has passed."""
@@ -156,4 +159,4 @@ class Invariants:
         assert left.workers == left.functions == left.invocations == left.timers == 0
         assert left.triggers == left.parked == left.trigger_types == left.channels == 0
         assert not self._unsettled
-        assert not self._nursery.child_tasks
+        assert self._tasks() == 0
