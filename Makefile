@@ -11,10 +11,13 @@ NODE_MODULES := $(QUICKSTART)/node_modules/.package-lock.json
 # Ports of `make quickstart`: the standard ones of iii.
 PORT ?= 49134
 HTTP_PORT ?= 3111
+# How often `make flakes` runs the tests of cancellation, and all the others.
+RUNS ?= 10000
+REST ?= 300
 # More arguments for pytest, such as ARGS="-k quickstart -x".
 ARGS ?=
 
-.PHONY: help env quickstart test test-full check bench bench-full autobahn mutations matrix lock clean
+.PHONY: help env quickstart test test-full check bench bench-full autobahn flakes mutations matrix lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -24,6 +27,7 @@ help:
 	@echo "make check       formatter, linters, types, layers, coverage of pure modules"
 	@echo "make bench       short benchmarks; bench-full: the published ones"
 	@echo "make autobahn    Autobahn's fuzzing client against the front door"
+	@echo "make flakes      tests again and again, shuffled; counts add up; RUNS=, REST="
 	@echo "make mutations   spoils copies of the code; the tests must notice"
 	@echo "make matrix      the tests on every Python that is installed"
 	@echo "make lock        compile the lock files anew"
@@ -62,6 +66,10 @@ bench-full: $(INSTALLED)
 
 autobahn: $(INSTALLED)
 	$(BIN)/python tests/autobahn.py
+
+flakes: $(INSTALLED)
+	$(BIN)/python -m tests.flakes cancellation $(RUNS)
+	$(BIN)/python -m tests.flakes rest $(REST)
 
 mutations: $(INSTALLED)
 	$(BIN)/python -m tests.mutations

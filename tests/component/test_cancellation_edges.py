@@ -16,6 +16,8 @@ from iii_trio.protocol import CANCEL_FEATURE, decode_error
 from iii_trio.testing import EngineUnderTest, open_test_engine
 from iii_trio.worker import Trigger, Worker
 
+pytestmark = pytest.mark.cancellation
+
 KINDS = pytest.mark.parametrize("kind", ["link", "local"])
 
 

@@ -28,6 +28,8 @@ from iii_trio.testing import EngineUnderTest, open_test_engine
 from iii_trio.transport import MemoryConnection
 from iii_trio.worker import Worker, current_invocation
 
+pytestmark = pytest.mark.cancellation
+
 FUNCTION = "slow::work"
 
 

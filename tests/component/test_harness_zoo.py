@@ -17,6 +17,8 @@ from iii_trio.testing import EngineUnderTest, open_test_engine
 from iii_trio.worker import Worker
 from tests import peers
 
+pytestmark = pytest.mark.cancellation
+
 MAKE: dict[str, Callable[[EngineUnderTest], peers.Animal]] = {
     "crashing": peers.Crashing,
     "silent": peers.Silent,
@@ -139,6 +141,7 @@ async def test_the_first_answer_of_a_lying_worker_counts(
     ):
         animal = peers.Lying(harness)
         nursery.start_soon(animal.run)
+        await wait_all_tasks_blocked()
         call_id = victim.call("victim::work")
         call = await victim.served("victim::work")
         assert call.invocation_id is not None

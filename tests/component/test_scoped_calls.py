@@ -10,6 +10,8 @@ from iii_trio.errors import InvocationStoppedError
 from iii_trio.testing import open_test_engine
 from iii_trio.worker import Trigger
 
+pytestmark = pytest.mark.cancellation
+
 
 class Patient:
     """A handler that waits until it is cancelled."""

@@ -15,6 +15,8 @@ from iii_trio.adapters.sqlite import open_sqlite, run_inline
 from iii_trio.testing import cancel_at_every_step
 from tests.component.state_rig import StateRig, open_state_rig
 
+pytestmark = pytest.mark.cancellation
+
 
 @attrs.frozen
 class Scene:

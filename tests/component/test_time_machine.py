@@ -9,6 +9,7 @@ compared instant by instant.
 from typing import Any
 
 import attrs
+import pytest
 import trio
 
 from iii_trio.errors import InvocationError
@@ -17,6 +18,8 @@ from iii_trio.testing import run
 from iii_trio.transport import MemoryConnection
 from iii_trio.worker import Worker
 from tests.component.builtin_rig import BuiltinRig, open_cron_rig
+
+pytestmark = pytest.mark.cancellation
 
 HOUR = 3600.0
 DAY = 24 * HOUR

@@ -1,0 +1,33 @@
+"""Tests in an order and with seeds that chance chose, again and again.
+
+For ``tests/flakes.py``. Modules are shuffled, and the tests inside each; whoever shuffles
+single tests makes and drops the fixtures of modules all the time. What a seed gave, the
+same seed gives again, but for what Trio itself leaves to chance.
+"""
+
+import random
+
+import pytest
+
+from iii_trio.testing import open_test_engine
+
+
+def in_passes(items: list[pytest.Item], seed: int, passes: int) -> list[pytest.Item]:
+    """The items so many times over, each time in another order."""
+    rng = random.Random(seed)
+    modules: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        modules.setdefault(str(item.path), []).append(item)
+    order: list[pytest.Item] = []
+    for _ in range(passes):
+        for name in rng.sample(list(modules), len(modules)):
+            tests = rng.sample(modules[name], len(modules[name]))
+            if order and order[-1] is tests[0]:
+                tests.reverse()  # pytest would not take it down in between
+            order += tests
+    return order
+
+
+def seed_engines(seed: int) -> None:
+    """Let engines of tests that ask for no seed take this one."""
+    open_test_engine.__wrapped__.__kwdefaults__["seed"] = seed  # type: ignore[attr-defined]
