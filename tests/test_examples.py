@@ -40,6 +40,15 @@ OUTPUT = {
         "1 {'type': 'delete', 'data': 'Hello'}",
         "None {'type': 'event', 'event': {'type': 'typing', 'data': 'Ada'}}",
     ),
+    "configuration_worker.py": (
+        "Hello at volume 5",
+        "from now on: Ahoy",
+        (
+            "SCHEMA_INVALID: schema validation failed: $.volume: 12 is greater than "
+            "the maximum of 11"
+        ),
+        "kept: Ahoy",
+    ),
     "cron_worker.py": (
         "30 2 * * * fires at 2026-03-29T01:00:00+00:00",
         "30 2 * * * fires at 2026-03-30T00:30:00+00:00",

@@ -28,6 +28,13 @@ class _KVConfig:
     save_interval_ms: int | None = None
 
 
+@attrs.frozen(kw_only=True)
+class _FilesConfig:
+    """The settings of the reference's ``fs``."""
+
+    directory: str | None = None
+
+
 _OURS: Final[dict[str, Backend]] = {"sqlite": "sqlite", "memory": "memory"}
 _STORE_METHODS: Final[dict[str, Backend]] = {
     "file_based": "sqlite",
@@ -55,6 +62,8 @@ def choose_backend(adapter: object, path: str) -> tuple[Backend, str | None]:
     settings = chosen.config or {}
     if chosen.name in ("kv", "builtin"):
         return _kv_backend(settings, f"{path}.config")
+    if chosen.name == "fs":
+        return _files_backend(settings, f"{path}.config")
     if chosen.name in _OURS:
         for key in settings:
             raise ConfigError("unknown key", path=f"{path}.config.{key}")
@@ -76,3 +85,11 @@ def _kv_backend(settings: object, path: str) -> tuple[Backend, str | None]:
         note = f"{path}.file_path: ignored, all durable data rests in one file"
         return backend, note
     return backend, None
+
+
+def _files_backend(settings: object, path: str) -> tuple[Backend, str | None]:
+    files = structure(settings, _FilesConfig, path)
+    if files.directory is None:
+        return "sqlite", None
+    note = f"{path}.directory: ignored, all durable data rests in one file"
+    return "sqlite", note

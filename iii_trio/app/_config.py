@@ -40,6 +40,10 @@ class KnownWorker(Protocol):
     def stores(self) -> tuple[str, ...]:
         """The collections it keeps; with any, its block may have an ``adapter``."""
 
+    @property
+    def always(self) -> bool:
+        """Whether it runs also when no entry names it; such workers start first."""
+
 
 @attrs.frozen(kw_only=True)
 class _NotBuilt:
@@ -49,7 +53,6 @@ class _NotBuilt:
 
 _NOT_BUILT = {
     # Mandatory or on in the quickstart's files: a missing one must not stop the engine.
-    "configuration": _NotBuilt(skip=True),
     "iii-engine-functions": _NotBuilt(aliases=("engine-functions",), skip=True),
     "iii-observability": _NotBuilt(aliases=("observability",), skip=True),
     "iii-telemetry": _NotBuilt(aliases=("telemetry",), skip=True),
@@ -243,7 +246,17 @@ class _Reader:
             raise ConfigError("\n".join(["Duplicate worker configurations:", *pairs]))
         if not self._listeners:
             self._listeners.append(self._listener({}, LISTENER))
-        return (*self._entries, *self._listeners)
+        return (*self._always(), *self._entries, *self._listeners)
+
+    def _always(self) -> list[WorkerEntry]:
+        """Take out the entries that start first; make those that nobody named."""
+        first = []
+        for spec in self._specs.values():
+            if spec.always:
+                named = [entry for entry in self._entries if entry.kind == spec.name]
+                first += named or [self._bundled(spec.name, {}, spec.name)]
+        self._entries = [entry for entry in self._entries if entry not in first]
+        return first
 
     def _skip_external(self, name: str, entry: Mapping[str, Any], path: str) -> None:
         if any(key in entry for key in _ELSEWHERE) or any(c in name for c in "/@:"):

@@ -151,8 +151,10 @@ class EntryRunner:
         spec = self.specs[entry.kind]
         stores, queue = {}, None
         if entry.backend is not None:
+            late = spec.opens_late
+            find = self.stores.late_key_value if late else self.stores.key_value
             for name in spec.stores:
-                stores[name] = await self.stores.key_value(entry.backend, name)
+                stores[name] = await find(entry.backend, name)
             if spec.keeps_messages:
                 queue = await self.stores.queue(entry.backend)
         resources = Resources(pump=self.pump, stores=stores, queue=queue)

@@ -6,6 +6,7 @@ after every worker is gone.
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -17,6 +18,7 @@ from iii_trio.adapters import KeyValueStore, QueueStore
 from iii_trio.adapters.memory import open_memory
 from iii_trio.adapters.sqlite import RunSync, open_sqlite
 from iii_trio.app._adapters import Backend
+from iii_trio.app._late_store import LateKeyValue
 
 FILE_NAME: Final = "iii-trio.db"
 
@@ -48,6 +50,20 @@ class Stores:
             AdapterError: the file cannot be used; the message says why.
         """
         return (await self._backing(backend)).key_value(name)
+
+    async def late_key_value(self, backend: Backend, name: str) -> KeyValueStore:
+        """A collection of a backend that is opened when there is something in it.
+
+        Raises:
+            AdapterError: there is something, and the file cannot be used.
+        """
+        await trio.lowlevel.checkpoint()
+        if backend in self._open or backend == "memory" or await self._exists():
+            return await self.key_value(backend, name)
+        return LateKeyValue(partial(self.key_value, backend, name))
+
+    async def _exists(self) -> bool:
+        return await self._run(self._file.exists, limiter=trio.CapacityLimiter(1))
 
     async def queue(self, backend: Backend) -> QueueStore:
         """The messages of queues in a backend, which is opened if it is not yet.

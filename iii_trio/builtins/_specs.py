@@ -4,13 +4,17 @@ A row says under which names a worker is configured, what its ``config`` block i
 its data rests and how it is served. The app reads nothing else.
 """
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 
 import attrs
 import trio
 
 from iii_trio.adapters import KeyValueStore, QueueStore
+from iii_trio.builtins.configuration import (
+    ConfigurationConfig,
+    serve_configuration,
+)
 from iii_trio.builtins.cron import CronConfig, serve_cron
 from iii_trio.builtins.http import HTTPConfig, serve_http
 from iii_trio.builtins.http_functions import (
@@ -33,11 +37,14 @@ class Resources:
         pump: for front doors of its own.
         stores: the collections that its row asks for, by name.
         queue: the messages of queues, if its row asks for them.
+        checks: by configuration id, what raises `ConfigError` for settings that cannot
+            be used.
     """
 
     pump: Pump
     stores: Mapping[str, KeyValueStore]
     queue: QueueStore | None = None
+    checks: Mapping[str, Callable[[Any], object]] = attrs.field(factory=dict)
 
 
 class Serve(Protocol):
@@ -73,6 +80,10 @@ class BuiltinSpec:
         stores: names of the collections it keeps; with any, its ``config`` block may
             have an ``adapter``, which the app reads.
         keeps_messages: whether it needs the messages of queues.
+        always: whether it runs also when no entry names it; such workers start first.
+        opens_late: whether its collections are opened when something is written, if
+            there is nothing to read.
+        has_settings: whether the configuration worker may change its ``config``.
     """
 
     name: str
@@ -82,6 +93,25 @@ class BuiltinSpec:
     serve: Serve
     stores: tuple[str, ...] = ()
     keeps_messages: bool = False
+    always: bool = False
+    opens_late: bool = False
+    has_settings: bool = True
+
+
+def _serve_configuration(
+    worker: Worker,
+    config: ConfigurationConfig,
+    resources: Resources,
+    *,
+    task_status: trio.TaskStatus[Any],
+) -> Awaitable[None]:
+    return serve_configuration(
+        worker,
+        config,
+        store=resources.stores["configuration"],
+        checks=resources.checks,
+        task_status=task_status,
+    )
 
 
 def _serve_http(
@@ -169,6 +199,16 @@ def _serve_http_functions(
 
 
 BUILTINS: Final = (
+    BuiltinSpec(
+        name="configuration",
+        description="Keeps settings that workers declare, and tells of changes.",
+        config_class=ConfigurationConfig,
+        serve=_serve_configuration,
+        stores=("configuration",),
+        always=True,
+        opens_late=True,
+        has_settings=False,
+    ),
     BuiltinSpec(
         name="iii-http",
         aliases=("http",),

@@ -11,7 +11,7 @@ import trio.testing
 
 from iii_trio.app import App, RestartPolicy, load_config, open_app
 from iii_trio.builtins import BUILTINS, BuiltinSpec, Resources
-from iii_trio.errors import ConfigError, RegistrationError
+from iii_trio.errors import ConfigError, InvocationError, RegistrationError
 from iii_trio.protocol import FunctionUnregistered
 from iii_trio.worker import Worker, open_worker
 
@@ -107,6 +107,46 @@ async def test_volatile_app_writes_nothing(
     assert names_in(tmp_path) == []
 
 
+ABOUT = {"id": "mailer", "name": "Mailer", "description": "", "schema": True}
+
+
+async def test_configurations_are_kept_and_make_no_file_before(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for run in range(2):
+        async with (
+            open_app(config(), data_dir=data) as app,
+            open_worker(app.engine) as worker,
+        ):
+            listed = await worker.invoke("configuration::list", {})
+            known = [entry["id"] for entry in listed["configurations"]]
+            assert known == ["mailer"] * run
+            assert data.exists() == bool(run)
+            await worker.invoke("configuration::register", {**ABOUT, "seed": 0})
+            assert data.exists() == bool(run)
+            new = await worker.invoke(
+                "configuration::set", {"id": "mailer", "value": 1}
+            )
+            assert new == {"old_value": run, "new_value": 1}
+    assert "iii-trio.db" in names_in(data)
+
+
+async def test_a_configuration_that_cannot_be_stored_is_refused_until_it_can(
+    tmp_path: Path,
+) -> None:
+    data = tmp_path / "data"
+    data.write_text("a file where the directory should be")
+    async with (
+        open_app(config(), data_dir=data) as app,
+        open_worker(app.engine) as worker,
+    ):
+        with pytest.raises(InvocationError, match="Could not make the directory") as no:
+            await worker.invoke("configuration::register", ABOUT)
+        assert no.value.code == "ADAPTER_ERROR"
+        data.unlink()
+        await worker.invoke("configuration::register", ABOUT)
+    assert "iii-trio.db" in names_in(data)
+
+
 async def test_several_listeners_serve_one_engine() -> None:
     async with (
         open_app(config(LISTENER)) as app,
@@ -137,8 +177,10 @@ async def test_default_hosts_are_both_loopback_addresses_on_one_port() -> None:
 async def test_load_config_reads_a_file_with_its_macros(tmp_path: Path) -> None:
     file = trio.Path(tmp_path / "config.yaml")
     await file.write_text("workers: [{name: http, config: {port: ${P:7}}}]")
-    assert (await load_config(file, {})).entries[0].config.port == 7
-    assert (await load_config(file, {"P": "8"})).entries[0].config.port == 8
+    for environ, port in (({}, 7), ({"P": "8"}, 8)):
+        entries = (await load_config(file, environ)).entries
+        ports = [entry.config.port for entry in entries if entry.key == "iii-http"]
+        assert ports == [port]
 
 
 @pytest.mark.parametrize(
@@ -317,7 +359,8 @@ async def test_reload_touches_nothing_that_did_not_change() -> None:
         assert await remote.invoke("state::get", {"scope": "a", "key": "b"}) is None
         assert app.addresses == addresses
     assert report.added == ("iii-state",)
-    assert set(report.kept) == {"greeter", "iii-http", "iii-worker-manager"}
+    kept = {"greeter", "iii-http", "iii-worker-manager"}
+    assert kept < set(report.kept)
     assert not report.failed
     assert str(report) == "added iii-state"
     assert len(greeter.starts) == 1

@@ -40,6 +40,7 @@ class Row:
     aliases: tuple[str, ...]
     config_class: type[Any]
     stores: tuple[str, ...] = ()
+    always: bool = False
 
 
 KNOWN = (
@@ -324,6 +325,23 @@ def test_a_row_that_appears_later_replaces_the_not_built_name() -> None:
     assert config.notes == ()
 
 
+def test_a_worker_that_always_runs_starts_first_named_or_not() -> None:
+    basic = Row(
+        name="basic",
+        aliases=(),
+        config_class=StoreConfig,
+        stores=("basic",),
+        always=True,
+    )
+    known = (*KNOWN, basic)
+    for entries in ([{"name": "http"}], [{"name": "http"}, {"name": "basic"}]):
+        config = parse_config({"workers": entries}, known)
+        kinds = [entry.kind for entry in config.entries]
+        assert kinds == ["basic", "iii-http", "iii-worker-manager"]
+        assert config.entries[0].backend == "sqlite"
+        assert config.notes == ()
+
+
 def test_default_document_parses() -> None:
     names = ["iii-queue", "iii-cron", "iii-pubsub", "iii-stream"]
     rows = [Row(name=name, aliases=(), config_class=StoreConfig) for name in names]
@@ -375,6 +393,8 @@ def test_listener_numbers_out_of_range_are_refused(key: str) -> None:
         ("{name: kv, config: {save_interval_ms: 10}}", "sqlite"),
         ("{name: memory}", "memory"),
         ("{name: sqlite}", "sqlite"),
+        ("{name: fs}", "sqlite"),
+        ("{name: fs, config: {directory: ./config}}", "sqlite"),
     ],
 )
 def test_adapters_choose_where_data_rests(adapter: str, backend: str) -> None:
@@ -398,6 +418,12 @@ def test_file_path_of_the_reference_is_ignored_with_a_note() -> None:
         "{store_method: file_based, file_path: ./data/state_store.db}}}}]"
     )
     assert "file_path: ignored" in config.notes[0]
+
+
+def test_directory_of_the_reference_is_ignored_with_a_note() -> None:
+    adapter = "{name: fs, config: {directory: ./settings}}"
+    config = parse(f"workers: [{{name: state, config: {{adapter: {adapter}}}}}]")
+    assert "directory: ignored" in config.notes[0]
 
 
 @pytest.mark.parametrize(
