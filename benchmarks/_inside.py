@@ -53,14 +53,42 @@ def in_process_calls(rounds: int) -> Iterator[Figure]:
 
 def durable_state(rounds: int, seconds: float) -> Iterator[Figure]:
     """``state::set`` that is answered after the commit."""
-    with tempfile.TemporaryDirectory(prefix="iii-trio-bench-") as directory:
-        found = _measured("state_durable", rounds, seconds, directory)
+    found = _durable("state", rounds, seconds)
     yield Figure(
         name="state::set in process, to plain group commit",
-        value=found["ratio"],
+        value=found["rate_ratio"],
         bar=0.6,
-        note=f"{found['rate']:,.0f}/s by 100 callers; plain group commit "
-        f"{found['floor']:,.0f}/s; apsw without callers {found['bare']:,.0f}/s",
+        note=_beside_floors(found),
+    )
+
+
+def durable_queue(rounds: int, seconds: float) -> Iterator[Figure]:
+    """Messages that are stored when their sender is answered, and their delivery."""
+    found = _durable("queue", rounds, seconds)
+    yield Figure(
+        name="enqueue in process, to plain group commit",
+        value=found["rate_ratio"],
+        bar=0.5,
+        note=_beside_floors(found),
+    )
+    yield Figure(
+        name="delivery of a backlog, to plain group commit",
+        value=found["delivered_ratio"],
+        note=f"{found['delivered']:,.0f}/s, 100 at a time, taken, handled and removed; "
+        f"plain group commit of inserts {found['floor']:,.0f}/s",
+    )
+
+
+def _durable(what: str, rounds: int, seconds: float) -> dict[str, float]:
+    with tempfile.TemporaryDirectory(prefix="iii-trio-bench-") as directory:
+        found: dict[str, float] = _measured("durable", what, rounds, seconds, directory)
+        return found
+
+
+def _beside_floors(found: dict[str, float]) -> str:
+    return (
+        f"{found['rate']:,.0f}/s by 100 callers; plain group commit "
+        f"{found['floor']:,.0f}/s; apsw without callers {found['bare']:,.0f}/s"
     )
 
 

@@ -66,6 +66,7 @@ def _groups(plan: Plan, engine_at: str) -> dict[str, Callable[[], Iterator[Figur
         "many": with_product(lambda p: _crowd.many_registrations(p, rounds, seconds)),
         "http": lambda: _http.http_triggers(rounds, seconds),
         "state": lambda: _inside.durable_state(rounds, seconds),
+        "queue": lambda: _inside.durable_queue(rounds, seconds),
         "state-link": with_product(lambda p: _inside.state_over_sockets(p, seconds)),
         "start": lambda: _life.start_up(rounds),
     }
