@@ -1,7 +1,8 @@
 """Small helpers that know nothing about iii."""
 
 import math
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, NoReturn, TypeVar
@@ -15,6 +16,7 @@ __all__ = [
     "NoPublicConstructor",
     "open_background_nursery",
     "require_real_time",
+    "uuid_source",
 ]
 
 
@@ -101,3 +103,25 @@ def require_real_time(what: str, instead: str) -> None:
     if getattr(clock, "autojump_threshold", math.inf) != math.inf:
         msg = f"{what} works in real time, but this run has a virtual clock: {instead}"
         raise RuntimeError(msg)
+
+
+def uuid_source() -> Callable[[], str]:
+    """A maker of random (version 4) UUID text.
+
+    As unguessable as ``uuid.uuid4``, and several times faster: it asks the system for
+    the randomness of 256 ids at a time. Not to be shared with a forked process.
+    """
+    digits: list[str] = []
+
+    def new_uuid() -> str:
+        if not digits:
+            block = os.urandom(256 * 16).hex()
+            digits.extend(block[at : at + 32] for at in range(0, len(block), 32))
+        given = digits.pop()
+        variant = "89ab"[int(given[16], 16) % 4]
+        return (
+            f"{given[:8]}-{given[8:12]}-4{given[13:16]}-{variant}{given[17:20]}-"
+            f"{given[20:]}"
+        )
+
+    return new_uuid

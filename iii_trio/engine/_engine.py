@@ -1,7 +1,6 @@
 """The ordinary composition of an engine: its tables, its one task, its way to stop."""
 
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, final
@@ -9,7 +8,11 @@ from typing import Any, Final, final
 import attrs
 import trio
 
-from iii_trio._util import NoPublicConstructor, open_background_nursery
+from iii_trio._util import (
+    NoPublicConstructor,
+    open_background_nursery,
+    uuid_source,
+)
 from iii_trio.engine._bindings import Bindings
 from iii_trio.engine._channels import Channels
 from iii_trio.engine._discovery import Discovery
@@ -207,7 +210,7 @@ class Engine(metaclass=NoPublicConstructor):
 async def open_engine(
     *,
     now: Callable[[], float] = time.time,
-    new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+    new_id: Callable[[], str] | None = None,
     grace: float = NAMESPACE_GRACE,
     on_event: Callable[[Event], None] | None = None,
     on_telemetry: Callable[[bytes], None] = lambda _data: None,
@@ -221,7 +224,8 @@ async def open_engine(
 
     Args:
         now: wall time, epoch seconds.
-        new_id: makes UUID text: worker ids, tokens, channels, triggers.
+        new_id: makes UUID text: worker ids, tokens, channels, triggers, receipts.
+            Default: random ones.
         grace: seconds that registrations of a new link wait for its namespace.
         on_event: told of everything that happens; see also `Engine.subscribe`.
         on_telemetry: gets OTLP messages (four-letter prefix, then JSON) of workers.
@@ -231,7 +235,13 @@ async def open_engine(
             queue provider only.
     """
     engine = _compose(
-        Timers(), now, new_id, grace, on_telemetry, latest_metrics, engine_ids
+        Timers(),
+        now,
+        new_id or uuid_source(),
+        grace,
+        on_telemetry,
+        latest_metrics,
+        engine_ids,
     )
     if on_event is not None:
         engine.subscribe(on_event)
