@@ -11,7 +11,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from iii_trio._util import open_background_nursery
-from iii_trio.adapters import Message, NewMessage, QueueCounts, QueueStore
+from iii_trio.adapters import Message, NewMessage, QueueCounts, QueueStore, Taken
 from iii_trio.adapters.memory import open_memory
 from iii_trio.adapters.memory._queue import MemoryQueue
 from iii_trio.builtins.queue import NamedQueue
@@ -184,3 +184,47 @@ async def bind(rig: QueueRig, trigger_id: str) -> None:
     await rig.client.bind(
         "durable:subscriber", "job::run", config, trigger_id=trigger_id
     )
+
+
+@attrs.define(eq=False)
+class CountingStore:
+    """A queue store that remembers when it was asked for messages."""
+
+    memory: MemoryQueue = attrs.field(factory=MemoryQueue)
+    takes: list[float] = attrs.field(factory=list)
+
+    async def take(self, queue: str, limit: int, now: float) -> Taken:
+        self.takes.append(now)
+        return await self.memory.take(queue, limit, now)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.memory, name)
+
+
+async def test_a_message_due_later_than_what_is_awaited_wakes_nobody(
+    autojump_clock: MockClock,
+) -> None:
+    counting = CountingStore()
+    store: Any = counting
+    async with open_queue_rig(store=store) as rig:
+        takes = counting.takes
+        got = rig.collect()
+
+        async def enqueue_in(seconds: float) -> None:
+            await rig.client.enqueue(
+                "job::run", seconds, queue="default", delay=seconds
+            )
+            await rig.settle()
+
+        await rig.settle()
+        await enqueue_in(60)
+        before = len(takes)
+        await enqueue_in(90)
+        await enqueue_in(120)
+        assert len(takes) == before
+        await enqueue_in(30)
+        assert len(takes) > before
+        await trio.sleep(119)
+        assert got == [30, 60, 90]
+        await trio.sleep(2)
+        assert got == [30, 60, 90, 120]

@@ -1,13 +1,16 @@
 """Structuring of builtin inputs: strict types, and the wording that clients know."""
 
+from collections.abc import Callable
 from typing import Any
 
 import attrs
+import msgspec
 import pytest
 
 from iii_trio.builtins._payloads import (
     ALIAS,
     InputError,
+    InputReader,
     describe,
     structure,
     structure_input,
@@ -95,3 +98,54 @@ def test_large_values_are_not_repeated_in_messages() -> None:
     assert len(describe(10**1000)) < 80
     assert describe({"a": 1}) == "map"
     assert describe([1]) == "sequence"
+
+
+@attrs.frozen
+class Often:
+    name: str = attrs.field(metadata={ALIAS: "title"})
+    delay: float = attrs.field(default=0, validator=attrs.validators.ge(0))
+    note: str | None = None
+    anything: Any = None
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"name": "n"},
+        {"title": "t", "anything": {"title": [1, 2.5, None]}, "unknown": 1},
+        {"name": "n", "title": "t"},
+        {"name": "n", "anything": "title"},
+        {"name": "n", "delay": 2, "note": "x"},
+        {"name": "n", "delay": 0.5, "note": None},
+        {"name": "n", "delay": -1},
+        {"name": "n", "delay": True},
+        {"name": "n", "delay": "2"},
+        {"name": "n", "delay": 2**70},
+        {"name": 5},
+        {"name": None},
+        {"delay": 1},
+        [],
+        None,
+        "text",
+    ],
+)
+def test_a_reader_of_text_takes_and_refuses_what_structuring_does(given: Any) -> None:
+    text = msgspec.json.encode(given)
+    reader = InputReader("x::y", Often)
+
+    def outcome_of(read: Callable[[], Often]) -> Often | tuple[str, str]:
+        try:
+            return read()
+        except FunctionFailedError as exc:
+            return exc.code, str(exc)
+
+    assert outcome_of(lambda: reader.read(msgspec.Raw(text))) == outcome_of(
+        lambda: structure_input("x::y", msgspec.json.decode(text), Often)
+    )
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b'{"name": "n", "anything": 1e400}'])
+def test_a_reader_says_what_cannot_be_decoded(text: bytes) -> None:
+    with pytest.raises(FunctionFailedError) as caught:
+        InputReader("x::y", Often).read(msgspec.Raw(text))
+    assert caught.value.code == "invalid_payload"

@@ -102,13 +102,19 @@ class Consumer:
     _present: deque[Message] = attrs.field(factory=deque)
     _absent: list[Message] = attrs.field(factory=list)
     _news: trio.Event = attrs.field(factory=trio.Event)
+    _looks_at: float = math.inf
     _retiring: bool = False
     _finishing: bool = False
     _idle: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
 
-    def wake(self) -> None:
-        """Look again: there may be something to deliver."""
-        self._news.set()
+    def wake(self, due: float = 0.0) -> None:
+        """Look again: there may be something to deliver.
+
+        Args:
+            due: wall time before which it need not be looked at.
+        """
+        if due < self._looks_at:
+            self._news.set()
 
     def functions_changed(self) -> None:
         """Look again for the functions that were absent."""
@@ -204,8 +210,10 @@ class Consumer:
         if next_due is not None:
             wait = next_due - self._now()
             wait = min(max(wait, SHORTEST_WAIT), LONGEST_WAIT)
+            self._looks_at = next_due
         with trio.move_on_after(wait):
             await news.wait()
+        self._looks_at = math.inf
 
     async def _deliver(self, message: Message) -> None:
         try:
@@ -332,11 +340,11 @@ class Consumers:
         """The running consumer of a queue."""
         return self._running.get(queue)
 
-    def wake(self, queue: str) -> None:
-        """There may be something to deliver in a queue."""
+    def wake(self, queue: str, due: float = 0.0) -> None:
+        """There may be something to deliver in a queue, at once or when it is due."""
         consumer = self._running.get(queue)
         if consumer is not None:
-            consumer.wake()
+            consumer.wake(due)
 
     def functions_changed(self) -> None:
         """Functions came or went."""

@@ -1,14 +1,14 @@
 """The queue functions: what callers may do with queues, topics and dead messages."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, final
+from typing import Any, Final, final
 
 import attrs
 import msgspec
 
 from iii_trio.adapters import Message, NewMessage, QueueCounts, QueueStore
 from iii_trio.builtins._failures import FailingAs
-from iii_trio.builtins._payloads import structure_input
+from iii_trio.builtins._payloads import InputReader, structure_input
 from iii_trio.builtins.queue._config import check_queue
 from iii_trio.builtins.queue._consumer import Consumers
 from iii_trio.builtins.queue._delivery import (
@@ -34,6 +34,9 @@ from iii_trio.errors import FunctionFailedError
 from iii_trio.worker import current_invocation
 
 JSON = Any
+
+ENQUEUE: Final = InputReader("engine::queue::enqueue", EnqueueInput)
+PUBLISH: Final = InputReader("iii::durable::publish", PublishInput)
 
 
 @final
@@ -62,8 +65,8 @@ class QueueFunctions:
             "queue::define": self.define,
         }
 
-    async def enqueue(self, payload: JSON) -> JSON:
-        given = structure_input("engine::queue::enqueue", payload, EnqueueInput)
+    async def enqueue(self, payload: msgspec.Raw) -> JSON:
+        given = ENQUEUE.read(payload)
         queue = self._named.get(given.queue)
         if queue is None:
             raise FunctionFailedError(
@@ -91,11 +94,11 @@ class QueueFunctions:
         )
         with FailingAs("enqueue_failed"):
             await self._store.put([message])
-        self._consumers.wake(stored)
+        self._consumers.wake(stored, message.due)
         return {"messageReceiptId": given.messageReceiptId}
 
-    async def publish(self, payload: JSON) -> None:
-        given = structure_input("iii::durable::publish", payload, PublishInput)
+    async def publish(self, payload: msgspec.Raw) -> None:
+        given = PUBLISH.read(payload)
         _require(given.topic, "topic_not_set", "Topic is not set")
         call = current_invocation()
         message = NewMessage(

@@ -105,7 +105,8 @@ class NamedQueues:
 
     def get(self, name: str) -> NamedQueue | None:
         """The settings of a queue."""
-        return self.all().get(name)
+        found = self._defined.get(name) or self._configured.get(name)
+        return NamedQueue() if found is None and name == DEFAULT_QUEUE else found
 
     def _consume(self, name: str, queue: NamedQueue) -> None:
         target = NamedTarget(policy=Policy.of_queue(queue), worker=self._worker)

@@ -6,6 +6,7 @@ namespace]`` for a subscription, ``["topic", topic]`` for what was published to 
 before anybody subscribed.
 """
 
+import functools
 from typing import Final, Literal
 
 import attrs
@@ -55,6 +56,7 @@ class StoredQueue:
         return name in (self.name, f"{self.name}::{function_id}@{namespace}")
 
 
+@functools.lru_cache(maxsize=1024)
 def named_queue(name: str) -> str:
     """Where the messages of a named queue rest."""
     return StoredQueue("queue", name).stored

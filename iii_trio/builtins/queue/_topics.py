@@ -158,7 +158,7 @@ class Topics:
         if subscriptions:
             await self._store.put([_copy(message, one) for one in subscriptions])
             for one in subscriptions:
-                self._consumers.wake(one.queue)
+                self._consumers.wake(one.queue, message.due)
             return
         await self._store.put([attrs.evolve(message, queue=unread_topic(topic))])
         for one in self.of_topic(topic)[:1]:

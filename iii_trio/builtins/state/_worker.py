@@ -13,7 +13,7 @@ import trio
 
 from iii_trio.adapters import Change, KeyValueStore
 from iii_trio.builtins._failures import FailingAs
-from iii_trio.builtins._payloads import structure_input
+from iii_trio.builtins._payloads import InputReader, structure_input
 from iii_trio.builtins._update_ops import UpdateError, apply_update
 from iii_trio.builtins.state._config import StateConfig
 from iii_trio.builtins.state._inputs import (
@@ -39,6 +39,8 @@ JSON = Any
 
 encode: Final = msgspec.json.encode
 decode: Final = msgspec.json.decode
+
+SET: Final = InputReader("state::set", SetInput)
 
 
 @final
@@ -129,13 +131,14 @@ class _State:
     async def wait_all_told(self) -> None:
         await self._triggers.wait_all_told()
 
-    async def set(self, payload: JSON) -> JSON:
-        given = structure_input("state::set", payload, SetInput)
+    async def set(self, payload: msgspec.Raw) -> JSON:
+        given = SET.read(payload)
         value = self._encode_within_limit(given.value)
         with FailingAs("SET_ERROR", "Failed to set value"):
             change = await self._store.set(given.scope, given.key, value)
         self._written(given.scope, given.key, change)
-        return _old_and_new(change)
+        old = b"null" if change.old is None else change.old
+        return msgspec.Raw(b'{"old_value":%b,"new_value":%b}' % (old, value))
 
     async def get(self, payload: JSON) -> JSON:
         given = structure_input("state::get", payload, KeyInput)
