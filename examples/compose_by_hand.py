@@ -86,7 +86,9 @@ async def main() -> None:
     invocations = InvocationTable(timers, lambda: new_id()[:24])
     bindings = Bindings(triggers, time.time, ignore)
     router = Router(registry, invocations, bindings, new_id)
-    topology = Topology(triggers, router, timers, list, bindings.note_fired)
+    topology = Topology(
+        triggers, router, timers, lambda _session: [], bindings.note_fired
+    )
     invoker = InvokerPort(invocations)
     registrar = Registrar(
         registry, bindings, invoker, ignore, topology.functions_changed

@@ -27,6 +27,7 @@ class _AuthResult(msgspec.Struct, frozen=True, kw_only=True):
     allowed_trigger_types: list[str] | None = None
     allow_trigger_type_registration: bool = False
     allow_function_registration: bool = True
+    allow_http_function_registration: bool = False
     context: Any = msgspec.field(default_factory=dict)
     function_registration_prefix: str | None = None
 
@@ -43,6 +44,8 @@ class Session:
         allowed_functions: ids in ``default``.
         forbidden_functions: ids in every namespace; these win over everything.
         allowed_trigger_types: ``None``: all.
+        allow_http_function_registration: functions that the engine performs by HTTP
+            requests. Ours: they can name variables of the engine's environment.
         context: a JSON value for hooks and middleware.
         function_registration_prefix: what it registers as ``id`` becomes
             ``prefix::id``.
@@ -55,6 +58,7 @@ class Session:
     allowed_trigger_types: frozenset[str] | None = None
     allow_trigger_type_registration: bool = True
     allow_function_registration: bool = True
+    allow_http_function_registration: bool = True
     context: Any = attrs.field(factory=dict, repr=False)
     function_registration_prefix: str | None = None
 
@@ -103,6 +107,12 @@ class Session:
             f"(permitted: {permitted})"
         )
 
+    def may_bind(self, trigger_type: str, function_id: str) -> bool:
+        """Tell whether it could make such a trigger, as far as type and prefix go."""
+        prefix = self.function_registration_prefix
+        inside = prefix is None or function_id.startswith(f"{prefix}::")
+        return inside and self.allows_trigger_type(trigger_type)
+
     def prefixed(self, function_id: str) -> str:
         """The id under which a function of this worker is known to others."""
         prefix = self.function_registration_prefix
@@ -111,7 +121,7 @@ class Session:
 
 def session_without_auth(rules: AccessRules | None) -> Session:
     """The session of every connection where no auth function is asked."""
-    return Session(rules=rules)
+    return Session(rules=rules, allow_http_function_registration=rules is None)
 
 
 def session_from(rules: AccessRules, result: bytes) -> Session:
@@ -146,6 +156,7 @@ def session_from(rules: AccessRules, result: bytes) -> Session:
         allowed_trigger_types=None if types is None else frozenset(types),
         allow_trigger_type_registration=told.allow_trigger_type_registration,
         allow_function_registration=told.allow_function_registration,
+        allow_http_function_registration=told.allow_http_function_registration,
         context=told.context,
         function_registration_prefix=prefix,
     )

@@ -15,6 +15,7 @@ from iii_trio.engine._engine import (
     open_engine,
 )
 from iii_trio.engine._engine_port import EnginePort
+from iii_trio.engine._gate import Gate
 from iii_trio.engine._intrinsics import Intrinsics
 from iii_trio.engine._invocation import Invocation, InvocationTable
 from iii_trio.engine._invoker import InvokerPort
@@ -53,6 +54,7 @@ __all__ = [
     "EnginePort",
     "EngineStatistics",
     "Function",
+    "Gate",
     "Intrinsics",
     "Invocation",
     "InvocationTable",

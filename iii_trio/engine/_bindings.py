@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Final, final
 
+from iii_trio.access import Session
 from iii_trio.engine._ports import AnyPort
 from iii_trio.engine._triggers import Tell, Trigger, Triggers, TriggerType
 from iii_trio.protocol import ErrorBody, Event, TriggerChanged
@@ -35,10 +36,17 @@ class Bindings:
         self._waiters: dict[str, Waiter] = {}
 
     def bind(
-        self, spec: TriggerSpec, owner: AnyPort | None, home: str, waiter: Waiter | None
+        self,
+        spec: TriggerSpec,
+        owner: AnyPort | None,
+        home: str,
+        waiter: Waiter | None,
+        session: Session | None = None,
     ) -> None:
         """Bind; the outcome reaches ``waiter`` and, if it is a refusal, the owner."""
-        trigger: Trigger[Any] = Trigger(spec=spec, owner=owner, home=home)
+        trigger: Trigger[Any] = Trigger(
+            spec=spec, owner=owner, home=home, session=session
+        )
         self._wake(spec.trigger_id, None)  # of a binding that this one replaces
         if waiter is not None:
             self._waiters[spec.trigger_id] = waiter

@@ -3,6 +3,7 @@
 The base of both kinds of port (``_ports.py``, ``_link_port.py``). It holds; it decides nothing.
 """
 
+from iii_trio.access import Session
 from iii_trio.engine._invocation import Invocation
 from iii_trio.engine._roster import WorkerRecord
 from iii_trio.protocol import DEFAULT_NAMESPACE
@@ -16,9 +17,11 @@ class Connection:
         caller_field: how a callee is told who called, as a JSON member.
         made: calls in flight that it waits for.
         executing: calls in flight that it runs.
+        session: what it may do; ``None``: everything.
     """
 
     is_local = False
+    session: Session | None = None
 
     def __init__(self, record: WorkerRecord) -> None:
         self.record = record

@@ -9,6 +9,9 @@ from typing import Any, Final, final
 
 import msgspec
 
+from iii_trio.access import Session
+from iii_trio.engine._connection import Connection
+from iii_trio.engine._invocation import Invocation
 from iii_trio.engine._ports import AnyPort
 from iii_trio.engine._registry import Function, Registry
 from iii_trio.engine._roster import Roster, WorkerRecord
@@ -60,6 +63,37 @@ class Discovery:
         self.triggers = triggers
         self._port_of = port_of
         self._latest_metrics = latest_metrics
+
+    # What a session may see; ``None`` sees everything
+
+    @staticmethod
+    def sees_function(session: Session | None, function: Function[AnyPort]) -> bool:
+        """Tell whether a session may call a function, and so may know of it."""
+        return session is None or not session.refuses_call(
+            *function.key, function.metadata
+        )
+
+    @staticmethod
+    def sees_type(session: Session | None, kind: TriggerType[AnyPort]) -> bool:
+        """Tell whether a session may bind triggers of a type."""
+        return session is None or session.allows_trigger_type(kind.trigger_type)
+
+    def sees_trigger(self, session: Session | None, trigger: Trigger[AnyPort]) -> bool:
+        """Tell whether a session may call the function of a trigger."""
+        if session is None:
+            return True
+        spec = trigger.spec
+        function = self.registry.find(spec.namespace, spec.function_id)
+        metadata = None if function is None else function.metadata
+        return not session.refuses_call(spec.namespace, spec.function_id, metadata)
+
+    def function_summaries(self, session: Session | None) -> list[JSONObject]:
+        """FunctionSummary of every function that a session sees."""
+        return [
+            self.function_summary(function)
+            for function in self.registry
+            if self.sees_function(session, function)
+        ]
 
     # Functions
 
@@ -216,6 +250,12 @@ class Discovery:
             if r.kind == "local" or (r.name is not None and r.pid is not None)
         ]
         return sorted(shown, key=lambda r: (r.name or "", r.worker_id))
+
+
+def session_of(invocation: Invocation) -> Session | None:
+    """What the worker that calls may do; ``None``: everything."""
+    sender = invocation.sender
+    return sender.session if isinstance(sender, Connection) else None
 
 
 def is_hidden(function: Function[AnyPort]) -> bool:

@@ -13,10 +13,12 @@ from iii_trio._util import (
     open_background_nursery,
     uuid_source,
 )
+from iii_trio.access import Access, ConnectRequest
 from iii_trio.engine._bindings import Bindings
 from iii_trio.engine._channels import Channels
 from iii_trio.engine._discovery import Discovery
 from iii_trio.engine._engine_port import EnginePort
+from iii_trio.engine._gate import Gate, compose_gate
 from iii_trio.engine._intrinsics import Intrinsics
 from iii_trio.engine._invocation import InvocationTable
 from iii_trio.engine._invoker import InvokerPort
@@ -53,6 +55,7 @@ class EngineStatistics:
         dropped_fires: void calls that nobody could run.
         late_answers: answers for calls that were settled already, or not the
             answering worker's.
+        denied: what access rules refused: connections, calls, registrations.
         timers: moments that the engine still waits for.
     """
 
@@ -67,6 +70,7 @@ class EngineStatistics:
     bad_frames: int
     dropped_fires: int
     late_answers: int
+    denied: int
     timers: int
 
 
@@ -79,6 +83,7 @@ class Engine(metaclass=NoPublicConstructor):
     """
 
     supervisor: Supervisor
+    gate: Gate
     registry: Registry[AnyPort]
     router: Router
     invocations: InvocationTable
@@ -94,9 +99,23 @@ class Engine(metaclass=NoPublicConstructor):
     _watch: Watch
     _engine_ids: Mapping[str, str]
 
-    def attach(self, link: Link) -> LinkPort:
-        """Take a link of a worker; it is detached when the link closes."""
-        return self.supervisor.attach(link)
+    def attach(
+        self,
+        link: Link,
+        access: Access | None = None,
+        request: ConnectRequest | None = None,
+    ) -> LinkPort:
+        """Take a link of a worker; it is detached when the link closes.
+
+        Args:
+            link: not yet started.
+            access: the rules that hold for it; ``None``: everything is allowed. Keep
+                `Gate.using` open as long as such links come.
+            request: for the auth function of ``access``.
+        """
+        if access is None:
+            return self.supervisor.attach(link)
+        return self.gate.admit(link, access, request or ConnectRequest())
 
     def attach_local(
         self, spec: WorkerSpec, handlers: Handlers
@@ -202,6 +221,7 @@ class Engine(metaclass=NoPublicConstructor):
             bad_frames=self.router.bad_frames,
             dropped_fires=self.router.dropped_fires,
             late_answers=self.invocations.late_answers,
+            denied=self.gate.denied,
             timers=len(self._timers),
         )
 
@@ -282,7 +302,7 @@ def _compose(
         triggers,
         router,
         timers,
-        lambda: [discovery.function_summary(f) for f in registry],
+        discovery.function_summaries,
         bindings.note_fired,
     )
     registrar = Registrar(
@@ -308,11 +328,20 @@ def _compose(
         on_event=publish,
         on_telemetry=on_telemetry,
     )
+    gate, trigger_vetting = compose_gate(
+        router=router,
+        supervisor=supervisor,
+        registrar=registrar,
+        triggers=triggers,
+        invocations=invocations,
+        on_event=publish,
+    )
     own = supervisor.add_engine(EnginePort(engine_record(new_id(), now()), invocations))
     intrinsics = Intrinsics(
         port=own,
         listings=Listings(discovery, port_of),
         supervisor=supervisor,
+        vetting=trigger_vetting,
         bindings=bindings,
         channels=channels,
         invocations=invocations,
@@ -337,6 +366,7 @@ def _compose(
         )
     return Engine._create(
         supervisor=supervisor,
+        gate=gate,
         registry=registry,
         router=router,
         invocations=invocations,

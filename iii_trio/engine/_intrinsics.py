@@ -14,6 +14,7 @@ import msgspec
 from iii_trio.engine._bindings import Bindings
 from iii_trio.engine._channels import Channels
 from iii_trio.engine._connection import Connection
+from iii_trio.engine._discovery import session_of
 from iii_trio.engine._engine_port import EnginePort, Handler
 from iii_trio.engine._inputs import (
     ById,
@@ -36,6 +37,7 @@ from iii_trio.engine._registry import Function
 from iii_trio.engine._roster import Announcement
 from iii_trio.engine._supervisor import Supervisor
 from iii_trio.engine._timers import Timers
+from iii_trio.engine._trigger_vetting import TriggerVetting
 from iii_trio.protocol import (
     CANCEL_FEATURE,
     DEFAULT_NAMESPACE,
@@ -62,6 +64,7 @@ class Intrinsics:
         port: EnginePort,
         listings: Listings,
         supervisor: Supervisor,
+        vetting: TriggerVetting,
         bindings: Bindings,
         channels: Channels,
         invocations: InvocationTable,
@@ -71,6 +74,7 @@ class Intrinsics:
         self._port = port
         self._listings = listings
         self._supervisor = supervisor
+        self._vetting = vetting
         self._bindings = bindings
         self._channels = channels
         self._invocations = invocations
@@ -140,6 +144,22 @@ class Intrinsics:
         for field in ("namespace", "trigger_namespace"):
             if is_blank(getattr(spec, field)):
                 return blank_namespace(field)
+        port = invocation.sender
+        if not isinstance(port, LinkPort) or port.guard is None:
+            self._bind(invocation, spec, home)
+            return None
+
+        def judged(verdict: TriggerSpec | ErrorBody) -> None:
+            if isinstance(verdict, ErrorBody):
+                self._invocations.settle(invocation, verdict)
+            elif invocation.outcome is None:
+                self._bind(invocation, verdict, home)
+
+        self._vetting.vet_durable(port, port.guard, spec, judged)
+        return None
+
+    def _bind(self, invocation: Invocation, spec: TriggerSpec, home: str) -> None:
+        """Bind, and answer the call when the provider has answered."""
         accepted = _encode({"id": spec.trigger_id})
 
         def answer(error: ErrorBody | None) -> None:
@@ -155,11 +175,16 @@ class Intrinsics:
         timer = self._timers.call_after(PROVIDER_PATIENCE, lose_patience)
         # Who gives the call up learns no id, and could never unregister the binding.
         self._port.undo[invocation] = lambda: self._bindings.unbind(spec.trigger_id)
-        self._bindings.bind(spec, None, home, answer)
-        return None
+        session = session_of(invocation)
+        self._bindings.bind(spec, None, home, answer, session)
 
-    def _unregister_trigger(self, _: Invocation, asked: ById) -> RawOutcome:
+    def _unregister_trigger(self, invocation: Invocation, asked: ById) -> RawOutcome:
         """Ends a binding."""
+        port = invocation.sender
+        if isinstance(port, LinkPort) and port.guard is not None:
+            refusal = self._vetting.refuses_end(port, asked.id)
+            if refusal is not None:
+                return refusal
         return _encode({"removed": self._bindings.unbind(asked.id)})
 
     def _home_of(self, invocation: Invocation) -> str:
@@ -194,7 +219,7 @@ class Intrinsics:
                 features=features,
             ),
         )
-        if refusal is not None and refusal.code == "INVALID_NAMESPACE":
+        if refusal is not None and refusal.code in {"INVALID_NAMESPACE", "FORBIDDEN"}:
             self._invocations.settle(invocation, refusal)
             self._supervisor.dismiss(port, refusal.message)
             return None

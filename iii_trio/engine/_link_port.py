@@ -5,11 +5,13 @@ The other kind of port, and the table of both, is in ``_ports.py``.
 
 import logging
 import re
-from typing import Final, final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, final
 
 import msgspec
 
 from iii_trio.engine._connection import Connection
+from iii_trio.engine._guard import Guard
 from iii_trio.engine._invocation import Invocation, InvocationTable, RawOutcome
 from iii_trio.engine._ports import AnyPort, BindAnswer
 from iii_trio.engine._roster import WorkerRecord
@@ -24,6 +26,7 @@ from iii_trio.protocol import (
     AnyFrame,
     CancelInvocation,
     ErrorBody,
+    Frame,
     RegisterTrigger,
     TriggerRegistrationResult,
     UnregisterTrigger,
@@ -63,7 +66,13 @@ class LinkPort(Connection):
         receive_limit: the largest message that the peer takes, in bytes; small until it
             told who it is.
         registered: it has registered something, or made itself known.
+        handlers: what its frames do, by class.
+        apply: what its registrations do, once the namespace is known.
+        guard: restricts it; ``None`` where everything is allowed.
     """
+
+    handlers: Mapping[type[Frame], Callable[["LinkPort", Any], None]]
+    apply: Callable[["LinkPort", AnyFrame], None]
 
     def __init__(
         self, record: WorkerRecord, link: Link, invocations: InvocationTable
@@ -76,6 +85,7 @@ class LinkPort(Connection):
         self.receive_limit = SMALL_MESSAGE_BYTES
         self.registered = False
         self.made_by_ref: dict[str, Invocation] = {}
+        self.guard: Guard | None = None
         self._invocations = invocations
 
     def send(self, frame: AnyFrame) -> ErrorBody | None:
@@ -186,6 +196,11 @@ class LinkPort(Connection):
 
     # As a provider and binder of triggers
 
+    def _own_type(self, trigger_type: str) -> str:
+        """What this worker calls a trigger type."""
+        guard = self.guard
+        return trigger_type if guard is None else guard.types.own(trigger_type)
+
     def bind_trigger(
         self, trigger: Trigger[AnyPort], kind: TriggerType[AnyPort]
     ) -> BindAnswer:
@@ -195,7 +210,7 @@ class LinkPort(Connection):
         refusal = self.send(
             RegisterTrigger(
                 id=spec.trigger_id,
-                trigger_type=spec.trigger_type,
+                trigger_type=self._own_type(spec.trigger_type),
                 function_id=spec.function_id,
                 config=json_or_absent(spec.config, null=True),
                 metadata=json_or_absent(spec.metadata),
@@ -210,10 +225,14 @@ class LinkPort(Connection):
     def unbind_trigger(self, trigger: Trigger[AnyPort]) -> None:
         """Tell the provider that a binding is gone."""
         spec = trigger.spec
-        self.send(UnregisterTrigger(id=spec.trigger_id, trigger_type=spec.trigger_type))
+        kind = self._own_type(spec.trigger_type)
+        self.send(UnregisterTrigger(id=spec.trigger_id, trigger_type=kind))
 
     def trigger_refused(self, spec: TriggerSpec, error: ErrorBody) -> None:
         """Tell the binder that its binding does not work."""
+        guard = self.guard
+        if guard is not None:
+            spec = guard.own_spec(spec)
         self.send(
             TriggerRegistrationResult(
                 id=spec.trigger_id,

@@ -8,9 +8,10 @@ from typing import Final, NoReturn, final
 import trio
 
 from iii_trio._util import open_background_nursery
+from iii_trio.access import Access, ConnectRequest
 from iii_trio.engine._channel_sockets import ChannelReaderSocket, ChannelWriterSocket
 from iii_trio.engine._engine import Engine
-from iii_trio.net import FrontDoor, HTTPLimits, Pump, open_front_door
+from iii_trio.net import FrontDoor, HTTPLimits, HTTPRequest, Pump, open_front_door
 from iii_trio.transport import ChannelSocket, Link, Listener
 
 DEFAULT_PORT: Final = 49134
@@ -26,11 +27,20 @@ _log: Final = logging.getLogger("iii_trio.engine.listener")
 class _EngineDoor:
     """What a listener needs from an engine; see `ListenerHandler`."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, access: Access | None) -> None:
         self._engine = engine
+        self._access = access
 
-    def attach(self, link: Link) -> object:
-        return self._engine.attach(link)
+    def attach(self, link: Link, request: HTTPRequest) -> object:
+        if self._access is None:
+            return self._engine.supervisor.attach(link)
+        return self._engine.attach(link, self._access, _facts(request))
+
+    def attach_telemetry(self, link: Link, request: HTTPRequest) -> None:
+        if self._access is None:
+            link.start(_TelemetrySink(self._engine))
+        else:
+            self._engine.gate.admit_telemetry(link, self._access, _facts(request))
 
     def channel_end(
         self, channel_id: str, access_key: str, direction: str
@@ -42,8 +52,33 @@ class _EngineDoor:
             return ChannelReaderSocket(channel)
         return ChannelWriterSocket(channel)
 
-    def telemetry(self, data: bytes) -> None:
+
+@final
+class _TelemetrySink:
+    """Takes nothing but telemetry, and never is a worker."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def on_frame(self, text: bytes) -> None:
+        """Text means nothing here."""
+
+    def on_telemetry(self, data: bytes) -> None:
         self._engine.supervisor.on_telemetry(data)
+
+    def on_closed(self, reason: str) -> None:
+        """Nothing depends on it."""
+
+
+def _facts(request: HTTPRequest) -> ConnectRequest:
+    """What the auth function is told of a handshake."""
+    certificate = request.peer_certificate
+    return ConnectRequest.of(
+        request.headers,
+        request.query,
+        request.peer[0],
+        None if certificate is None else certificate.as_json(),
+    )
 
 
 @asynccontextmanager
@@ -55,6 +90,7 @@ async def open_listener(
     port: int = DEFAULT_PORT,
     limits: HTTPLimits | None = None,
     ping_every: float = PING_EVERY,
+    access: Access | None = None,
 ) -> AsyncIterator[FrontDoor]:
     """Listen for workers.
 
@@ -65,19 +101,21 @@ async def open_listener(
         port: 0 takes a free one; see the door's ``addresses``.
         limits: of the HTTP side, such as the time to a complete handshake.
         ping_every: seconds between WebSocket pings on every link.
+        access: the rules for all that connect here; ``None``: everything is allowed.
 
     Raises:
         OSError: the address is in use, or cannot be bound.
     """
-    listener = Listener(_EngineDoor(engine))
-    async with (
-        open_front_door(
-            pump, listener, host=host, port=port, limits=limits or HTTPLimits()
-        ) as door,
-        open_background_nursery("the listener was closed") as nursery,
-    ):
-        nursery.start_soon(_keep_alive, listener, ping_every, name="keepalive")
-        yield door
+    listener = Listener(_EngineDoor(engine, access))
+    with engine.gate.using(access or Access()):
+        async with (
+            open_front_door(
+                pump, listener, host=host, port=port, limits=limits or HTTPLimits()
+            ) as door,
+            open_background_nursery("the listener was closed") as nursery,
+        ):
+            nursery.start_soon(_keep_alive, listener, ping_every, name="keepalive")
+            yield door
 
 
 async def serve_listener(
@@ -86,10 +124,11 @@ async def serve_listener(
     *,
     host: str | None = None,
     port: int = DEFAULT_PORT,
+    access: Access | None = None,
     task_status: trio.TaskStatus[FrontDoor] = trio.TASK_STATUS_IGNORED,
 ) -> NoReturn:
     """Listen for workers until cancelled; see `open_listener`."""
-    async with open_listener(engine, pump, host=host, port=port) as door:
+    async with open_listener(engine, pump, host=host, port=port, access=access) as door:
         task_status.started(door)
         await trio.sleep_forever()
     raise AssertionError  # sleep_forever does not return

@@ -8,6 +8,7 @@ from typing import Any, Final, final
 
 import msgspec
 
+from iii_trio.access import Session
 from iii_trio.engine import _discovery as d
 from iii_trio.engine._inputs import (
     ById,
@@ -42,14 +43,16 @@ class Listings:
 
     # Functions
 
-    def functions_list(self, _: Invocation, asked: FunctionsList) -> RawOutcome:
+    def functions_list(self, call: Invocation, asked: FunctionsList) -> RawOutcome:
         """Lists the functions that can be called now."""
+        session = d.session_of(call)
         names = {*(asked.workers or ()), *([asked.worker] if asked.worker else ())}
         ranked: list[tuple[int, str, str, Function[AnyPort]]] = []
         for function in self._discovery.registry:
             rank = d.search_rank(function, asked.search) if asked.search else 0
             if (
                 rank is None
+                or not self._discovery.sees_function(session, function)
                 or (not asked.include_internal and d.is_hidden(function))
                 or not function.function_id.startswith(asked.prefix or "")
                 or (names and self._discovery.worker_name(function) not in names)
@@ -60,58 +63,73 @@ class Listings:
         rows = [self._discovery.function_summary(row[3]) for row in ranked]
         return _encode({"functions": rows})
 
-    def functions_info(self, _: Invocation, asked: FunctionsInfo) -> RawOutcome:
+    def functions_info(self, call: Invocation, asked: FunctionsInfo) -> RawOutcome:
         """Tells everything about one function or several."""
+        session = d.session_of(call)
         wrong = _wrong_info_arguments(asked)
         if wrong is not None:
             return ErrorBody(code="INVALID_ARGUMENTS", message=wrong)
         if asked.function_id is not None:
-            found = self._find_function(asked.function_id, asked.namespace)
-            if isinstance(found, str):
-                return ErrorBody(code="NOT_FOUND", message=found)
+            found = self._find_function(asked.function_id, asked.namespace, session)
+            if isinstance(found, ErrorBody):
+                return found
             return _encode(self._discovery.function_detail(found))
         rows: list[JSON] = []
         for function_id in dict.fromkeys(asked.function_ids or ()):
-            found = self._find_function(function_id, asked.namespace)
+            found = self._find_function(function_id, asked.namespace, session)
             rows.append(
-                {"function_id": function_id, "error": "not_found"}
-                if isinstance(found, str)
+                {"function_id": function_id, "error": found.code.lower()}
+                if isinstance(found, ErrorBody)
                 else self._discovery.function_detail(found)
             )
         return _encode({"functions": rows})
 
     def _find_function(
-        self, function_id: str, namespace: str | None
-    ) -> Function[AnyPort] | str:
-        """The function that an id means, or the text of the error."""
-        registry = self._discovery.registry
-        function = registry.find(
-            DEFAULT_NAMESPACE if namespace is None else namespace, function_id
-        )
-        if function is not None:
-            return function
-        elsewhere = registry.namespaces_of(function_id)
+        self, function_id: str, namespace: str | None, session: Session | None
+    ) -> Function[AnyPort] | ErrorBody:
+        """The function that an id means, or the error; hidden ones are not told of."""
+        wanted = DEFAULT_NAMESPACE if namespace is None else namespace
+        visible = {
+            function.namespace: function
+            for function in self._discovery.registry.all_of(function_id)
+            if self._discovery.sees_function(session, function)
+        }
+        if wanted in visible:
+            return visible[wanted]
+        if namespace is None and len(visible) == 1:
+            return next(iter(visible.values()))
+        if (
+            session is not None
+            and not visible
+            and session.refuses_call(wanted, function_id, None)
+        ):
+            message = f"Function '{function_id}' is not visible to this session."
+            return ErrorBody(code="FORBIDDEN", message=message)
+        elsewhere = sorted(visible)
         if namespace is not None:
-            return (
+            message = (
                 f"Function '{function_id}' is not registered in namespace "
                 f"'{namespace}'.{d.names_elsewhere(elsewhere)}"
             )
-        if len(elsewhere) > 1:
-            return (
+        elif elsewhere:
+            message = (
                 f"Function '{function_id}' is ambiguous: it is registered in "
                 f"namespace(s): {', '.join(elsewhere)}. Pass `namespace` to select one."
             )
-        only = registry.find(elsewhere[0], function_id) if elsewhere else None
-        return only or f"Function '{function_id}' is not registered."
+        else:
+            message = f"Function '{function_id}' is not registered."
+        return ErrorBody(code="NOT_FOUND", message=message)
 
     # Trigger types
 
-    def triggers_list(self, _: Invocation, asked: TriggersList) -> RawOutcome:
+    def triggers_list(self, call: Invocation, asked: TriggersList) -> RawOutcome:
         """Lists the trigger types that have a provider."""
+        session = d.session_of(call)
         rows = [
             self._discovery.type_summary(kind)
             for kind in self._discovery.triggers.types
-            if (asked.include_internal or not kind.trigger_type.startswith("engine::"))
+            if self._discovery.sees_type(session, kind)
+            and (asked.include_internal or not kind.trigger_type.startswith("engine::"))
             and d.contains(asked.search or "", kind.trigger_type, kind.description)
             and kind.trigger_type.startswith(asked.prefix or "")
             and asked.worker in {None, "", self._discovery.provider_name(kind)}
@@ -119,11 +137,12 @@ class Listings:
         rows.sort(key=lambda row: (row["id"], row["namespace"]))
         return _encode({"triggers": rows})
 
-    def triggers_info(self, _: Invocation, asked: TriggersInfo) -> RawOutcome:
+    def triggers_info(self, call: Invocation, asked: TriggersInfo) -> RawOutcome:
         """Tells everything about one trigger type."""
+        session = d.session_of(call)
         namespace = asked.namespace or DEFAULT_NAMESPACE
         kind = self._discovery.triggers.find_type(namespace, asked.id)
-        if kind is None:
+        if kind is None or not self._discovery.sees_type(session, kind):
             return ErrorBody(
                 code="NOT_FOUND",
                 message=(
@@ -136,9 +155,10 @@ class Listings:
     # Triggers
 
     def registered_list(
-        self, _: Invocation, asked: RegisteredTriggersList
+        self, call: Invocation, asked: RegisteredTriggersList
     ) -> RawOutcome:
         """Lists the triggers that are bound to functions."""
+        session = d.session_of(call)
         rows = []
         for trigger in self._discovery.triggers:
             spec = trigger.spec
@@ -146,6 +166,7 @@ class Listings:
             hidden = spec.function_id.startswith("engine::")
             if (
                 (asked.include_internal or not hidden)
+                and self._discovery.sees_trigger(session, trigger)
                 and (asked.include_pending or trigger.served_by is not None)
                 and d.contains(asked.search or "", *texts)
                 and asked.trigger_type in {None, "", spec.trigger_type}
@@ -157,10 +178,11 @@ class Listings:
         rows.sort(key=lambda row: row["id"])
         return _encode({"registered_triggers": rows})
 
-    def registered_info(self, _: Invocation, asked: ById) -> RawOutcome:
+    def registered_info(self, call: Invocation, asked: ById) -> RawOutcome:
         """Tells everything about one bound trigger."""
+        session = d.session_of(call)
         trigger = self._discovery.triggers.get(asked.id)
-        if trigger is None:
+        if trigger is None or not self._discovery.sees_trigger(session, trigger):
             return ErrorBody(
                 code="NOT_FOUND",
                 message=f"Registered trigger '{asked.id}' was not found.",
@@ -188,8 +210,9 @@ class Listings:
                 rows.append(row)
         return _encode({"workers": rows})
 
-    def workers_info(self, _: Invocation, asked: WorkersInfo) -> RawOutcome:
+    def workers_info(self, call: Invocation, asked: WorkersInfo) -> RawOutcome:
         """Tells everything about one worker."""
+        session = d.session_of(call)
         named = [r for r in self._discovery.roster if r.name == asked.name]
         inside = [
             r
@@ -204,20 +227,28 @@ class Listings:
             )
         record = chosen[0]
         port = self._port_of(record.worker_id)
-        registry, triggers = self._discovery.registry, self._discovery.triggers
-        functions = sorted(registry.owned_by(port), key=lambda f: f.function_id)
-        owned = {function.key for function in functions}
+        discovery = self._discovery
+        owned = discovery.registry.owned_by(port)
+        functions = sorted(owned, key=lambda f: f.function_id)
+        keys = {function.key for function in owned}
         return _encode(
             {
-                "worker": self._discovery.worker_detail(record),
-                "functions": list(map(self._discovery.function_summary, functions)),
-                "trigger_types": list(
-                    map(self._discovery.type_summary, triggers.types_of(port))
-                ),
+                "worker": discovery.worker_detail(record),
+                "functions": [
+                    discovery.function_summary(function)
+                    for function in functions
+                    if discovery.sees_function(session, function)
+                ],
+                "trigger_types": [
+                    discovery.type_summary(kind)
+                    for kind in discovery.triggers.types_of(port)
+                    if discovery.sees_type(session, kind)
+                ],
                 "registered_triggers": [
-                    self._discovery.trigger_summary(t)
-                    for t in triggers
-                    if (t.spec.namespace, t.spec.function_id) in owned
+                    discovery.trigger_summary(t)
+                    for t in discovery.triggers
+                    if (t.spec.namespace, t.spec.function_id) in keys
+                    and discovery.sees_trigger(session, t)
                 ],
             }
         )

@@ -188,6 +188,7 @@ class Registrar:
             response_format=_text(frame.response_format),
             metadata=_value(frame.metadata),
             invocation=_value(frame.invocation),
+            known_as=None if port.guard is None else port.guard.functions.own(frame.id),
         )
         try:
             conflict = self.add_function(function)
@@ -243,7 +244,7 @@ class Registrar:
             if is_blank(getattr(spec, field)):
                 port.trigger_refused(spec, blank_namespace(field))
                 return
-        self._bindings.bind(spec, port, port.namespace, None)
+        self._bindings.bind(spec, port, port.namespace, None, port.session)
 
     def _unregister_trigger(self, port: LinkPort, frame: UnregisterTrigger) -> None:
         del port  # anybody may: see the protocol, section 5.6

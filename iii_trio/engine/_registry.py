@@ -64,8 +64,9 @@ class Function(Generic[OwnerT]):
             runs it.
         callee: the port that its calls go to: its owner's, if that runs it.
         run: what performs its calls, if its owner does not.
+        known_as: what its owner calls it, where that is another id.
         field: its id as a member of results, made once for the hot path.
-        invoke_field: the same for calls.
+        invoke_field: the same for calls, with the id that its owner knows.
     """
 
     function_id: str
@@ -78,13 +79,14 @@ class Function(Generic[OwnerT]):
     invocation: Any = attrs.field(default=None, repr=False)
     callee: Any = attrs.field(init=False)
     run: Any = attrs.field(default=None, init=False)
+    known_as: str | None = None
     field: bytes = attrs.field(init=False)
     invoke_field: bytes = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.callee = self.owner
         self.field = function_field(self.function_id)
-        self.invoke_field = invoke_field(self.function_id)
+        self.invoke_field = invoke_field(self.known_as or self.function_id)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -126,9 +128,13 @@ class Registry(Generic[OwnerT]):
 
     def namespaces_of(self, function_id: str) -> list[str]:
         """Every namespace that has this id, sorted."""
-        return sorted(
-            name for name, ids in self._namespaces.items() if function_id in ids
-        )
+        return sorted(function.namespace for function in self.all_of(function_id))
+
+    def all_of(self, function_id: str) -> list[Function[OwnerT]]:
+        """The functions of this id, in every namespace that has it."""
+        return [
+            ids[function_id] for ids in self._namespaces.values() if function_id in ids
+        ]
 
     def owned_by(self, owner: OwnerT) -> list[Function[OwnerT]]:
         """The functions of one owner, in the order of registration."""

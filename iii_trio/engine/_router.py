@@ -103,8 +103,8 @@ class Router:
         self.dropped_fires = 0
         self._bindings = bindings
         self._new_id = new_id
-        self._handlers: dict[type[Frame], Callable[[LinkPort, Any], None]] = {
-            InvokeFunction: self._on_invoke,
+        self.handlers: dict[type[Frame], Callable[[LinkPort, Any], None]] = {
+            InvokeFunction: self.on_invoke,
             InvocationResult: self._on_result,
             CancelInvocation: self._on_cancel,
             TriggerRegistrationResult: self._on_trigger_result,
@@ -223,26 +223,30 @@ class Router:
     def _custom_action(
         self, invocation: Invocation, function_id: str, kind: str, action: JSONBytes
     ) -> tuple[str, ErrorBody | None]:
-        known = {"void": "", "enqueue": ""}
-        for function in self.registry:
-            served = _served_action(function)
-            if served is not None:
-                known[served] = function.function_id
-                if served == kind:
-                    fields = {
-                        "action": _raw(action),
-                        "function_id": function_id,
-                        "data": _raw(invocation.payload),
-                        "namespace": invocation.namespace,
-                    }
-                    _redirect(invocation, function_id, fields, None)
-                    invocation.namespace = function.namespace
-                    return function.function_id, None
-        names = ", ".join(sorted(known))
+        function = self.action_function(kind)
+        if function is not None:
+            fields = {
+                "action": _raw(action),
+                "function_id": function_id,
+                "data": _raw(invocation.payload),
+                "namespace": invocation.namespace,
+            }
+            _redirect(invocation, function_id, fields, None)
+            invocation.namespace = function.namespace
+            return function.function_id, None
+        served = {served_action(f.metadata) for f in self.registry} - {None}
+        names = ", ".join(sorted({"void", "enqueue", *map(str, served)}))
         return function_id, ErrorBody(
             code="unknown_action",
             message=f"no worker serves the action {kind!r}; known actions: {names}",
         )
+
+    def action_function(self, kind: str) -> Function[AnyPort] | None:
+        """The function that performs calls with an action of this type."""
+        for function in self.registry:
+            if served_action(function.metadata) == kind:
+                return function
+        return None
 
     # Frames
 
@@ -260,13 +264,14 @@ class Router:
 
     def on_frame(self, port: LinkPort, frame: AnyFrame) -> None:
         """Do what a frame of a worker says."""
-        handler = self._handlers.get(type(frame))
+        handler = port.handlers.get(type(frame))
         if handler is not None:
             handler(port, frame)
         elif not may_send(Side.WORKER, frame):
             _log.info("%s sent a frame that only engines send: ignored", port)
 
-    def _on_invoke(self, port: LinkPort, frame: InvokeFunction) -> None:
+    def on_invoke(self, port: LinkPort, frame: InvokeFunction) -> None:
+        """Call what a worker asks for."""
         wanted, namespace = frame.invocation_id, frame.namespace
         invocation = Invocation(
             frame.data or b"null",
@@ -287,7 +292,7 @@ class Router:
                 port.made_by_ref[invocation.caller_ref] = invocation
             invocation.callee.dispatch(invocation)
         elif invocation.caller is not None:
-            _refuse(port, invocation, frame.function_id, error)
+            refuse_call(port, invocation, frame.function_id, error)
         else:
             self.dropped_fires += 1
             _log.warning("%s: void call dropped: %s", port, error.message)
@@ -324,7 +329,7 @@ class Router:
         port.send(Pong())
 
 
-def _refuse(
+def refuse_call(
     port: LinkPort, invocation: Invocation, function_id: str, error: ErrorBody
 ) -> None:
     """Answer a call that was never opened."""
@@ -364,8 +369,8 @@ def _redirect(
     invocation.transform = transform
 
 
-def _served_action(function: Function[Any]) -> str | None:
-    metadata = function.metadata
+def served_action(metadata: object) -> str | None:
+    """The type of action that a function performs, by its metadata."""
     if not isinstance(metadata, dict):
         return None
     action = metadata.get("trigger_action")

@@ -24,6 +24,7 @@ from iii_trio.engine._timers import Timers
 from iii_trio.engine._topology import Topology
 from iii_trio.errors import RegistrationError
 from iii_trio.protocol import (
+    DEFAULT_NAMESPACE,
     AnyFrame,
     ErrorBody,
     Event,
@@ -46,15 +47,20 @@ MAX_HELD_FRAMES: Final = 20_000
 
 @final
 class _Sink:
-    """Gives a link's frames to the relay and its end to the supervisor."""
+    """Gives a link's frames to their reader and its end to the supervisor."""
 
     __slots__ = ("_port", "_supervisor", "on_frame")
 
-    def __init__(self, port: LinkPort, relay: Relay, supervisor: "Supervisor") -> None:
+    def __init__(
+        self,
+        port: LinkPort,
+        on_frame: Callable[[LinkPort, bytes], None],
+        supervisor: "Supervisor",
+    ) -> None:
         self._port = port
         self._supervisor = supervisor
-        # The hot path: no function of ours between the link and the relay.
-        self.on_frame = partial(relay.on_frame, port)
+        # The hot path: no function of ours between the link and the reader.
+        self.on_frame = partial(on_frame, port)
 
     def on_telemetry(self, data: bytes) -> None:
         self._supervisor.on_telemetry(data)
@@ -98,6 +104,7 @@ class Supervisor:
         self._invocations = invocations
         self._bindings = bindings
         self._channels = channels
+        self._router = router
         self._relay = Relay(router.registry, invocations, router)
         self._timers = timers
         self._topology = topology
@@ -112,17 +119,42 @@ class Supervisor:
 
     def attach(self, link: Link) -> LinkPort:
         """Take a new link: it gets an id and a token, and its frames are read."""
+        port = self.port_for(link)
+        self.welcome(port)
+        self.start(port)
+        return port
+
+    def port_for(self, link: Link) -> LinkPort:
+        """Make the port of a link that nobody knows yet; it is not started."""
         record = self._new_record("link", link.peer.rpartition(":")[0].strip("[]"))
         port = LinkPort(record, link, self._invocations)
+        port.handlers = self._router.handlers
+        port.apply = self._registrar.register
+        return port
+
+    def start(self, port: LinkPort, *, restricted: bool = False) -> None:
+        """Let a link deliver its frames.
+
+        Args:
+            port: not started yet.
+            restricted: by access rules, which the relay does not know.
+        """
+        on_frame = self._on_restricted if restricted else self._relay.on_frame
+        port.link.start(_Sink(port, on_frame, self))
+
+    def _on_restricted(self, port: LinkPort, text: bytes) -> None:
+        if port.record.is_live:
+            self._router.on_text(port, text)
+
+    def welcome(self, port: LinkPort) -> None:
+        """Enter a worker that connected, and tell it who it is."""
         self._enter(port)
         port.grace = self._timers.call_after(self._grace, lambda: self._end_grace(port))
         port.send(
             WorkerRegistered(
-                worker_id=record.worker_id, reattach_token=record.reattach_token
+                worker_id=port.worker_id, reattach_token=port.record.reattach_token
             )
         )
-        link.start(_Sink(port, self._relay, self))
-        return port
 
     def attach_local(self, spec: WorkerSpec, handlers: Handlers) -> LocalPort:
         """Take a worker of this process; it is known from the first moment.
@@ -212,6 +244,9 @@ class Supervisor:
                     "register in 'default'."
                 ),
             )
+        forbidden = _forbidden_namespace(port, told.namespace or DEFAULT_NAMESPACE)
+        if forbidden is not None:
+            return forbidden
         known = port.record.namespace
         if known is not None and told.namespace not in {None, known}:
             _log.warning(
@@ -266,6 +301,11 @@ class Supervisor:
     def _end_grace(self, port: LinkPort) -> None:
         if port.held is None or not port.is_live:
             return
+        forbidden = _forbidden_namespace(port, port.namespace)
+        if forbidden is not None:
+            if port.held:
+                self.dismiss(port, f"it did not announce itself: {forbidden.message}")
+            return  # what it registers later waits for an announcement
         if port.held:
             _log.warning(
                 "%s did not announce itself within %g s: its %d registrations go to "
@@ -284,12 +324,12 @@ class Supervisor:
             self._timers.cancel(port.grace)
             port.grace = None
         for frame in held or ():
-            self._registrar.register(port, frame)
+            port.apply(port, frame)
 
     def hold(self, port: LinkPort, frame: AnyFrame) -> None:
         """Keep a registration until the namespace is known."""
         if port.held is None:
-            self._registrar.register(port, frame)
+            port.apply(port, frame)
             return
         port.held.append(frame)
         if len(port.held) > MAX_HELD_FRAMES:
@@ -325,6 +365,8 @@ class Supervisor:
         if not record.is_live:
             return
         record.is_live = False
+        if port.worker_id not in self._ports:
+            return  # it was never let in
         if isinstance(port, LinkPort):
             port.held = []
         self._registrar.release_functions(port)
@@ -341,6 +383,12 @@ class Supervisor:
             self._timers.cancel(port.grace)
         self._topology.worker_changed("worker_disconnected", port.worker_id)
         self._on_event(WorkerDetached(worker_id=port.worker_id, reason=reason))
+
+
+def _forbidden_namespace(port: LinkPort, namespace: str) -> ErrorBody | None:
+    session = port.session
+    reason = None if session is None else session.refuses_namespace(namespace)
+    return None if reason is None else ErrorBody(code="FORBIDDEN", message=reason)
 
 
 def _as_exception(body: ErrorBody) -> RegistrationError:

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, final
 
 import msgspec
 
+from iii_trio.access import Session
 from iii_trio.engine._ports import AnyPort
 from iii_trio.engine._router import Router
 from iii_trio.engine._timers import Timers
@@ -34,7 +35,7 @@ class Topology:
         triggers: where listeners are.
         router: calls them.
         timers: for the debounce.
-        summaries: FunctionSummary of every function.
+        summaries: FunctionSummary of every function that a session may see.
         note_fired: told of each trigger that fires.
     """
 
@@ -43,7 +44,7 @@ class Topology:
         triggers: Triggers[AnyPort],
         router: Router,
         timers: Timers,
-        summaries: Callable[[], list[dict[str, Any]]],
+        summaries: Callable[[Session | None], list[dict[str, Any]]],
         note_fired: Callable[[str], None],
     ) -> None:
         self.revision = 0
@@ -57,12 +58,13 @@ class Topology:
 
     def begin(self) -> None:
         """What is registered now is no news: later changes are compared with it."""
-        self._announced = _ids(self._summaries())
+        self._announced = _ids(self._summaries(None))
 
     def worker_changed(self, event: WorkerEvent, worker_id: str) -> None:
         """A worker connected, told who it is, or is gone."""
         self.revision += 1
-        self._fire(WORKERS_AVAILABLE, {"event": event, "worker_id": worker_id})
+        told = {"event": event, "worker_id": worker_id}
+        self._fire(WORKERS_AVAILABLE, lambda _session: told)
 
     def functions_changed(self) -> None:
         """A function was registered or removed."""
@@ -73,24 +75,32 @@ class Topology:
 
     def _fire_functions(self) -> None:
         self._waiting = False
-        rows = self._summaries()
-        present = _ids(rows)
+        present = _ids(self._summaries(None))
         if present != self._announced:
             self._announced = present
-            self._fire(
-                FUNCTIONS_AVAILABLE, {"event": "functions_changed", "functions": rows}
-            )
+            self._fire(FUNCTIONS_AVAILABLE, self._functions_event)
 
-    def _fire(self, trigger_type: str, event: dict[str, Any]) -> None:
+    def _functions_event(self, session: Session | None) -> dict[str, Any]:
+        return {"event": "functions_changed", "functions": self._summaries(session)}
+
+    def _fire(
+        self,
+        trigger_type: str,
+        event_for: Callable[[Session | None], dict[str, Any]],
+    ) -> None:
         kind = self._triggers.find_type(DEFAULT_NAMESPACE, trigger_type)
         if kind is None:
             return
         listeners = self._triggers.served_by(kind)
         if not listeners:
             return
-        payload = msgspec.json.encode({**event, "revision": self.revision})
+        payloads: dict[int, bytes] = {}
         for trigger in listeners:
-            spec = trigger.spec
+            spec, session = trigger.spec, trigger.session
+            if id(session) not in payloads:
+                event = {**event_for(session), "revision": self.revision}
+                payloads[id(session)] = msgspec.json.encode(event)
+            payload = payloads[id(session)]
             metadata = (
                 b"" if spec.metadata is None else msgspec.json.encode(spec.metadata)
             )

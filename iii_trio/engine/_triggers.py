@@ -16,6 +16,7 @@ from typing import Any, Generic, Literal, TypeVar, final
 
 import attrs
 
+from iii_trio.access import Session
 from iii_trio.engine._registry import Owner
 from iii_trio.protocol import DEFAULT_NAMESPACE
 from iii_trio.transport import TriggerSpec
@@ -45,6 +46,7 @@ class Trigger(Generic[PortT]):
     Attributes:
         owner: who bound it; ``None`` for a durable trigger.
         home: the namespace of the binder.
+        session: what the binder may do; ``None``: everything.
         served_by: its provider, ``None`` while it is parked.
         reason: why it is parked.
         fired: how often it fired, as far as its provider told.
@@ -54,6 +56,7 @@ class Trigger(Generic[PortT]):
     spec: TriggerSpec
     owner: PortT | None
     home: str
+    session: Session | None = None
     served_by: TriggerType[PortT] | None = None
     reason: str = ""
     fired: int = 0

@@ -35,6 +35,7 @@ from iii_trio.protocol._error_codes import (
     timed_out,
 )
 from iii_trio.protocol._events import (
+    AccessDenied,
     Event,
     FunctionRegistered,
     FunctionUnregistered,
@@ -110,6 +111,7 @@ __all__ = [
     "SENDERS",
     "SMALL_MESSAGE_BYTES",
     "STOPPED",
+    "AccessDenied",
     "AnyFrame",
     "CallObserver",
     "CancelInvocation",

@@ -5,6 +5,7 @@ from typing import Literal
 import attrs
 
 __all__ = [
+    "AccessDenied",
     "Event",
     "FunctionRegistered",
     "FunctionUnregistered",
@@ -115,3 +116,21 @@ class InvocationSettled(Event):
     invocation_id: str
     function_id: str
     code: str | None
+
+
+@attrs.frozen(kw_only=True)
+class AccessDenied(Event):
+    """Access rules refused something.
+
+    Attributes:
+        worker_id: who wanted it; a connection that was refused has an id, but is no
+            worker.
+        action: what it wanted to do.
+        subject: the function, trigger, trigger type or namespace; for ``connect`` where
+            the peer is.
+    """
+
+    worker_id: str
+    action: Literal["connect", "call", "register", "unregister"]
+    subject: str
+    reason: str

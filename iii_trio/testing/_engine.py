@@ -10,6 +10,7 @@ import attrs
 import trio
 
 from iii_trio._util import NoPublicConstructor
+from iii_trio.access import Access, ConnectRequest
 from iii_trio.engine import Engine, open_engine
 from iii_trio.testing._clock import EPOCH, Clock, is_virtual
 from iii_trio.testing._events import EventRecorder
@@ -100,16 +101,20 @@ class EngineUnderTest(metaclass=NoPublicConstructor):
         *,
         to_engine: FaultPlan = _NO_FAULTS,
         to_peer: FaultPlan = _NO_FAULTS,
+        access: Access | None = None,
+        request: ConnectRequest | None = None,
     ) -> RawPeer:
         """Connect a peer made of frames; it stays until it closes or is cut.
 
         Args:
             to_engine: what goes wrong with the bytes that the peer sends.
             to_peer: what goes wrong with the bytes that the engine sends.
+            access: the rules of the listener that it comes through.
+            request: what the auth function is told of its handshake.
         """
         connection = self.network.connect(to_server=to_engine, to_client=to_peer)
         peer = RawPeer(connection)
-        self.engine.attach(connection.server)
+        self.engine.attach(connection.server, access, request)
         return peer
 
     @asynccontextmanager
@@ -119,6 +124,8 @@ class EngineUnderTest(metaclass=NoPublicConstructor):
         *functions: str,
         to_engine: FaultPlan = _NO_FAULTS,
         to_peer: FaultPlan = _NO_FAULTS,
+        access: Access | None = None,
+        request: ConnectRequest | None = None,
         **announcement: object,
     ) -> AsyncIterator[RawPeer]:
         """Open a raw peer for the length of a block; at its end the link is cut.
@@ -129,9 +136,13 @@ class EngineUnderTest(metaclass=NoPublicConstructor):
             functions: function ids that it registers.
             to_engine: faults of what the peer sends.
             to_peer: faults of what the engine sends.
+            access: the rules of the listener that it comes through.
+            request: what the auth function is told of its handshake.
             announcement: further fields of ``engine::workers::register``.
         """
-        peer = self.connect_raw_peer(to_engine=to_engine, to_peer=to_peer)
+        peer = self.connect_raw_peer(
+            to_engine=to_engine, to_peer=to_peer, access=access, request=request
+        )
         try:
             if name is not None or announcement:
                 peer.announce(name, **announcement)

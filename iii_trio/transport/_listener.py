@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 
 from iii_trio.net import HTTPExchange, HTTPRequest, WebSocket, WebSocketSink
 from iii_trio.protocol import MAX_MESSAGE_BYTES
-from iii_trio.transport._deliver import TELEMETRY, deliver_binary
+from iii_trio.transport._deliver import deliver_binary
 from iii_trio.transport._link import Link, LinkSink
 
 MAX_CHANNEL_MESSAGE_BYTES: Final = 16 * 2**20
@@ -27,16 +27,16 @@ class ChannelSocket(WebSocketSink, Protocol):
 class ListenerHandler(Protocol):
     """What a listener needs from an engine."""
 
-    def attach(self, link: Link) -> object:
+    def attach(self, link: Link, request: HTTPRequest) -> object:
         """A worker connected; start its link."""
+
+    def attach_telemetry(self, link: Link, request: HTTPRequest) -> None:
+        """Somebody connected who sends nothing but telemetry; start the link."""
 
     def channel_end(
         self, channel_id: str, access_key: str, direction: str
     ) -> ChannelSocket | None:
         """The sink for one end of a channel; ``None``: not known, or a wrong key."""
-
-    def telemetry(self, data: bytes) -> None:
-        """One telemetry message: a prefix of four letters, then JSON."""
 
 
 @final
@@ -85,7 +85,8 @@ class WebSocketLink:
         self.socket.hold()
 
     def resume(self) -> None:
-        """Read on."""
+        """Read on; a link that was held could not answer pings."""
+        self.socket.heard = True
         self.socket.resume()
 
     def close(self, reason: str, *, polite: bool) -> None:
@@ -112,30 +113,6 @@ class WebSocketLink:
 
 
 @final
-class _TelemetrySocket:
-    """A socket on ``/otel``: telemetry in, nothing out, never a worker."""
-
-    __slots__ = ("_handler",)
-
-    def __init__(self, handler: ListenerHandler) -> None:
-        self._handler = handler
-
-    def on_text(self, data: bytes) -> None:
-        """Text means nothing here."""
-
-    def on_binary(self, data: bytes) -> None:
-        """A telemetry message; anything else is dropped."""
-        if data.startswith(TELEMETRY):
-            self._handler.telemetry(data)
-
-    def on_writable(self) -> None:
-        """Nothing is sent."""
-
-    def on_closed(self, reason: str) -> None:
-        """Nothing depends on it."""
-
-
-@final
 class Listener:
     """The request handler of a worker port.
 
@@ -159,16 +136,17 @@ class Listener:
         elif not request.is_websocket_upgrade:
             _answer(exchange, 426, "Upgrade Required", ("upgrade", "websocket"))
         elif request.path == "/otel":
-            exchange.accept_websocket(
-                _TelemetrySocket(self._handler), max_message_bytes=MAX_MESSAGE_BYTES
-            )
+            # Its silence says nothing: some workers never read from it.
+            self._handler.attach_telemetry(self._link(exchange), request)
         else:
             self._upgrade(exchange)
 
     def _upgrade(self, exchange: HTTPExchange) -> None:
         wanted = _channel_request(exchange.request)
         if wanted is None:
-            self._attach(exchange)
+            link = self._link(exchange)
+            self.links[link] = None
+            self._handler.attach(link, exchange.request)
             return
         channel_id, query = wanted
         keys, directions = query.get("key", []), query.get("dir", [])
@@ -185,13 +163,12 @@ class Listener:
         if not end.attach(socket):
             socket.close(None)
 
-    def _attach(self, exchange: HTTPExchange) -> None:
+    def _link(self, exchange: HTTPExchange) -> WebSocketLink:
         link = WebSocketLink(self)
         link.attach(
             exchange.accept_websocket(link, max_message_bytes=MAX_MESSAGE_BYTES)
         )
-        self.links[link] = None
-        self._handler.attach(link)
+        return link
 
 
 def _channel_request(request: HTTPRequest) -> tuple[str, dict[str, list[str]]] | None:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from iii_trio.net import open_front_door, open_pump
+from iii_trio.net import HTTPRequest, open_front_door, open_pump
 from iii_trio.testing import check_link
 from iii_trio.transport import Link, Listener, open_trio_websocket_link
 
@@ -17,14 +17,14 @@ class Host:
     def __init__(self) -> None:
         self._send, self.links = trio.open_memory_channel[Link](1)
 
-    def attach(self, link: Link) -> None:
+    def attach(self, link: Link, _request: HTTPRequest) -> None:
         self._send.send_nowait(link)
+
+    def attach_telemetry(self, _link: Link, request: HTTPRequest) -> None:
+        raise AssertionError(request)
 
     def channel_end(self, _channel_id: str, _key: str, _direction: str) -> None:
         return None
-
-    def telemetry(self, data: bytes) -> None:
-        raise AssertionError(data)
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from iii_trio.access import Access
 from iii_trio.engine import Channel, Engine, open_engine, open_listener
 from iii_trio.net import (
     OP_BINARY,
@@ -66,7 +67,7 @@ class Port:
 
 @asynccontextmanager
 async def open_port(
-    *, ping_every: float = 3600, **limits: float
+    *, ping_every: float = 3600, access: Access | None = None, **limits: float
 ) -> AsyncIterator[Port]:
     events, telemetry = EventRecorder(), list[bytes]()
     async with (
@@ -78,6 +79,7 @@ async def open_port(
             port=0,
             limits=HTTPLimits(**limits),  # type: ignore[arg-type]
             ping_every=ping_every,
+            access=access,
         ) as door,
     ):
         with trio.fail_after(45):  # so that a hang is a failure

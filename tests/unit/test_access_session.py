@@ -40,6 +40,7 @@ def test_an_empty_answer_allows_what_the_sheet_says() -> None:
     assert plain.allows_trigger_type("http")
     assert not plain.allow_trigger_type_registration
     assert plain.allow_function_registration
+    assert not plain.allow_http_function_registration
     assert plain.context == {}
     assert plain.prefixed("a") == "a"
     assert plain.refuses_namespace("anything") is None
@@ -50,7 +51,10 @@ def test_without_auth_everything_but_calls_is_allowed() -> None:
     assert plain.allow_trigger_type_registration
     assert plain.refuses_call("default", "a::b", None)
     assert plain.refuses_call("default", "open::b", None) is None
-    assert session_without_auth(None).refuses_call("n", "a::b", None) is None
+    assert not plain.allow_http_function_registration
+    free = session_without_auth(None)
+    assert free.refuses_call("n", "a::b", None) is None
+    assert free.allow_http_function_registration
 
 
 @pytest.mark.parametrize(
@@ -126,6 +130,10 @@ def test_trigger_types_and_prefix() -> None:
     assert one.allows_trigger_type("cron")
     assert not one.allows_trigger_type("http")
     assert one.prefixed("a::b") == "t1::a::b"
+    assert one.may_bind("cron", "t1::a")
+    assert not one.may_bind("cron", "t1")
+    assert not one.may_bind("http", "t1::a")
+    assert session().may_bind("http", "a")
     assert not session(allowed_trigger_types=[]).allows_trigger_type("cron")
     assert session(allowed_trigger_types=None).allows_trigger_type("cron")
 

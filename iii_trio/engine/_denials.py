@@ -1,0 +1,39 @@
+"""Denials: what access rules refused is counted, logged and told of in one place."""
+
+import logging
+from collections.abc import Callable
+from typing import Final, Literal, final
+
+from iii_trio.engine._link_port import LinkPort
+from iii_trio.protocol import AccessDenied, Event
+
+_log: Final = logging.getLogger("iii_trio.engine.access")
+
+DeniedAction = Literal["connect", "call", "register", "unregister"]
+
+
+@final
+class Denials:
+    """Tells of refusals; whether the worker is told is its caller's business.
+
+    Attributes:
+        count: refusals so far.
+    """
+
+    def __init__(self, on_event: Callable[[Event], None]) -> None:
+        self.count = 0
+        self._on_event = on_event
+
+    def tell(
+        self, port: LinkPort, action: DeniedAction, subject: str, reason: str
+    ) -> None:
+        """Something was refused to the worker of a port."""
+        self.count += 1
+        # Calls are answered, and a worker that repeats one must not fill the log.
+        level = logging.DEBUG if action == "call" else logging.WARNING
+        _log.log(level, "%s may not %s %r: %s", port, action, subject, reason)
+        self._on_event(
+            AccessDenied(
+                worker_id=port.worker_id, action=action, subject=subject, reason=reason
+            )
+        )

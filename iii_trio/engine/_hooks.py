@@ -1,0 +1,114 @@
+"""Hooks: the registrations of a restricted worker stand in line while one is asked about.
+
+The registration whose hook is asked holds the others up, and the link, which is put on
+hold: frames that were decoded already are kept. A hook that its own connection would have
+to answer is not asked at all; one that needs it in a roundabout way ends by its time
+limit.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final, final
+
+import msgspec
+
+from iii_trio.engine._guard import Guard
+from iii_trio.engine._inquiries import Inquiries
+from iii_trio.engine._invocation import RawOutcome
+from iii_trio.engine._link_port import LinkPort
+from iii_trio.engine._ports import AnyPort
+from iii_trio.engine._registry import Registry
+from iii_trio.protocol import AnyFrame, ErrorBody, JSONBytes
+
+_log: Final = logging.getLogger("iii_trio.engine.access")
+
+Then = Callable[[JSONBytes], None]
+"""Gets the answer of a hook; empty if it failed."""
+
+Vet = Callable[[LinkPort, Guard, Any], None]
+"""Applies or refuses one registration frame, or asks a hook about it."""
+
+
+@final
+class Hooks:
+    """Asks hooks, and keeps lines of registrations in order.
+
+    Args:
+        registry: where hooks are.
+        inquiries: asks them.
+    """
+
+    def __init__(self, registry: Registry[AnyPort], inquiries: Inquiries) -> None:
+        self.vets: dict[type, Vet] = {}
+        self._registry = registry
+        self._inquiries = inquiries
+
+    def apply(self, port: LinkPort, frame: AnyFrame) -> None:
+        """Take one registration frame, in turn."""
+        guard = port.guard
+        assert guard is not None, "only guarded ports come here"
+        guard.line.append(frame)
+        self._advance(port, guard)
+
+    def _advance(self, port: LinkPort, guard: Guard) -> None:
+        if guard.advancing:
+            return
+        guard.advancing = True
+        try:
+            while guard.line and not guard.asking and port.is_live:
+                frame = guard.line.popleft()
+                vet = self.vets.get(type(frame))
+                if vet is not None:
+                    _apply(port, vet, port, guard, frame)
+        finally:
+            guard.advancing = False
+
+    def ask_in_line(
+        self, port: LinkPort, guard: Guard, hook: str, question: bytes, then: Then
+    ) -> None:
+        """Ask a hook while the link is on hold and the line waits."""
+        guard.asking = True
+        port.link.hold()
+
+        def answered(answer: JSONBytes) -> None:
+            guard.asking = False
+            if port.is_live:
+                then(answer)
+                self._advance(port, guard)
+            if not guard.asking:
+                port.link.resume()
+
+        self.ask(port, guard, hook, question, answered)
+
+    def ask(
+        self, port: LinkPort, guard: Guard, hook: str, question: bytes, then: Then
+    ) -> None:
+        """Ask a hook; nothing waits for its answer but ``then``."""
+        function = self._registry.find("default", hook)
+        if function is not None and function.callee is port:
+            _log.warning("%s hosts the hook %r that it needs: refused", port, hook)
+            _apply(port, then, b"")
+            return
+
+        def answered(outcome: RawOutcome) -> None:
+            if isinstance(outcome, ErrorBody):
+                _log.warning(
+                    "hook %r for %s failed: %s: %s",
+                    hook,
+                    port,
+                    outcome.code,
+                    outcome.message,
+                )
+                outcome = b""
+            _apply(port, then, outcome)
+
+        timeout = guard.access.timeout
+        self._inquiries.ask(hook, question, answered, timeout=timeout)
+
+
+def _apply(port: LinkPort, do: Callable[..., None], *args: object) -> None:
+    """Do something with JSON that may be no value after all, such as 1e400."""
+    try:
+        do(*args)
+    except (msgspec.DecodeError, RecursionError) as exc:
+        _log.warning("%s: registration dropped: %s", port, exc)

@@ -1,0 +1,164 @@
+"""A listener with rules on real sockets: refusal, the wait for the auth function, /otel."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, final
+
+import attrs
+import pytest
+import trio
+
+from iii_trio.access import Access, parse_rules
+from iii_trio.engine import open_listener
+from iii_trio.errors import FunctionFailedError
+from iii_trio.net import OP_BINARY, OP_PING, OP_PONG, OP_TEXT, open_pump
+from iii_trio.protocol import AccessDenied, FunctionRegistered, WorkerAttached
+from iii_trio.worker import open_worker
+from tests.integration.net_rig import frame as bytes_of
+from tests.integration.test_listener import Port, frame, open_port, send
+
+
+@final
+@attrs.define(eq=False)
+class Auth:
+    """An auth function: the token ``open-sesame`` opens, once it may answer."""
+
+    go: trio.Event = attrs.field(factory=trio.Event)
+    asked: list[Any] = attrs.field(factory=list)
+
+    async def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.asked.append(request)
+        await self.go.wait()
+        if request["query_params"].get("token") != ["open-sesame"]:
+            raise FunctionFailedError("wrong token", code="NO")
+        return {}
+
+
+@asynccontextmanager
+async def open_locked_port(**options: Any) -> AsyncIterator[tuple[Port, Auth]]:
+    auth = Auth()
+    rules = parse_rules({"auth_function_id": "auth::check"})
+    async with (
+        open_port(access=Access(rules=rules, **options)) as port,
+        open_worker(port.engine, name="operator") as operator,
+    ):
+        operator.register_function("auth::check", auth.__call__)
+        yield port, auth
+
+
+def link_workers(port: Port) -> int:
+    return sum(e.kind == "link" for e in port.events.of(WorkerAttached))
+
+
+async def test_the_facts_of_a_real_handshake() -> None:
+    async with open_locked_port() as (port, auth):
+        auth.go.set()
+        async with port.socket("/?token=open-sesame&x=%20") as client:
+            assert (await frame(client))["type"] == "workerregistered"
+    (request,) = auth.asked
+    assert request["headers"]["upgrade"] == "websocket"
+    assert request["query_params"] == {"token": ["open-sesame"], "x": ["%20"]}
+    assert request["ip_address"] == port.address[0]
+
+
+@pytest.mark.parametrize("path", ["/", "/otel", "/?token=", "/otel?token=x"])
+async def test_refusal_is_101_then_an_error_then_close_without_code(path: str) -> None:
+    async with open_locked_port() as (port, auth):
+        auth.go.set()
+        async with port.socket(path) as client:
+            assert await frame(client) == {
+                "type": "error",
+                "error": {"code": "AUTH_ERROR", "message": "wrong token"},
+            }
+            assert await client.close_code() is None
+        await port.events.wait_for(AccessDenied, action="connect")
+        assert link_workers(port) == 0
+
+
+async def test_telemetry_of_a_stranger_is_not_taken() -> None:
+    async with open_locked_port() as (port, auth):
+        auth.go.set()
+        async with port.socket("/otel") as client:
+            await client.frame(OP_BINARY, b"OTLP{}")
+            await frame(client)
+        async with port.socket("/otel?token=open-sesame") as client:
+            await client.text(b"no telemetry")
+            await client.frame(OP_BINARY, b"no telemetry")
+            await client.frame(OP_BINARY, b"OTLP{1}")
+            await client.answers_ping()
+        assert port.telemetry == [b"OTLP{1}"]
+        assert link_workers(port) == 0
+
+
+async def test_frames_that_come_during_the_wait_are_kept_in_order() -> None:
+    async with (
+        open_locked_port() as (port, auth),
+        port.socket("/?token=open-sesame") as client,
+    ):
+        for number in range(50):
+            await send(client, type="registerfunction", id=f"f{number}")
+        call = {"function_id": "engine::workers::register", "data": {"name": "w"}}
+        await send(client, type="invokefunction", **call)
+        await client.frame(OP_PING, b"still there?")
+        assert link_workers(port) == 0
+        auth.go.set()
+        assert (await frame(client))["type"] == "workerregistered"
+        await port.events.wait_for(FunctionRegistered, function_id="f49")
+        ids = [event.function_id for event in port.events.of(FunctionRegistered)]
+        assert ids[-50:] == [f"f{number}" for number in range(50)]
+        assert await client.event() == (OP_PONG, b"still there?")
+
+
+async def test_frames_of_one_read_with_the_handshake_wait_too() -> None:
+    async with open_locked_port() as (port, auth), port.client() as client:
+        head = (
+            "GET /?token=open-sesame HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            "Sec-WebSocket-Version: 13\r\n\r\n"
+        )
+        await client.send(head.encode() + bytes_of(OP_TEXT, b'{"type":"ping"}'))
+        assert (await client.response()).status == 101
+        auth.go.set()
+        assert (await frame(client))["type"] == "workerregistered"
+        assert (await frame(client))["type"] == "pong"
+
+
+async def test_an_auth_function_that_never_answers_lets_nobody_in() -> None:
+    async with open_locked_port(timeout=0.05) as (port, _):
+        async with port.socket("/?token=open-sesame") as client:
+            told = await frame(client)
+            assert told["error"]["message"] == "invocation timed out after 50ms"
+        assert link_workers(port) == 0
+
+
+async def test_channels_need_no_session_but_their_key() -> None:
+    async with open_locked_port() as (port, auth):
+        channel = port.channel()
+        path = f"/ws/channels/{channel.channel_id}?dir=write&key="
+        for key in ("", "wrong", channel.access_key[:-1], channel.access_key + "0"):
+            async with port.client() as client:
+                await client.send(
+                    f"GET {path}{key} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+                    "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+                )
+                status = (await client.response()).status
+                assert status == (400 if not key else 404)
+        async with port.socket(path + channel.access_key) as client:
+            await client.frame(OP_BINARY, b"data")
+            await client.answers_ping()
+        assert auth.asked == []
+
+
+async def test_two_listeners_of_one_engine_have_rules_of_their_own() -> None:
+    async with (
+        open_locked_port() as (port, auth),
+        open_pump() as pump,
+        open_listener(port.engine, pump, port=0) as free,
+    ):
+        auth.go.set()
+        open_door = attrs.evolve(port, address=free.addresses[0])
+        async with open_door.socket("/") as client:
+            assert (await frame(client))["type"] == "workerregistered"
+        async with port.socket("/") as client:
+            assert (await frame(client))["type"] == "error"
