@@ -17,7 +17,7 @@ REST ?= 300
 # More arguments for pytest, such as ARGS="-k quickstart -x".
 ARGS ?=
 
-.PHONY: help env quickstart test test-full check bench bench-full autobahn flakes mutations matrix lock clean
+.PHONY: help env quickstart test test-full check bench bench-full autobahn flakes mutations matrix pythons lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -29,7 +29,8 @@ help:
 	@echo "make autobahn    Autobahn's fuzzing client against the front door"
 	@echo "make flakes      tests again and again, shuffled; counts add up; RUNS=, REST="
 	@echo "make mutations   spoils copies of the code; the tests must notice"
-	@echo "make matrix      the tests on every Python that is installed"
+	@echo "make matrix      every generation of the public SDKs on one script; needs cargo"
+	@echo "make pythons     the tests on every Python that is installed"
 	@echo "make lock        compile the lock files anew"
 
 env: $(INSTALLED)
@@ -74,7 +75,10 @@ flakes: $(INSTALLED)
 mutations: $(INSTALLED)
 	$(BIN)/python -m tests.mutations
 
-matrix:
+matrix: $(INSTALLED) $(NODE_MODULES)
+	@$(BIN)/python -m tests.matrix
+
+pythons:
 	@for python in python3.11 python3.12 python3.13 python3.14; do \
 		$$python -c pass 2>/dev/null || { echo "$$python: not installed, skipped"; continue; }; \
 		$(MAKE) test PYTHON=$$python VENV=.venvs/$$python || exit 1; \

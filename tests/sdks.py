@@ -20,19 +20,39 @@ ROOT = pathlib.Path(__file__).parent.parent
 CACHE = ROOT / ".sdks"
 QUICKSTART = ROOT / "examples" / "quickstart"
 
-PYTHON_VERSIONS = ("0.11.6", "0.19.7", "0.21.6", "0.22.1", "0.23.0", "0.25.0")
-NODE_VERSIONS = ("0.11.2", "0.22.1")
+PYTHON_VERSIONS = (
+    *("0.11.6", "0.16.1", "0.19.7", "0.21.8", "0.22.1", "0.23.0", "0.24.6"),
+    "0.25.0",
+)
+NODE_VERSIONS = ("0.11.2", "0.11.6", "0.22.0", "0.22.1")
+RUST_VERSIONS = ("0.23.0", "0.25.0")
 NEWEST_PYTHON = PYTHON_VERSIONS[-1]
 NEWEST_NODE = NODE_VERSIONS[-1]
 
 _PYTHON_LOGGER = "from iii_helpers.observability import Logger"
 _OLD_PYTHON_LOGGERS = {
     "0.11.6": "from iii import Logger",
+    "0.16.1": "from iii_observability import Logger",
     "0.19.7": "from iii_observability import Logger",
 }
 _NODE_LOGGER = "import { Logger } from '@iii-dev/helpers/observability'"
-_OLD_NODE_LOGGERS = {"0.11.2": "import { Logger } from 'iii-sdk'"}
+_OLD_NODE_LOGGERS = dict.fromkeys(
+    ("0.11.2", "0.11.6"), "import { Logger } from 'iii-sdk'"
+)
 _TSX = "4.23.15"
+_CARGO = """\
+[package]
+name = "client"
+version = "0.1.0"
+edition = "2021"
+[dependencies]
+async-trait = "0.1"
+iii-sdk = "={version}"
+serde_json = "1"
+tokio = {{ version = "1", features = ["macros", "rt-multi-thread"] }}
+[profile.dev]
+debug = false
+"""
 
 
 def need(program: str, how: str) -> str:
@@ -88,6 +108,22 @@ def node_modules_with_sdk(version: str) -> pathlib.Path:
         _run(directory, "npm", "install", "--ignore-scripts", "--loglevel=error")
         _complete(directory)
     return directory / "node_modules"
+
+
+def rust_program(version: str, source: pathlib.Path) -> pathlib.Path:
+    """Build a program against this version of the Rust crate; cargo builds what changed.
+
+    The processor is shared: cargo gets one job and a low priority.
+    """
+    need("cargo", "Rust >= 1.85 with cargo")
+    directory = CACHE / f"rust-{version}"
+    (directory / "src").mkdir(parents=True, exist_ok=True)
+    (directory / "Cargo.toml").write_text(_CARGO.format(version=version))
+    main = directory / "src" / "main.rs"
+    if not main.exists() or main.read_text() != source.read_text():
+        shutil.copy(source, main)
+    _run(directory, "nice", "-n", "15", "cargo", "build", "--quiet", "--jobs", "1")
+    return directory / "target" / "debug" / "client"
 
 
 def math_worker(version: str, directory: pathlib.Path) -> pathlib.Path:

@@ -190,13 +190,18 @@ async def _send_text(connection: WebSocketConnection, text: bytes) -> None:
         return
     # A character takes up to four bytes.
     step = SMALL_MESSAGE_BYTES if text.isascii() else SMALL_MESSAGE_BYTES // 4
-    for start in range(0, len(message), step):
+    start = 0
+    while True:
         if connection.closed:
             raise ConnectionClosed(connection.closed)
-        end = start + step
+        piece = message[start : start + step]
+        start += step
+        finished = start >= len(message)
         await connection._send(  # noqa: SLF001 - see above
-            TextMessage(data=message[start:end], message_finished=end >= len(message))
+            TextMessage(data=piece, message_finished=finished)
         )
+        if finished:
+            return
 
 
 def _why(exc: ConnectionClosed) -> str:

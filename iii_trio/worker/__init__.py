@@ -1,5 +1,6 @@
 """How a worker is written: the same API remote, embedded or bundled."""
 
+from iii_trio.protocol import ChannelRef
 from iii_trio.transport import InvokedFunction
 from iii_trio.worker._channels import Channel, ChannelReader, ChannelWriter
 from iii_trio.worker._context import Invocation, current_invocation
@@ -18,6 +19,7 @@ __all__ = [
     "SYNC_RUNNER",
     "Channel",
     "ChannelReader",
+    "ChannelRef",
     "ChannelWriter",
     "Invocation",
     "InvokedFunction",

@@ -4,20 +4,37 @@ Text frames are messages and binary frames are pieces of a stream; both arrive a
 were sent. An end is opened when it is first used, so that a ref can be handed on unused.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Final, Self, final
 
 import attrs
+import msgspec
 import trio
 
 from iii_trio._util import ConflictDetector
 from iii_trio.protocol import ChannelRef
 from iii_trio.transport import ChannelEnd
+from iii_trio.worker._json import JSON
 
 CHUNK_BYTES: Final = 64 * 1024
 """Larger binary data is cut, as the public SDKs do: readers may have small limits."""
 
 OpenEnd = Callable[[ChannelRef], Awaitable[ChannelEnd]]
+
+
+def channel_ref(value: ChannelRef | Mapping[str, JSON]) -> ChannelRef:
+    """A ref as it stands in a payload.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(value, ChannelRef):
+        return value
+    try:
+        return msgspec.convert(dict(value), ChannelRef)
+    except msgspec.ValidationError as exc:
+        msg = f"not a channel ref: {exc}"
+        raise ValueError(msg) from exc
 
 
 class _LazyEnd:

@@ -11,7 +11,12 @@ from iii_trio._util import NoPublicConstructor
 from iii_trio.errors import RegistrationError
 from iii_trio.protocol import ChannelRef, namespace_for_call
 from iii_trio.transport import FunctionSpec, InvokedFunction, TriggerSpec
-from iii_trio.worker._channels import Channel, ChannelReader, ChannelWriter
+from iii_trio.worker._channels import (
+    Channel,
+    ChannelReader,
+    ChannelWriter,
+    channel_ref,
+)
 from iii_trio.worker._context import current_call
 from iii_trio.worker._json import JSON, encode, plain
 from iii_trio.worker._provide import TriggerProvider
@@ -286,13 +291,20 @@ class Worker(TriggerProvider, metaclass=NoPublicConstructor):
             writer_ref=refs["writer"],
         )
 
-    def open_reader(self, ref: ChannelRef) -> ChannelReader:
-        """Hold the reading end that ``ref`` names; it is opened when first used."""
-        return ChannelReader(ref, self._port.open_channel_end)
+    def open_reader(self, ref: ChannelRef | Mapping[str, JSON]) -> ChannelReader:
+        """Hold the reading end that ``ref`` names; it is opened when first used.
 
-    def open_writer(self, ref: ChannelRef) -> ChannelWriter:
-        """Hold the writing end that ``ref`` names; it is opened when first used."""
-        return ChannelWriter(ref, self._port.open_channel_end)
+        Args:
+            ref: a `ChannelRef`, or the JSON object of one as it stands in a payload.
+
+        Raises:
+            ValueError: it is no ref, or one of a writing end.
+        """
+        return ChannelReader(channel_ref(ref), self._port.open_channel_end)
+
+    def open_writer(self, ref: ChannelRef | Mapping[str, JSON]) -> ChannelWriter:
+        """Hold the writing end that ``ref`` names; see `open_reader`."""
+        return ChannelWriter(channel_ref(ref), self._port.open_channel_end)
 
     def start_soon(
         self, async_fn: Callable[..., Awaitable[None]], *args: object, name: str

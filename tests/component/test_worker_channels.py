@@ -1,5 +1,9 @@
 """Channels of workers in process: whole streams, messages, closing, aborting."""
 
+from typing import Any
+
+import attrs
+import msgspec
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -57,6 +61,43 @@ async def test_an_end_can_be_handed_to_another_worker() -> None:
                 await channel.writer.aclose()
 
             assert await first.invoke("upload", channel.reader_ref) == 5
+
+
+async def test_a_ref_anywhere_inside_a_payload_can_be_opened() -> None:
+    @attrs.frozen
+    class Upload:
+        parts: list[ChannelRef]
+
+    async with (
+        open_engine() as engine,
+        open_worker(engine) as first,
+        open_worker(engine) as second,
+    ):
+
+        @second.function("plain")
+        async def plain(payload: dict[str, Any]) -> int:
+            return len(await second.open_reader(payload["a"][0]["b"]).read_all())
+
+        @second.function("typed")
+        async def typed(payload: Upload) -> int:
+            return len(await second.open_reader(payload.parts[0]).read_all())
+
+        channel = await first.create_channel()
+        await channel.writer.send(b"12345")
+        await channel.writer.aclose()
+        assert await first.invoke("plain", {"a": [{"b": channel.reader_ref}]}) == 5
+        channel = await first.create_channel()
+        await channel.writer.aclose()
+        assert await first.invoke("typed", Upload([channel.reader_ref])) == 0
+
+
+async def test_what_is_no_ref_is_refused() -> None:
+    async with open_engine() as engine, open_worker(engine) as worker:
+        with pytest.raises(ValueError, match=r"not a channel ref.*access_key"):
+            worker.open_writer({"channel_id": "c", "direction": "write"})
+        channel = await worker.create_channel()
+        with pytest.raises(ValueError, match="'write' end"):
+            worker.open_reader(msgspec.to_builtins(channel.writer_ref))
 
 
 async def test_an_unused_writer_that_closes_ends_the_stream() -> None:
