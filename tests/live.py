@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from iii_trio.engine import Engine, open_engine, open_listener
-from iii_trio.net import Pump, open_pump
+from iii_trio.net import Pump, TLSConfig, open_pump
 from iii_trio.protocol import FunctionRegistered
 from iii_trio.testing import EventRecorder
 from iii_trio.worker import Worker, open_worker
@@ -39,12 +39,21 @@ class LiveEngine:
     port: int
     caller: Worker
     directory: pathlib.Path
+    ca: pathlib.Path | None
     _nursery: trio.Nursery
 
     @property
     def url(self) -> str:
         """What workers dial."""
-        return f"ws://127.0.0.1:{self.port}"
+        return f"{'wss' if self.ca else 'ws'}://127.0.0.1:{self.port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What programs are told: where the engine is and, with TLS, whom to trust."""
+        told = {**os.environ, "III_URL": self.url}
+        if self.ca is not None:
+            told |= {"SSL_CERT_FILE": str(self.ca), "NODE_EXTRA_CA_CERTS": str(self.ca)}
+        return told
 
     async def start(self, command: Sequence[object]) -> trio.Process:
         """Start a program that lives until the test ends; its output is a file."""
@@ -53,7 +62,7 @@ class LiveEngine:
                 trio.run_process,
                 [str(part) for part in command],
                 cwd=self.directory,
-                env={**os.environ, "III_URL": self.url},
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -82,14 +91,25 @@ class LiveEngine:
 
 
 @contextlib.asynccontextmanager
-async def open_live_engine(directory: pathlib.Path) -> AsyncIterator[LiveEngine]:
-    """Open an engine on a free port; programs write and live in ``directory``."""
+async def open_live_engine(
+    directory: pathlib.Path,
+    *,
+    tls: TLSConfig | None = None,
+    ca: pathlib.Path | None = None,
+) -> AsyncIterator[LiveEngine]:
+    """Open an engine on a free port; programs write and live in ``directory``.
+
+    Args:
+        directory: see above.
+        tls: certificates of the port.
+        ca: with ``tls``, the authority that clients trust.
+    """
     events = EventRecorder()
     with trio.fail_after(2 * PATIENCE):
         async with (
             open_pump() as pump,
             open_engine(on_event=events) as engine,
-            open_listener(engine, pump, port=0) as door,
+            open_listener(engine, pump, port=0, tls=tls) as door,
             open_worker(engine, name="test") as caller,
             trio.open_nursery() as nursery,
         ):
@@ -100,6 +120,7 @@ async def open_live_engine(directory: pathlib.Path) -> AsyncIterator[LiveEngine]
                 port=door.addresses[0][1],
                 caller=caller,
                 directory=directory,
+                ca=ca,
                 nursery=nursery,
             )
             nursery.cancel_scope.cancel(reason="the test is over")

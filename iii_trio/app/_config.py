@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import attrs
 
+from iii_trio._listening import TLSConfig
 from iii_trio.app._adapters import Backend, choose_backend
 from iii_trio.app._structure import describe, nearest, structure
 from iii_trio.errors import ConfigError
@@ -81,7 +82,8 @@ class ListenerConfig:
     Attributes:
         port: 0 takes any free one.
         host: ``None`` and ``localhost`` are loopback, IPv4 and IPv6.
-        handshake_timeout_ms: time for a peer to complete its handshake.
+        handshake_timeout_ms: time for a peer to complete its handshake, TLS included.
+        tls: certificates; ``None``: no TLS.
     """
 
     port: int = attrs.field(default=49134, validator=_between(0, 65535))
@@ -89,6 +91,7 @@ class ListenerConfig:
     handshake_timeout_ms: int = attrs.field(
         default=10_000, validator=_between(1, 600_000)
     )
+    tls: TLSConfig | None = None
 
     @property
     def handshake_timeout(self) -> float:

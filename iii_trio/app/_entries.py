@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from iii_trio.app._config import LISTENER, ListenerConfig, WorkerEntry
+from iii_trio.app._exposure import exposure
 from iii_trio.app._stores import Stores
 from iii_trio.app._supervise import RestartPolicy, StartedCallback, supervise
 from iii_trio.builtins import BuiltinSpec, Resources
@@ -76,6 +77,10 @@ class RunningEntry:
         for host, port in self.addresses:
             shown = f"[{host}]" if ":" in host else host
             logger.info("%s listening on %s:%d", self.entry.key, shown, port)
+        entry = self.entry
+        warning = exposure(entry.key, entry.kind, entry.config, self.addresses)
+        if warning is not None:
+            logger.warning("%s", warning)
 
     async def drain(self, grace: float) -> None:
         """Let it finish what was begun, if it knows how to."""
@@ -136,7 +141,12 @@ class EntryRunner:
         config: ListenerConfig = running.entry.config
         limits = HTTPLimits(handshake_timeout=config.handshake_timeout)
         async with open_listener(
-            self.engine, self.pump, host=config.host, port=config.port, limits=limits
+            self.engine,
+            self.pump,
+            host=config.host,
+            port=config.port,
+            limits=limits,
+            tls=config.tls,
         ) as door:
             task_status.started(door)
             try:

@@ -9,8 +9,10 @@ import logging
 import math
 import os
 import signal
+import ssl
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import attrs
@@ -49,6 +51,10 @@ async def trigger(
     port: int = 49134,
     timeout_ms: int = 30_000,
     namespace: Annotated[str | None, Parameter(name=["--namespace", "-n"])] = None,
+    tls: Annotated[bool, Parameter(negative=())] = False,
+    ca: Path | None = None,
+    cert: Path | None = None,
+    key: Path | None = None,
     show_help: Annotated[bool, Parameter(name=["--help", "-h"], negative=())] = False,
 ) -> int | Literal["help"]:
     """Call a function on a running engine and print its result as JSON.
@@ -69,23 +75,72 @@ async def trigger(
         Milliseconds to wait for the result.
     namespace
         Where the function is, if not in the engine's default namespace.
+    tls
+        Speak TLS to the engine. The three options below imply it.
+    ca
+        File of the authorities that the engine's certificate may come from.
+        Default: those of the system.
+    cert
+        File of a certificate to show to the engine, with its key.
+    key
+        File of its key, if that is another one.
     show_help
         With a function: what it takes, as its worker described it.
     """
     await trio.lowlevel.checkpoint()
     _be_a_guest()
-    url = f"ws://{f'[{address}]' if ':' in address else address}:{port}"
-    if show_help:
-        if function_path is None:
-            return "help"
-        return await _show_live_help(url, function_path, namespace)
     if function_path is None:
-        return fail(_MISSING, prefix="")
+        return "help" if show_help else fail(_MISSING, prefix="")
     try:
-        payload = build_payload(kv, json_text)
-    except PayloadError as exc:
+        engine = _EngineAt.given(address, port, tls=tls, ca=ca, cert=cert, key=key)
+        payload = {} if show_help else build_payload(kv, json_text)
+    except (PayloadError, OSError) as exc:
         return fail(str(exc))
-    return await _call(url, function_path, payload, namespace, timeout_ms / 1000)
+    if show_help:
+        return await _show_live_help(engine, function_path, namespace)
+    return await _call(engine, function_path, payload, namespace, timeout_ms / 1000)
+
+
+@attrs.frozen
+class _EngineAt:
+    """Where the engine is, and how to know that it is the one."""
+
+    url: str
+    tls: ssl.SSLContext | None = None
+
+    @classmethod
+    def given(
+        cls,
+        address: str,
+        port: int,
+        *,
+        tls: bool,
+        ca: Path | None,
+        cert: Path | None,
+        key: Path | None,
+    ) -> "_EngineAt":
+        """Read the files, if there are any.
+
+        Raises:
+            OSError: one of them cannot be used; the message names the option.
+        """
+        place = f"{f'[{address}]' if ':' in address else address}:{port}"
+        if not (tls or ca or cert or key):
+            return cls(f"ws://{place}")
+        context = _load("--ca", lambda: ssl.create_default_context(cafile=ca))
+        if cert is not None:
+            _load("--cert", lambda: context.load_cert_chain(cert, key, password=""))
+        elif key is not None:
+            raise OSError("--key needs --cert")
+        return cls(f"wss://{place}", context)
+
+
+def _load(option: str, load: Callable[[], T]) -> T:
+    try:
+        return load()
+    except OSError as exc:  # ssl.SSLError is one
+        msg = f"{option}: the file cannot be used: {exc.strerror or exc}"
+        raise OSError(msg) from exc
 
 
 def _be_a_guest() -> None:
@@ -117,7 +172,7 @@ class _Interrupt:
 
 
 async def _ask(
-    url: str,
+    engine: _EngineAt,
     seconds: float,
     interrupt: _Interrupt,
     ask: Callable[[Worker], Awaitable[T]],
@@ -130,7 +185,9 @@ async def _ask(
     deadline = trio.current_time() + seconds
     with trio.CancelScope(deadline=deadline) as connecting:
         interrupt.scopes.append(connecting)
-        async with open_worker(url, namespace=DEFAULT_NAMESPACE) as worker:
+        async with open_worker(
+            engine.url, namespace=DEFAULT_NAMESPACE, tls=engine.tls
+        ) as worker:
             connecting.deadline = math.inf
             with trio.CancelScope(deadline=deadline) as waiting:
                 interrupt.scopes.append(waiting)
@@ -139,7 +196,11 @@ async def _ask(
 
 
 async def _call(
-    url: str, function_id: str, payload: JSON, namespace: str | None, seconds: float
+    engine: _EngineAt,
+    function_id: str,
+    payload: JSON,
+    namespace: str | None,
+    seconds: float,
 ) -> int:
     text = json.dumps(payload).encode()
 
@@ -149,7 +210,7 @@ async def _call(
     interrupt = _Interrupt()
     async with trio.open_nursery() as nursery:
         await nursery.start(interrupt.watch)
-        code = await _report(_ask(url, seconds, interrupt, call))
+        code = await _report(_ask(engine, seconds, interrupt, call))
         nursery.cancel_scope.cancel(reason="the call is over")
     return INTERRUPTED if interrupt.seen else code
 
@@ -184,7 +245,7 @@ def _with_causes(exc: BaseException) -> str:
 
 
 async def _show_live_help(
-    url: str, function_id: str, namespace: str | None
+    engine: _EngineAt, function_id: str, namespace: str | None
 ) -> int | Literal["help"]:
     """Print what the engine knows about a function; static help if it cannot tell."""
     await trio.lowlevel.checkpoint()
@@ -196,7 +257,7 @@ async def _show_live_help(
         return await worker.invoke("engine::functions::info", question)
 
     try:
-        described = await _ask(url, HELP_TIMEOUT, _Interrupt(), describe)
+        described = await _ask(engine, HELP_TIMEOUT, _Interrupt(), describe)
     except InvocationError as exc:
         if exc.code == "NOT_FOUND":
             return fail(
@@ -206,9 +267,9 @@ async def _show_live_help(
             )
         return _without_engine(f"the engine does not describe functions ({exc})")
     except trio.TooSlowError:
-        return _without_engine(f"no engine answers at {url}")
+        return _without_engine(f"no engine answers at {engine.url}")
     except (IIIError, OSError, ValueError, trio.BrokenResourceError) as exc:
-        return _without_engine(f"no engine at {url}: {exc}")
+        return _without_engine(f"no engine at {engine.url}: {exc}")
     importlib.import_module("iii_trio.app._live_help").show(function_id, described)
     return 0
 

@@ -11,7 +11,14 @@ from iii_trio._util import open_background_nursery
 from iii_trio.access import Access, ConnectRequest
 from iii_trio.engine._channel_sockets import ChannelReaderSocket, ChannelWriterSocket
 from iii_trio.engine._engine import Engine
-from iii_trio.net import FrontDoor, HTTPLimits, HTTPRequest, Pump, open_front_door
+from iii_trio.net import (
+    FrontDoor,
+    HTTPLimits,
+    HTTPRequest,
+    Pump,
+    TLSConfig,
+    open_front_door,
+)
 from iii_trio.transport import ChannelSocket, Link, Listener
 
 DEFAULT_PORT: Final = 49134
@@ -91,6 +98,7 @@ async def open_listener(
     limits: HTTPLimits | None = None,
     ping_every: float = PING_EVERY,
     access: Access | None = None,
+    tls: TLSConfig | None = None,
 ) -> AsyncIterator[FrontDoor]:
     """Listen for workers.
 
@@ -102,15 +110,17 @@ async def open_listener(
         limits: of the HTTP side, such as the time to a complete handshake.
         ping_every: seconds between WebSocket pings on every link.
         access: the rules for all that connect here; ``None``: everything is allowed.
+        tls: speak TLS, with these certificates, read again when they are renewed.
 
     Raises:
+        ConfigError: a certificate file cannot be read or used.
         OSError: the address is in use, or cannot be bound.
     """
     listener = Listener(_EngineDoor(engine, access))
     with engine.gate.using(access or Access()):
         async with (
             open_front_door(
-                pump, listener, host=host, port=port, limits=limits or HTTPLimits()
+                pump, listener, host=host, port=port, limits=limits, tls=tls
             ) as door,
             open_background_nursery("the listener was closed") as nursery,
         ):
@@ -125,10 +135,13 @@ async def serve_listener(
     host: str | None = None,
     port: int = DEFAULT_PORT,
     access: Access | None = None,
+    tls: TLSConfig | None = None,
     task_status: trio.TaskStatus[FrontDoor] = trio.TASK_STATUS_IGNORED,
 ) -> NoReturn:
     """Listen for workers until cancelled; see `open_listener`."""
-    async with open_listener(engine, pump, host=host, port=port, access=access) as door:
+    async with open_listener(
+        engine, pump, host=host, port=port, access=access, tls=tls
+    ) as door:
         task_status.started(door)
         await trio.sleep_forever()
     raise AssertionError  # sleep_forever does not return

@@ -55,17 +55,28 @@ async def open_trio_websocket(
     *,
     headers: Sequence[tuple[str, str]] = (),
     connect_timeout: float = 10.0,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[WebSocketConnection]:
     """Dial with our limits, and with one kind of error for whatever went wrong.
+
+    Args:
+        url: ``ws://`` or ``wss://``.
+        headers: further request headers.
+        connect_timeout: seconds for TCP, TLS and the handshake together.
+        tls: for ``wss://``: whom to trust, and our own certificate. Default: the
+            authorities of the system, or those that ``SSL_CERT_FILE`` names.
 
     Raises:
         trio.BrokenResourceError: no connection, or the peer refused the handshake.
         ValueError: the URL is none of a WebSocket.
     """
     host, port, resource = _parts(url)
-    secure = urllib.parse.urlsplit(url).scheme == "wss"
+    if urllib.parse.urlsplit(url).scheme != "wss":
+        tls = None
+    elif tls is None:
+        tls = ssl.create_default_context()
     deadline = trio.current_time() + connect_timeout
-    stream = await _open_stream(url, host, port, secure=secure, deadline=deadline)
+    stream = await _open_stream(url, host, port, tls=tls, deadline=deadline)
     try:
         async with open_background_nursery("the WebSocket was closed") as nursery:
             handshake = trio.CancelScope(deadline=deadline)
@@ -114,19 +125,21 @@ def _host_header(host: str, port: int) -> str:
 
 
 async def _open_stream(
-    url: str, host: str, port: int, *, secure: bool, deadline: float
+    url: str, host: str, port: int, *, tls: ssl.SSLContext | None, deadline: float
 ) -> Stream:
     try:
         with trio.fail_at(deadline):
-            if not secure:
-                return await trio.open_tcp_stream(host, port)
-            stream = await trio.open_ssl_over_tcp_stream(
-                host,
-                port,
-                ssl_context=ssl.create_default_context(),
-                https_compatible=True,
+            tcp = await trio.open_tcp_stream(host, port)
+            if tls is None:
+                return tcp
+            stream = trio.SSLStream(
+                tcp, tls, server_hostname=host, https_compatible=True
             )
-            await stream.do_handshake()
+            try:
+                await stream.do_handshake()
+            except BaseException:
+                await trio.aclose_forcefully(tcp)
+                raise
             return stream
     except (OSError, ssl.SSLError, trio.BrokenResourceError) as exc:
         msg = f"cannot connect to {url}: {exc.__cause__ or exc}"

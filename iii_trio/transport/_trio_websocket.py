@@ -8,6 +8,7 @@ fragments. Users of this link keep to ``iii_trio.protocol.MAX_MESSAGE_BYTES``; h
 the hard limit of the outbox counts.
 """
 
+import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -240,6 +241,7 @@ async def open_trio_websocket_link(
     *,
     headers: Sequence[tuple[str, str]] = (),
     connect_timeout: float = 10.0,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[TrioWebSocketLink]:
     """Dial a WebSocket and make a link of it for the length of the block.
 
@@ -247,13 +249,14 @@ async def open_trio_websocket_link(
         url: ``ws://`` or ``wss://``.
         headers: further request headers.
         connect_timeout: seconds for TCP, TLS and the handshake together.
+        tls: for ``wss://``; see `open_trio_websocket`.
 
     Raises:
         trio.BrokenResourceError: no connection, or the peer refused the handshake.
     """
     async with (
         open_trio_websocket(
-            url, headers=headers, connect_timeout=connect_timeout
+            url, headers=headers, connect_timeout=connect_timeout, tls=tls
         ) as connection,
         open_link_over(connection) as link,
     ):

@@ -3,6 +3,7 @@
 import os
 import platform
 import random
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -34,6 +35,7 @@ async def open_worker(
     internal: bool = False,
     grace: float = 1.0,
     run_sync: RunSync | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Worker]:
     """Attach a worker for the length of the block.
 
@@ -56,6 +58,8 @@ async def open_worker(
         internal: hide it from default listings.
         grace: seconds that queued frames may take at the end of the block, by URL.
         run_sync: runs plain ``def`` handlers; default: threads.
+        tls: for ``wss://``: whom to trust, and the worker's own certificate. Default:
+            the authorities of the system, or those that ``SSL_CERT_FILE`` names.
 
     Raises:
         RegistrationError: a live worker holds the name; also later, when it shows
@@ -82,6 +86,7 @@ async def open_worker(
             token=os.environ.get("III_TOKEN", "").strip() or None,
             rng=rng,
             grace=grace,
+            tls=tls,
         )
     else:
         attachment = target

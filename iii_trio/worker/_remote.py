@@ -3,6 +3,7 @@
 import logging
 import math
 import random
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, final
@@ -77,6 +78,7 @@ class RemoteAttachment:
         token: str | None = None,
         rng: random.Random,
         grace: float = 1.0,
+        tls: ssl.SSLContext | None = None,
         dial: Dial | None = None,
     ) -> None:
         """Nothing is dialled yet.
@@ -86,6 +88,8 @@ class RemoteAttachment:
             token: sent as ``Authorization: Bearer``.
             rng: for ids, and for the jitter of reconnects.
             grace: seconds that queued frames may take at the end.
+            tls: for ``wss://``: whom to trust, and our own certificate. Default: the
+                authorities of the system, or those that ``SSL_CERT_FILE`` names.
             dial: replaces trio-websocket.
         """
         parts = urlsplit(url)  # reading a bad port is a ValueError, too
@@ -95,12 +99,15 @@ class RemoteAttachment:
         self.url = url
         self.on_rejected: Callable[[str, RegistrationError], None] = _ignore
         self.headers = (("Authorization", f"Bearer {token}"),) if token else ()
+        if tls is None and parts.scheme == "wss":
+            tls = ssl.create_default_context()
+        self.tls = tls
         self.rng = rng
         self.grace = grace
         self.dial: Dial = dial or self._dial
 
     def _dial(self, url: str) -> AbstractAsyncContextManager[Link]:
-        return open_trio_websocket_link(url, headers=self.headers)
+        return open_trio_websocket_link(url, headers=self.headers, tls=self.tls)
 
     @asynccontextmanager
     async def attach_local(
@@ -381,6 +388,7 @@ class RemotePort:
             serve_channel_end,
             channel_url(self._home.url, ref),
             self._home.headers,
+            self._home.tls,
             name=f"channel {ref.channel_id} {ref.direction}",
         )
         return end

@@ -1,5 +1,6 @@
 """The ends of channels behind a URL: a WebSocket of their own each."""
 
+import ssl
 from collections.abc import Sequence
 from typing import Final, final
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
@@ -93,6 +94,7 @@ class RemoteChannelEnd:
 async def serve_channel_end(
     url: str,
     headers: Sequence[tuple[str, str]],
+    tls: ssl.SSLContext | None,
     *,
     task_status: trio.TaskStatus[RemoteChannelEnd] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -101,7 +103,7 @@ async def serve_channel_end(
     Raises:
         trio.BrokenResourceError: the engine does not know the channel, or the key.
     """
-    async with open_trio_websocket(url, headers=headers) as connection:
+    async with open_trio_websocket(url, headers=headers, tls=tls) as connection:
         end = RemoteChannelEnd(connection)
         task_status.started(end)
         await end.run()

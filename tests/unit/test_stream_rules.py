@@ -38,7 +38,7 @@ from iii_trio.builtins.stream._subscriptions import (
 )
 from iii_trio.builtins.stream._triggers import may_join
 from iii_trio.errors import ConfigError
-from iii_trio.net import HTTPRequest
+from iii_trio.net import HTTPRequest, PeerCertificate
 
 HERE = Place("s", "g", "i")
 JOIN = {
@@ -284,6 +284,32 @@ def test_the_auth_function_gets_all_of_a_request() -> None:
         "query_params": {"a": ["1"], "b": [""]},
         "addr": "[::1]:5",
     }
+
+
+def test_the_auth_function_gets_the_certificate_of_a_client_that_has_one() -> None:
+    certificate = PeerCertificate(
+        common_name="billing",
+        subject={"commonName": "billing"},
+        issuer={},
+        dns_names=("billing.test",),
+        uris=(),
+        emails=(),
+        ip_addresses=(),
+        serial_number="1",
+        not_before=0,
+        not_after=1,
+        fingerprint_sha256="00",
+    )
+    request = HTTPRequest(
+        method="GET",
+        target="/",
+        path="/",
+        query="",
+        headers=(),
+        peer=("127.0.0.1", 5),
+        peer_certificate=certificate,
+    )
+    assert auth_input(request)["peer_certificate"] == certificate.as_json()
 
 
 @pytest.mark.parametrize(

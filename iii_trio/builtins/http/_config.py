@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import attrs
 
+from iii_trio._listening import TLSConfig
+
 PRE_HANDLER: Final = "preHandler"
 """The only phase of global middleware that exists."""
 
@@ -87,6 +89,7 @@ class HTTPConfig:
         body_limit: largest body that is held in memory, in bytes; 413 above. A body that
             is streamed to its handler is not limited.
         limits: bounds of the request head.
+        tls: certificates; ``None``: no TLS.
     """
 
     port: int = attrs.field(default=3111, validator=_between(0, 65535))
@@ -101,6 +104,7 @@ class HTTPConfig:
         default=16 * 1024 * 1024, validator=_between(0, 2**40)
     )
     limits: LimitsConfig = LimitsConfig()
+    tls: TLSConfig | None = None
 
     @property
     def timeout(self) -> float:

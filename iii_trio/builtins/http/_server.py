@@ -77,9 +77,10 @@ class HTTPServer(metaclass=NoPublicConstructor):
 
         With the same host and port, connections stay. Another address is bound first;
         then the old door stops accepting, and what runs behind it has `DRAIN_GRACE`
-        seconds. New limits of request heads hold for new connections.
+        seconds. New limits of request heads, and TLS, hold for new connections.
 
         Raises:
+            ConfigError: a certificate file cannot be used; everything stays as it was.
             OSError: the new address cannot be bound; everything stays as it was.
             trio.BusyResourceError: another task is at it.
         """
@@ -88,6 +89,8 @@ class HTTPServer(metaclass=NoPublicConstructor):
             door = self._door
             if door is None or config.address != self._config.address:
                 door = await self.open_door(config)
+            elif config.tls != self._config.tls:
+                await door.door.use_tls(config.tls)
             door.door.limits = limits_of(config)
             self._config = config
             self._dispatcher.reconfigure(config)
@@ -127,6 +130,7 @@ class HTTPServer(metaclass=NoPublicConstructor):
             host=config.host,
             port=config.port,
             limits=limits_of(config),
+            tls=config.tls,
         ) as front_door:
             door = _Door(front_door)
             task_status.started(door)

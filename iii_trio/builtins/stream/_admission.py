@@ -25,12 +25,15 @@ def auth_input(request: HTTPRequest) -> dict[str, JSON]:
             query.setdefault(name, []).append(value)
     host, port = request.peer[:2]
     shown = f"[{host}]" if ":" in host else host
-    return {
+    facts = {
         "headers": dict(request.headers),
         "path": request.path,
         "query_params": query,
         "addr": f"{shown}:{port}",
     }
+    if request.peer_certificate is not None:
+        facts["peer_certificate"] = request.peer_certificate.as_json()
+    return facts
 
 
 def admitted(answer: JSON, *, strict: bool) -> Admitted | None:

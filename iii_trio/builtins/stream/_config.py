@@ -8,6 +8,8 @@ from typing import Any
 
 import attrs
 
+from iii_trio._listening import TLSConfig
+
 
 def _between(
     low: int, high: int
@@ -32,6 +34,7 @@ class StreamConfig:
             leave, and the snapshot of a custom provider may take.
         strict_auth: refuse unless asked handlers said yes; otherwise whatever is not a
             clear no lets a subscriber in, as in the reference engine.
+        tls: certificates; ``None``: no TLS.
     """
 
     port: int = attrs.field(default=3112, validator=_between(0, 65535))
@@ -39,6 +42,7 @@ class StreamConfig:
     auth_function: str | None = None
     handler_timeout: int = attrs.field(default=30_000, validator=_between(1, 3_600_000))
     strict_auth: bool = False
+    tls: TLSConfig | None = None
 
     @property
     def timeout(self) -> float:

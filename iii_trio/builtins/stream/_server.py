@@ -79,6 +79,7 @@ class StreamServer(metaclass=NoPublicConstructor):
         Another address is bound first; then all old connections are dropped.
 
         Raises:
+            ConfigError: a certificate file cannot be used; everything stays as it was.
             OSError: the new address cannot be bound; everything stays as it was.
             trio.BusyResourceError: another task is at it.
         """
@@ -86,6 +87,8 @@ class StreamServer(metaclass=NoPublicConstructor):
             await trio.lowlevel.checkpoint()
             if self._door is None or config.address != self._config.address:
                 await self.open_door(config)
+            elif config.tls != self._config.tls:
+                await self._door.door.use_tls(config.tls)
             self._config = config
 
     async def drain(self, grace: float) -> None:
@@ -117,7 +120,7 @@ class StreamServer(metaclass=NoPublicConstructor):
         self, config: StreamConfig, *, task_status: trio.TaskStatus[_Door]
     ) -> None:
         async with open_front_door(
-            self._pump, self, host=config.host, port=config.port
+            self._pump, self, host=config.host, port=config.port, tls=config.tls
         ) as front_door:
             door = _Door(front_door)
             task_status.started(door)
