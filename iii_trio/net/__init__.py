@@ -5,8 +5,9 @@ from iii_trio.net._connection import HIGH_WATER
 from iii_trio.net._exchange import HTTPExchange
 from iii_trio.net._front_door import FrontDoor, open_front_door
 from iii_trio.net._handshake import accept_key
-from iii_trio.net._http1 import BodyTooLargeError, HTTPLimits, HTTPRequest
+from iii_trio.net._http1 import BodyTooLargeError, HTTPRequest
 from iii_trio.net._http_connection import RequestHandler
+from iii_trio.net._limits import HTTPLimits
 from iii_trio.net._peer_certificate import PeerCertificate
 from iii_trio.net._pump import Pump, PumpStatistics, open_pump
 from iii_trio.net._websocket import (

@@ -18,8 +18,8 @@ from iii_trio._util import NoPublicConstructor, open_background_nursery
 from iii_trio.net._binding import bind
 from iii_trio.net._certificates import Certificates
 from iii_trio.net._connection import Connection
-from iii_trio.net._http1 import HTTPLimits
 from iii_trio.net._http_connection import HTTPConnection, RequestHandler
+from iii_trio.net._limits import HTTPLimits
 from iii_trio.net._pump import Pump
 from iii_trio.net._readiness import READ
 from iii_trio.net._tls import TLSSocket

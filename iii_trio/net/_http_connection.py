@@ -17,11 +17,11 @@ from iii_trio.net._handshake import accept_key
 from iii_trio.net._http1 import (
     Event,
     HTTPFailure,
-    HTTPLimits,
     HTTPRequest,
     RequestParser,
 )
 from iii_trio.net._http1_response import content_length, response_head, upgrade_response
+from iii_trio.net._limits import HTTPLimits
 from iii_trio.net._websocket import Piece
 from iii_trio.net._websocket_connection import WebSocket, WebSocketSink
 

@@ -10,7 +10,6 @@ from iii_trio.net._http1 import (
     END,
     Event,
     HTTPFailure,
-    HTTPLimits,
     HTTPRequest,
     RequestParser,
 )
@@ -22,6 +21,7 @@ from iii_trio.net._http1_response import (
     response_head,
     upgrade_response,
 )
+from iii_trio.net._limits import HTTPLimits
 
 PEER = ("127.0.0.1", 5)
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
