@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import attrs
 
-__all__ = ["TLSConfig"]
+__all__ = ["LimitsConfig", "SocketLimitsConfig", "TLSConfig"]
 
 _ASKED: Final = ("required", "optional")
 _VERSIONS: Final = ("1.2", "1.3")
@@ -21,6 +21,54 @@ def _one_of(*words: str) -> Any:  # noqa: ANN401 - an attrs validator
             raise ValueError(f"{field.name} must be {known}, not {value!r}")
 
     return check
+
+
+def _between(low: int, high: int, *, off: bool = False) -> Any:  # noqa: ANN401 - see above
+    def check(_config: object, field: "attrs.Attribute[int]", value: int) -> None:
+        if not low <= value <= high and not (off and value == 0):
+            zero = ", or 0 for no limit" if off else ""
+            msg = f"{field.name} must be {low} to {high}{zero}, not {value}"
+            raise ValueError(msg)
+
+    return check
+
+
+@attrs.frozen(kw_only=True)
+class LimitsConfig:
+    """The ``limits`` block of an entry that listens: what one client may cost.
+
+    Attributes:
+        head_bytes: request line and header fields together, in bytes; 431 above.
+        head_fields: number of header fields; 431 above.
+        target_bytes: the request target, in bytes; 414 above.
+        connections_per_address: open at once, of one IPv4 address or IPv6 /64; more are
+            closed as soon as they are accepted. 0: no limit.
+    """
+
+    head_bytes: int = attrs.field(default=64 * 1024, validator=_between(1024, 2**30))
+    head_fields: int = attrs.field(default=100, validator=_between(1, 10_000))
+    target_bytes: int = attrs.field(default=8 * 1024, validator=_between(64, 2**30))
+    connections_per_address: int = attrs.field(
+        default=10_000, validator=_between(1, 2**31, off=True)
+    )
+
+
+@attrs.frozen(kw_only=True)
+class SocketLimitsConfig(LimitsConfig):
+    """The same where clients hold WebSockets.
+
+    Attributes:
+        messages_per_second: of one WebSocket; one that sends more is read less often, so
+            that its sender has to wait. 0: no limit.
+        bytes_per_second: see ``messages_per_second``.
+    """
+
+    messages_per_second: int = attrs.field(
+        default=0, validator=_between(1, 2**31, off=True)
+    )
+    bytes_per_second: int = attrs.field(
+        default=0, validator=_between(1024, 2**40, off=True)
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -45,13 +93,9 @@ class TLSConfig:
         default="required", validator=_one_of(*_ASKED)
     )
     minimum_version: str = attrs.field(default="1.2", validator=_one_of(*_VERSIONS))
-    check_every_ms: int = attrs.field(default=10_000)
-
-    @check_every_ms.validator
-    def _check_pause(self, _field: object, value: int) -> None:
-        if not 10 <= value <= 86_400_000:
-            msg = f"check_every_ms must be 10 to 86400000, not {value}"
-            raise ValueError(msg)
+    check_every_ms: int = attrs.field(
+        default=10_000, validator=_between(10, 86_400_000)
+    )
 
     @property
     def check_every(self) -> float:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from iii_trio._listening import TLSConfig
+from iii_trio._listening import SocketLimitsConfig, TLSConfig
 from iii_trio.app._adapters import Backend, choose_backend
 from iii_trio.app._structure import describe, nearest, structure
 from iii_trio.errors import ConfigError
@@ -84,6 +84,7 @@ class ListenerConfig:
         host: ``None`` and ``localhost`` are loopback, IPv4 and IPv6.
         handshake_timeout_ms: time for a peer to complete its handshake, TLS included.
         tls: certificates; ``None``: no TLS.
+        limits: of one client.
     """
 
     port: int = attrs.field(default=49134, validator=_between(0, 65535))
@@ -92,6 +93,7 @@ class ListenerConfig:
         default=10_000, validator=_between(1, 600_000)
     )
     tls: TLSConfig | None = None
+    limits: SocketLimitsConfig = attrs.field(factory=SocketLimitsConfig)
 
     @property
     def handshake_timeout(self) -> float:

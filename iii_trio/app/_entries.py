@@ -18,7 +18,7 @@ from iii_trio.app._stores import Stores
 from iii_trio.app._supervise import RestartPolicy, StartedCallback, supervise
 from iii_trio.builtins import BuiltinSpec, Resources
 from iii_trio.engine import Engine, open_listener
-from iii_trio.net import HTTPLimits, Pump
+from iii_trio.net import Pump, limits_of
 from iii_trio.worker import open_worker
 
 logger = logging.getLogger("iii_trio.app")
@@ -139,7 +139,7 @@ class EntryRunner:
         self, running: RunningEntry, task_status: trio.TaskStatus[Any]
     ) -> None:
         config: ListenerConfig = running.entry.config
-        limits = HTTPLimits(handshake_timeout=config.handshake_timeout)
+        limits = limits_of(config.limits, handshake_timeout=config.handshake_timeout)
         async with open_listener(
             self.engine,
             self.pump,

@@ -1,13 +1,13 @@
 """Bytes and sockets: one pump for all connections. Nothing here knows iii."""
 
-from iii_trio._listening import TLSConfig
+from iii_trio._listening import LimitsConfig, SocketLimitsConfig, TLSConfig
 from iii_trio.net._connection import HIGH_WATER
 from iii_trio.net._exchange import HTTPExchange
-from iii_trio.net._front_door import FrontDoor, open_front_door
+from iii_trio.net._front_door import FrontDoor, FrontDoorStatistics, open_front_door
 from iii_trio.net._handshake import accept_key
 from iii_trio.net._http1 import BodyTooLargeError, HTTPRequest
 from iii_trio.net._http_connection import RequestHandler
-from iii_trio.net._limits import HTTPLimits
+from iii_trio.net._limits import HTTPLimits, limits_of
 from iii_trio.net._peer_certificate import PeerCertificate
 from iii_trio.net._pump import Pump, PumpStatistics, open_pump
 from iii_trio.net._websocket import (
@@ -36,13 +36,16 @@ __all__ = [
     "BodyTooLargeError",
     "FrameReader",
     "FrontDoor",
+    "FrontDoorStatistics",
     "HTTPExchange",
     "HTTPLimits",
     "HTTPRequest",
+    "LimitsConfig",
     "PeerCertificate",
     "Pump",
     "PumpStatistics",
     "RequestHandler",
+    "SocketLimitsConfig",
     "TLSConfig",
     "WebSocket",
     "WebSocketSink",
@@ -50,6 +53,7 @@ __all__ = [
     "close_payload",
     "encode_frame",
     "encode_message",
+    "limits_of",
     "open_front_door",
     "open_pump",
     "parse_close",

@@ -74,7 +74,9 @@ class Connection:
         "_on_gone",
         "_outbox",
         "_outbox_limit",
+        "_paused",
         "_pump",
+        "_reading",
         "_seen",
         "_sent",
         "above_high",
@@ -111,6 +113,8 @@ class Connection:
         self._outbox: list[Piece] = []
         self._outbox_limit = outbox_limit
         self._interest = 0
+        self._reading = False  # wanted, if not paused
+        self._paused = False
         self._blocked = False
         self._bulk = False  # the last read came out full
         self._linger = 0.0
@@ -127,8 +131,15 @@ class Connection:
 
     def set_reading(self, wanted: bool) -> None:
         """Read from the socket, or leave what comes to the kernel."""
+        self._reading = wanted
         if not self.closed:
-            self._watch(self._interest & WRITE | (READ if wanted else 0))
+            read = READ if wanted and not self._paused else 0
+            self._watch(self._interest & WRITE | read)
+
+    def set_paused(self, paused: bool) -> None:
+        """Do not read for a while, whatever else wants it."""
+        self._paused = paused
+        self.set_reading(self._reading)
 
     def _watch(self, mask: int) -> None:
         old, self._interest = self._interest, mask

@@ -15,6 +15,7 @@ import trio
 
 from iii_trio._listening import TLSConfig
 from iii_trio._util import NoPublicConstructor, open_background_nursery
+from iii_trio.net._addresses import client_of
 from iii_trio.net._binding import bind
 from iii_trio.net._certificates import Certificates
 from iii_trio.net._connection import Connection
@@ -25,7 +26,7 @@ from iii_trio.net._readiness import READ
 from iii_trio.net._tls import TLSSocket
 from iii_trio.net._tls_connection import TLSConnection
 
-__all__ = ["FrontDoor", "open_front_door"]
+__all__ = ["FrontDoor", "FrontDoorStatistics", "open_front_door"]
 
 _logger = logging.getLogger("iii_trio.net")
 
@@ -91,6 +92,31 @@ class Listener:
             self.sock.close()
 
 
+@attrs.frozen(kw_only=True)
+class FrontDoorStatistics:
+    """What came through a front door so far.
+
+    Attributes:
+        connections: open now, WebSockets included.
+        accepted: connections so far.
+        refused: times that a connection could not be accepted.
+        crowded: connections closed because their address had too many.
+        throttled: times that a WebSocket which sent too much was not read for a while.
+        bad_requests: requests answered with an error before any handler saw them.
+        tls_handshakes: completed so far.
+        tls_failures: handshakes that failed, and connections that broke TLS later.
+    """
+
+    connections: int
+    accepted: int
+    refused: int
+    crowded: int
+    throttled: int
+    bad_requests: int
+    tls_handshakes: int
+    tls_failures: int
+
+
 @final
 @attrs.define(eq=False, kw_only=True, repr=False)
 class FrontDoor(metaclass=NoPublicConstructor):
@@ -101,8 +127,12 @@ class FrontDoor(metaclass=NoPublicConstructor):
         handler: answers the requests.
         limits: of each connection.
         draining: connections end after the response they are working on.
-        accepted: connections so far.
-        refused: times that a connection could not be accepted.
+        pump: what moves their bytes.
+        accepted: see `FrontDoorStatistics`, as the following.
+        refused: see there.
+        crowded: see there.
+        throttled: see there.
+        bad_requests: see there.
     """
 
     addresses: tuple[tuple[str, int], ...]
@@ -111,11 +141,16 @@ class FrontDoor(metaclass=NoPublicConstructor):
     draining: bool = False
     accepted: int = 0
     refused: int = 0
-    _pump: Pump
+    crowded: int = 0
+    throttled: int = 0
+    bad_requests: int = 0
+    pump: Pump
     _certificates: Certificates | None
     _tls_changed: trio.Event = attrs.Factory(trio.Event)
     _listeners: list[Listener] = attrs.Factory(list)
-    _connections: set[Connection] = attrs.Factory(set)
+    _connections: dict[Connection, str] = attrs.Factory(dict)
+    _by_client: dict[str, int] = attrs.Factory(dict)
+    _told_crowded: set[str] = attrs.Factory(set)
     _speaking_http: int = 0
     _quiet: trio.Event | None = None
 
@@ -128,6 +163,20 @@ class FrontDoor(metaclass=NoPublicConstructor):
     def tls(self) -> TLSConfig | None:
         """What new connections speak TLS with."""
         return None if self._certificates is None else self._certificates.config
+
+    def statistics(self) -> FrontDoorStatistics:
+        """Counts, as of now."""
+        tls = self._certificates
+        return FrontDoorStatistics(
+            connections=len(self._connections),
+            accepted=self.accepted,
+            refused=self.refused,
+            crowded=self.crowded,
+            throttled=self.throttled,
+            bad_requests=self.bad_requests,
+            tls_handshakes=0 if tls is None else tls.handshakes,
+            tls_failures=0 if tls is None else tls.failures,
+        )
 
     def stop_accepting(self) -> None:
         """Close the listening sockets; connections stay. Idempotent."""
@@ -172,14 +221,19 @@ class FrontDoor(metaclass=NoPublicConstructor):
     def admit(self, sock: socket.socket, peer: tuple[str, int]) -> None:
         """Take an accepted socket."""
         self.accepted += 1
+        client = client_of(peer[0])
+        if not self._has_room(client):
+            sock.close()
+            return
         sock.setblocking(False)
-        pump, limit, on_gone = self._pump, self.limits.outbox_bytes, self._forget
+        pump, limit, on_gone = self.pump, self.limits.outbox_bytes, self._forget
         if self._certificates is None:
             connection = Connection(pump, sock, limit, on_gone)
         else:
             tls = TLSSocket(sock, self._certificates)
             connection = TLSConnection(pump, tls, limit, on_gone)
-        self._connections.add(connection)
+        self._connections[connection] = client
+        self._by_client[client] = self._by_client.get(client, 0) + 1
         self._speaking_http += 1
         HTTPConnection(connection, self, peer[:2])
         try:
@@ -188,12 +242,29 @@ class FrontDoor(metaclass=NoPublicConstructor):
         except OSError as exc:  # gone already, or the readiness set is full
             connection.lose(f"cannot be watched: {exc.strerror}")
 
+    def _has_room(self, client: str) -> bool:
+        if self._by_client.get(client, 0) < self.limits.connections_per_address:
+            return True
+        self.crowded += 1
+        if client not in self._told_crowded:
+            self._told_crowded.add(client)
+            _logger.warning(
+                "%s has %d connections here; more of it are closed at once.",
+                client,
+                self._by_client[client],
+            )
+        return False
+
     def _forget(self, connection: Connection) -> None:
-        self._connections.discard(connection)
+        client = self._connections.pop(connection)
+        self._by_client[client] -= 1
+        if not self._by_client[client]:
+            del self._by_client[client]
+            self._told_crowded.discard(client)
 
     def date_line(self) -> bytes:
         """The Date header line."""
-        return self._pump.date_line()
+        return self.pump.date_line()
 
     def on_http_over(self) -> None:
         """One connection less that speaks HTTP."""
@@ -203,7 +274,7 @@ class FrontDoor(metaclass=NoPublicConstructor):
 
     @asynccontextmanager
     async def _open(self, socks: list[socket.socket]) -> AsyncIterator[None]:
-        self._listeners += [Listener(self._pump, sock, self) for sock in socks]
+        self._listeners += [Listener(self.pump, sock, self) for sock in socks]
         try:
             async with open_background_nursery("the front door closed") as nursery:
                 nursery.start_soon(self._renew, name="renewal of certificates")
@@ -212,7 +283,7 @@ class FrontDoor(metaclass=NoPublicConstructor):
             self.stop_accepting()
             for connection in tuple(self._connections):
                 connection.drop("the front door closed")
-            self._pump.settle()
+            self.pump.settle()
 
     async def _renew(self) -> NoReturn:
         """Look at the certificate files from time to time, if there are any."""

@@ -11,6 +11,7 @@ from enum import Enum, auto
 from functools import partial
 from typing import Final, Protocol
 
+from iii_trio.net._byte_handler import ByteHandler
 from iii_trio.net._connection import Connection
 from iii_trio.net._exchange import HTTPExchange
 from iii_trio.net._handshake import accept_key
@@ -22,6 +23,8 @@ from iii_trio.net._http1 import (
 )
 from iii_trio.net._http1_response import content_length, response_head, upgrade_response
 from iii_trio.net._limits import HTTPLimits
+from iii_trio.net._pump import Pump
+from iii_trio.net._throttle import CountingSink, Throttle
 from iii_trio.net._websocket import Piece
 from iii_trio.net._websocket_connection import WebSocket, WebSocketSink
 
@@ -50,6 +53,12 @@ class HTTPHost(Protocol):
     handler: RequestHandler
     limits: HTTPLimits
     draining: bool
+    throttled: int
+    bad_requests: int
+
+    @property
+    def pump(self) -> Pump:
+        """What moves their bytes."""
 
     def date_line(self) -> bytes:
         """The Date header line."""
@@ -194,6 +203,7 @@ class HTTPConnection:
 
     def _refuse(self, failure: HTTPFailure) -> None:
         """Answer what is no request, or whose body broke, if that is still possible."""
+        self._host.bad_requests += 1
         exchange = self._exchange
         text = f"HTTP {failure.status}: {failure.message}"
         if exchange is not None and exchange.answered and not exchange.done:
@@ -264,9 +274,10 @@ class HTTPConnection:
         connection = self.connection
         key = exchange.request.header("sec-websocket-key") or ""
         head = upgrade_response(accept_key(key), subprotocol)
+        counter = CountingSink(sink) if self._host.limits.throttles else None
         websocket = WebSocket._create(
             connection,
-            sink,
+            counter or sink,
             peer="{}:{}".format(*self._peer),
             max_message_bytes=max_message_bytes,
             close_timeout=self._host.limits.close_timeout,
@@ -277,13 +288,16 @@ class HTTPConnection:
             return websocket
         rest = self._rest
         self._over()
-        connection.handler = websocket
+        handler: ByteHandler = websocket
+        if counter is not None:
+            handler = Throttle(self._host, connection, websocket, counter)
+        connection.handler = handler
         connection.write(head)
         connection.expire_in(math.inf)
         connection.set_reading(wanted=True)
         self._host.on_http_over()
         if rest:
-            connection.defer(partial(websocket.on_bytes, rest))
+            connection.defer(partial(handler.on_bytes, rest))
         return websocket
 
     # Flow and time.

@@ -1,8 +1,12 @@
 """What one client of a front door may cost. Pure."""
 
+import math
+
 import attrs
 
-__all__ = ["HTTPLimits"]
+from iii_trio._listening import LimitsConfig, SocketLimitsConfig
+
+__all__ = ["HTTPLimits", "limits_of"]
 
 
 @attrs.frozen(kw_only=True)
@@ -26,6 +30,10 @@ class HTTPLimits:
         close_timeout: how long a WebSocket peer may take to answer our Close.
         linger_timeout: how long a closing connection goes on to swallow what the client
             still sends, so that it can read our last words.
+        connections_per_address: open at once; more are closed as soon as accepted. IPv6
+            counts by /64.
+        messages_per_second: of one WebSocket. One that sends more is read less often.
+        bytes_per_second: see ``messages_per_second``; what TLS adds is not counted.
     """
 
     head_bytes: int = 64 * 1024
@@ -41,3 +49,32 @@ class HTTPLimits:
     body_timeout: float = 30.0
     close_timeout: float = 5.0
     linger_timeout: float = 2.0
+    connections_per_address: float = math.inf
+    messages_per_second: float = math.inf
+    bytes_per_second: float = math.inf
+
+    @property
+    def throttles(self) -> bool:
+        """Whether WebSockets have a limited rate."""
+        return min(self.messages_per_second, self.bytes_per_second) < math.inf
+
+
+def limits_of(config: LimitsConfig, *, handshake_timeout: float) -> HTTPLimits:
+    """What a ``limits`` block means.
+
+    Args:
+        config: the block.
+        handshake_timeout: seconds.
+    """
+    messages = seconds_worth = 0
+    if isinstance(config, SocketLimitsConfig):
+        messages, seconds_worth = config.messages_per_second, config.bytes_per_second
+    return HTTPLimits(
+        head_bytes=config.head_bytes,
+        head_fields=config.head_fields,
+        target_bytes=config.target_bytes,
+        handshake_timeout=handshake_timeout,
+        connections_per_address=config.connections_per_address or math.inf,
+        messages_per_second=messages or math.inf,
+        bytes_per_second=seconds_worth or math.inf,
+    )

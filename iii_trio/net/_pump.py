@@ -74,9 +74,12 @@ class Flushed(Watched, Protocol):
 class Timed(Protocol):
     """Something with at most one deadline at a time."""
 
-    closed: bool
     due: float
     timer: float
+
+    @property
+    def closed(self) -> bool:
+        """Whether it may be forgotten."""
 
     def on_deadline(self) -> None:
         """The time in ``due`` has come; it is ``math.inf`` again."""

@@ -8,7 +8,6 @@ import pytest
 from iii_trio.builtins.http._config import (
     CORSConfig,
     HTTPConfig,
-    LimitsConfig,
     MiddlewareConfig,
 )
 from iii_trio.builtins.http._trigger import (
@@ -17,6 +16,7 @@ from iii_trio.builtins.http._trigger import (
     parse_trigger_config,
 )
 from iii_trio.errors import RegistrationError
+from iii_trio.net import LimitsConfig
 
 
 def structured(raw: dict[str, Any]) -> HTTPConfig:

@@ -1,9 +1,9 @@
 """The `http` trigger type: HTTP requests become invocations."""
 
+from iii_trio._listening import LimitsConfig
 from iii_trio.builtins.http._config import (
     CORSConfig,
     HTTPConfig,
-    LimitsConfig,
     MiddlewareConfig,
 )
 from iii_trio.builtins.http._server import HTTPServer, HTTPStatistics

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import attrs
 
-from iii_trio._listening import TLSConfig
+from iii_trio._listening import LimitsConfig, TLSConfig
 
 PRE_HANDLER: Final = "preHandler"
 """The only phase of global middleware that exists."""
@@ -60,21 +60,6 @@ class MiddlewareConfig:
 
 
 @attrs.frozen(kw_only=True)
-class LimitsConfig:
-    """Bounds of a request head: 431 above the first two, 414 above the last.
-
-    Attributes:
-        head_bytes: request line and header fields together, in bytes.
-        head_fields: number of header fields.
-        target_bytes: the request target, in bytes.
-    """
-
-    head_bytes: int = attrs.field(default=64 * 1024, validator=_between(1024, 2**30))
-    head_fields: int = attrs.field(default=100, validator=_between(1, 10_000))
-    target_bytes: int = attrs.field(default=8 * 1024, validator=_between(64, 2**30))
-
-
-@attrs.frozen(kw_only=True)
 class HTTPConfig:
     """The configuration of the http worker.
 
@@ -88,7 +73,8 @@ class HTTPConfig:
         middleware: global middleware, see `global_middleware`.
         body_limit: largest body that is held in memory, in bytes; 413 above. A body that
             is streamed to its handler is not limited.
-        limits: bounds of the request head.
+        limits: of one client; bounds of the request head.
+        handshake_timeout_ms: time to a first request, TLS included.
         tls: certificates; ``None``: no TLS.
     """
 
@@ -103,7 +89,10 @@ class HTTPConfig:
     body_limit: int = attrs.field(
         default=16 * 1024 * 1024, validator=_between(0, 2**40)
     )
-    limits: LimitsConfig = LimitsConfig()
+    limits: LimitsConfig = attrs.field(factory=LimitsConfig)
+    handshake_timeout_ms: int = attrs.field(
+        default=10_000, validator=_between(1, 600_000)
+    )
     tls: TLSConfig | None = None
 
     @property

@@ -9,7 +9,7 @@ import trio
 from iii_trio._util import ConflictDetector, NoPublicConstructor
 from iii_trio.builtins.http._config import HTTPConfig
 from iii_trio.builtins.http._dispatch import Dispatcher
-from iii_trio.net import FrontDoor, HTTPLimits, Pump, open_front_door
+from iii_trio.net import FrontDoor, HTTPLimits, Pump, limits_of, open_front_door
 
 DRAIN_GRACE: Final = 10.0
 """Seconds that requests of an address that is given up may take, as in the reference."""
@@ -24,12 +24,9 @@ class HTTPStatistics:
     routes: int
 
 
-def limits_of(config: HTTPConfig) -> HTTPLimits:
-    """Make the limits of a front door."""
-    return HTTPLimits(
-        head_bytes=config.limits.head_bytes,
-        head_fields=config.limits.head_fields,
-        target_bytes=config.limits.target_bytes,
+def _limits(config: HTTPConfig) -> HTTPLimits:
+    return limits_of(
+        config.limits, handshake_timeout=config.handshake_timeout_ms / 1000
     )
 
 
@@ -91,7 +88,7 @@ class HTTPServer(metaclass=NoPublicConstructor):
                 door = await self.open_door(config)
             elif config.tls != self._config.tls:
                 await door.door.use_tls(config.tls)
-            door.door.limits = limits_of(config)
+            door.door.limits = _limits(config)
             self._config = config
             self._dispatcher.reconfigure(config)
 
@@ -129,7 +126,7 @@ class HTTPServer(metaclass=NoPublicConstructor):
             self._dispatcher,
             host=config.host,
             port=config.port,
-            limits=limits_of(config),
+            limits=_limits(config),
             tls=config.tls,
         ) as front_door:
             door = _Door(front_door)

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from iii_trio._listening import TLSConfig
+from iii_trio._listening import SocketLimitsConfig, TLSConfig
 
 
 def _between(
@@ -35,6 +35,8 @@ class StreamConfig:
         strict_auth: refuse unless asked handlers said yes; otherwise whatever is not a
             clear no lets a subscriber in, as in the reference engine.
         tls: certificates; ``None``: no TLS.
+        limits: of one subscriber.
+        handshake_timeout_ms: time to a complete handshake, TLS included.
     """
 
     port: int = attrs.field(default=3112, validator=_between(0, 65535))
@@ -43,6 +45,10 @@ class StreamConfig:
     handler_timeout: int = attrs.field(default=30_000, validator=_between(1, 3_600_000))
     strict_auth: bool = False
     tls: TLSConfig | None = None
+    limits: SocketLimitsConfig = attrs.field(factory=SocketLimitsConfig)
+    handshake_timeout_ms: int = attrs.field(
+        default=10_000, validator=_between(1, 600_000)
+    )
 
     @property
     def timeout(self) -> float:

@@ -18,7 +18,15 @@ from iii_trio.builtins.stream._config import StreamConfig
 from iii_trio.builtins.stream._socket import Hub, SubscriberSocket
 from iii_trio.builtins.stream._triggers import StreamTriggers
 from iii_trio.errors import InvocationError
-from iii_trio.net import FrontDoor, HTTPExchange, HTTPRequest, Pump, open_front_door
+from iii_trio.net import (
+    FrontDoor,
+    HTTPExchange,
+    HTTPLimits,
+    HTTPRequest,
+    Pump,
+    limits_of,
+    open_front_door,
+)
 from iii_trio.worker import Worker
 
 JSON = Any
@@ -89,6 +97,8 @@ class StreamServer(metaclass=NoPublicConstructor):
                 await self.open_door(config)
             elif config.tls != self._config.tls:
                 await self._door.door.use_tls(config.tls)
+            if self._door is not None:
+                self._door.door.limits = _limits(config)
             self._config = config
 
     async def drain(self, grace: float) -> None:
@@ -120,7 +130,12 @@ class StreamServer(metaclass=NoPublicConstructor):
         self, config: StreamConfig, *, task_status: trio.TaskStatus[_Door]
     ) -> None:
         async with open_front_door(
-            self._pump, self, host=config.host, port=config.port, tls=config.tls
+            self._pump,
+            self,
+            host=config.host,
+            port=config.port,
+            limits=_limits(config),
+            tls=config.tls,
         ) as front_door:
             door = _Door(front_door)
             task_status.started(door)
@@ -197,6 +212,12 @@ class StreamServer(metaclass=NoPublicConstructor):
         self._sockets.pop(sink, None)
         if not self._sockets:
             self._all_gone.unpark_all()
+
+
+def _limits(config: StreamConfig) -> HTTPLimits:
+    return limits_of(
+        config.limits, handshake_timeout=config.handshake_timeout_ms / 1000
+    )
 
 
 def _cancel(scope: trio.CancelScope, reason: str) -> None:

@@ -1,0 +1,155 @@
+"""Slow a WebSocket down that sends more than it may: it is read less often.
+
+Only a door with such a limit has throttles; the sockets of others know nothing of them.
+"""
+
+import math
+from typing import Final, Protocol
+
+from iii_trio.net._byte_handler import ByteHandler
+from iii_trio.net._connection import Connection
+from iii_trio.net._limits import HTTPLimits
+from iii_trio.net._pump import Pump
+from iii_trio.net._token_bucket import TokenBucket
+from iii_trio.net._websocket import Piece
+from iii_trio.net._websocket_connection import WebSocketSink
+
+__all__ = ["Throttle", "ThrottleHost"]
+
+_LONGEST_PAUSE: Final = 10.0
+"""Seconds; what is owed after that is still owed. Pings must be answered meanwhile."""
+
+
+class ThrottleHost(Protocol):
+    """What throttles need of their door."""
+
+    limits: HTTPLimits
+    throttled: int
+
+    @property
+    def pump(self) -> Pump:
+        """Tells the time, ends pauses."""
+
+
+class _Pause:
+    """The time that a connection is not read."""
+
+    __slots__ = ("_connection", "due", "timer")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.due = math.inf
+        self.timer = math.inf
+
+    @property
+    def closed(self) -> bool:
+        """Whether there is nothing to end any more."""
+        return self._connection.closed
+
+    def on_deadline(self) -> None:
+        """Read on."""
+        self._connection.set_paused(False)
+
+    def on_fault(self) -> None:
+        """It did not work: give up."""
+        self._connection.on_fault()
+
+
+class CountingSink:
+    """Stands between a WebSocket and its sink and counts the messages.
+
+    Args:
+        sink: gets them.
+
+    Attributes:
+        seen: messages since it was last set to 0.
+    """
+
+    __slots__ = ("_sink", "seen")
+
+    def __init__(self, sink: WebSocketSink) -> None:
+        self._sink = sink
+        self.seen = 0
+
+    def on_text(self, data: bytes) -> None:
+        """Count and pass on."""
+        self.seen += 1
+        self._sink.on_text(data)
+
+    def on_binary(self, data: bytes) -> None:
+        """Count and pass on."""
+        self.seen += 1
+        self._sink.on_binary(data)
+
+    def on_writable(self) -> None:
+        """Pass on."""
+        self._sink.on_writable()
+
+    def on_closed(self, reason: str) -> None:
+        """Pass on."""
+        self._sink.on_closed(reason)
+
+
+class Throttle:
+    """Stands between a connection and its WebSocket and pauses who is too fast.
+
+    Args:
+        host: see `ThrottleHost`.
+        connection: paused when its peer is too fast.
+        handler: the WebSocket.
+        sink: counts its messages.
+    """
+
+    __slots__ = (
+        "_bytes",
+        "_connection",
+        "_handler",
+        "_host",
+        "_messages",
+        "_pause",
+        "_sink",
+    )
+
+    def __init__(
+        self,
+        host: ThrottleHost,
+        connection: Connection,
+        handler: ByteHandler,
+        sink: CountingSink,
+    ) -> None:
+        now = host.pump.now()
+        self._host = host
+        self._connection = connection
+        self._handler = handler
+        self._sink = sink
+        self._bytes = TokenBucket(host.limits.bytes_per_second, now)
+        self._messages = TokenBucket(host.limits.messages_per_second, now)
+        self._pause = _Pause(connection)
+
+    def on_bytes(self, data: Piece) -> None:
+        """Pass on, count, and pause when it was too much."""
+        size = len(data)  # before it is used up
+        self._handler.on_bytes(data)
+        sink, now = self._sink, self._host.pump.now()
+        wait = max(self._bytes.take(size, now), self._messages.take(sink.seen, now))
+        sink.seen = 0
+        if wait:
+            self._host.throttled += 1
+            self._connection.set_paused(True)
+            self._host.pump.schedule(self._pause, now + min(wait, _LONGEST_PAUSE))
+
+    def on_eof(self) -> None:
+        """Pass on."""
+        self._handler.on_eof()
+
+    def on_writable(self) -> None:
+        """Pass on."""
+        self._handler.on_writable()
+
+    def on_lost(self, reason: str) -> None:
+        """Pass on."""
+        self._handler.on_lost(reason)
+
+    def on_deadline(self) -> None:
+        """Pass on."""
+        self._handler.on_deadline()

@@ -1,0 +1,117 @@
+"""What one client of a front door may not do: open too much, send too fast."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import trio
+
+from iii_trio.net import OP_TEXT
+from tests.integration.net_rig import DRIVERS, Driver, Ear, Host, frame, open_rig
+
+each_driver = pytest.mark.parametrize("driver", DRIVERS)
+
+
+@each_driver
+async def test_an_address_gets_so_many_connections_and_no_more(
+    driver: Driver, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_rig(driver, connections_per_address=2) as rig:
+        async with rig.client() as one, rig.client() as two:
+            await one.get("/x")
+            await two.get("/x")
+            for _ in range(3):
+                async with rig.client() as three:
+                    with pytest.raises(trio.BrokenResourceError):
+                        await until_lost(three.stream.send_all)
+            assert (await one.get("/x")).status == 200
+            assert rig.door.statistics().crowded == 3
+        await rig.until_connections(0)
+        async with rig.client() as again:
+            assert (await again.get("/x")).status == 200
+    told = [r.message for r in caplog.records if r.levelno == logging.WARNING]
+    assert told == ["127.0.0.1 has 2 connections here; more of it are closed at once."]
+
+
+async def until_lost(send: Callable[[bytes], Awaitable[None]]) -> None:
+    while True:
+        await send(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
+
+
+@each_driver
+@pytest.mark.parametrize(
+    "limits", [{"messages_per_second": 10_000}, {"bytes_per_second": 500_000}]
+)
+async def test_a_websocket_that_sends_too_fast_is_read_less_often(
+    driver: Driver, limits: dict[str, Any]
+) -> None:
+    async with (
+        open_rig(driver, seconds=60, **limits) as rig,
+        rig.websocket() as (calm, witness),
+        rig.websocket() as (eager, ear),
+    ):
+        count = 15_000
+        data = frame(OP_TEXT, b"x" * 40) * count
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(eager.send, data)
+            await ear.heard(1)
+            await calm.text(b"one in between")
+            await witness.heard(1)
+            assert len(await ear.heard(count)) == count
+        assert rig.door.statistics().throttled > 0
+        await eager.answers_ping()
+        assert not ear.closed
+
+
+@each_driver
+async def test_a_pause_does_not_undo_a_hold(driver: Driver) -> None:
+    host = Host()
+
+    def hold_first(ear: Ear) -> None:
+        def reply(_: bytes) -> None:
+            if len(ear.texts) == 1:
+                ear.websocket.hold()
+
+        ear.reply = reply
+
+    host.prepare = hold_first
+    async with (
+        open_rig(driver, host=host, messages_per_second=1000) as rig,
+        rig.websocket() as (client, ear),
+        rig.websocket() as (other, other_ear),
+    ):
+        await client.send(frame(OP_TEXT, b"x") * 1100)
+        await ear.heard(1)
+        # The other's pause, which began later, is over: the first one's is too.
+        await other.send(frame(OP_TEXT, b"x") * 1100)
+        await other_ear.heard(1)
+        other_ear.websocket.resume()
+        await other_ear.heard(1100)
+        await other.answers_ping()
+        assert len(ear.texts) == 1
+        ear.websocket.resume()
+        assert len(await ear.heard(1100)) == 1100
+        await client.answers_ping()
+
+
+@each_driver
+async def test_a_throttled_websocket_that_is_lost_is_told_once(driver: Driver) -> None:
+    async with (
+        open_rig(driver, messages_per_second=1) as rig,
+        rig.websocket() as (client, ear),
+    ):
+        await client.send(frame(OP_TEXT, b"x") * 5)
+        await ear.heard(5)
+        assert rig.door.statistics().throttled == 1
+        ear.websocket.drop("enough")
+        assert await ear.lost() == "enough"
+        await rig.until_connections(0)
+
+
+async def test_bad_requests_are_counted() -> None:
+    async with open_rig() as rig:
+        async with rig.client() as client:
+            await client.send("nonsense\r\n\r\n")
+            assert (await client.response()).status == 400
+        assert rig.door.statistics().bad_requests == 1
