@@ -53,27 +53,30 @@ class Relay:
         self._invocations = invocations
         self._router = router
 
-    def on_frame(self, port: LinkPort, text: bytes) -> None:
+    def on_frame(self, port: LinkPort, text: bytes) -> bool:
         """Read one text message of a worker and do what it says."""
         if not port.record.is_live:
-            return
+            return False
         try:
             frame = decode_unchecked(text)
         except BAD_FRAME:
             self._router.on_text(port, text)  # which can tell what is wrong with it
-            return
+            return False
         if type(frame) is InvocationResult:
             relayed = len(text) <= _PLAIN_BYTES and self._result(port, frame)
         elif type(frame) is InvokeFunction:
             wanted = frame.invocation_id
             if wanted is not None and not is_uuid(wanted):
                 self._router.on_text(port, text)
-                return
-            relayed = len(text) <= _PLAIN_BYTES and self._call(port, frame)
+                return False
+            if len(text) > _PLAIN_BYTES or not self._call(port, frame):
+                self._router.on_frame(port, frame)
+            return True
         else:
             relayed = False
         if not relayed:
             self._router.on_frame(port, frame)
+        return False
 
     def _call(self, port: LinkPort, frame: InvokeFunction) -> bool:
         """Relay a call, if it is plain."""

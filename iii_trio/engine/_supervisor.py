@@ -54,7 +54,7 @@ class _Sink:
     def __init__(
         self,
         port: LinkPort,
-        on_frame: Callable[[LinkPort, bytes], None],
+        on_frame: Callable[[LinkPort, bytes], bool],
         supervisor: "Supervisor",
     ) -> None:
         self._port = port
@@ -142,9 +142,10 @@ class Supervisor:
         on_frame = self._on_restricted if restricted else self._relay.on_frame
         port.link.start(_Sink(port, on_frame, self))
 
-    def _on_restricted(self, port: LinkPort, text: bytes) -> None:
+    def _on_restricted(self, port: LinkPort, text: bytes) -> bool:
         if port.record.is_live:
             self._router.on_text(port, text)
+        return True  # whatever it is: it had to be looked at closely
 
     def welcome(self, port: LinkPort) -> None:
         """Enter a worker that connected, and tell it who it is."""

@@ -15,6 +15,7 @@ from iii_trio.net._byte_handler import NOBODY, ByteHandler, ByteSocket
 from iii_trio.net._peer_certificate import PeerCertificate
 from iii_trio.net._pump import Pump
 from iii_trio.net._readiness import READ, WRITE
+from iii_trio.net._turns import Turns
 from iii_trio.net._websocket import Piece
 
 __all__ = [
@@ -294,6 +295,15 @@ class Connection:
     def defer(self, callback: Callable[[], None]) -> None:
         """Call back in the pump, at the end of the pass or soon."""
         self._pump.defer(self, callback)
+
+    def put_off(self, callback: Callable[[], None]) -> None:
+        """Call back when no other socket is ready; nothing is read until then."""
+        self._pump.put_off(self, callback)
+
+    @property
+    def turns(self) -> Turns:
+        """How long a turn is."""
+        return self._pump.turns
 
     def expire_in(self, seconds: float) -> None:
         """Set the deadline, ``math.inf`` for none."""

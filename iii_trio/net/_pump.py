@@ -35,6 +35,7 @@ from iii_trio.net._readiness import (
     Watched,
     open_readiness_set,
 )
+from iii_trio.net._turns import Turns
 
 __all__ = ["Driver", "Pump", "PumpStatistics", "Timed", "open_pump"]
 
@@ -114,11 +115,13 @@ class Pump(metaclass=NoPublicConstructor):
 
     Attributes:
         read_buffer: for one read; what it holds is copied before the next.
+        turns: who waits for a turn, and how long a turn is.
     """
 
     read_buffer: memoryview = attrs.Factory(
         lambda: memoryview(mmap.mmap(-1, _READ_BUFFER))
     )
+    turns: Turns = attrs.Factory(Turns)
     _crash_on_bug: bool
     _wall_clock: Callable[[], float]
     _readiness: Readiness = attrs.field(init=False)
@@ -173,6 +176,12 @@ class Pump(metaclass=NoPublicConstructor):
         if not self._running:
             self._wakeup.set()
 
+    def put_off(self, watched: Watched, callback: Callable[[], None]) -> None:
+        """Call back when no other socket is ready; until then do not read this one."""
+        self.turns.put_off[watched] = callback
+        if not self._running:
+            self._wakeup.set()
+
     def schedule(self, timed: Timed, due: float) -> None:
         """Set the one deadline of ``timed``; ``math.inf`` takes it away."""
         timed.due = due
@@ -189,20 +198,32 @@ class Pump(metaclass=NoPublicConstructor):
     def handle(self, watched: Watched, mask: int) -> None:
         """A pass over one socket: the driver with a task for each."""
         self._run(lambda: self._step(watched, mask))
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Do what was put off, now, where no turn will."""
+        while self.turns.put_off:
+            self._run(self._take_turn)
 
     def handle_ready(self, readiness: ReadinessSet) -> bool:
         """Passes over what is ready, as long as more is; gives whether anything was."""
         ready = self._ready
         if not ready:
-            ready.extend(readiness.poll())
-            if not ready:
+            self._poll(readiness)
+            if not ready and not self.turns.put_off:
                 return False
         end = perf_counter() + _TURN_SECONDS
-        while ready and perf_counter() < end:
-            self._run(lambda: self._steps(end))
+        while (ready or self.turns.put_off) and perf_counter() < end:
+            if ready:
+                self._run(lambda: self._steps(end))
+            else:
+                self._run(self._take_turn)
             if not ready:
-                ready.extend(readiness.poll())
+                self._poll(readiness)
         return True
+
+    def _poll(self, readiness: ReadinessSet) -> None:
+        self._ready.extend(self.turns.fresh(readiness.poll()))
 
     def _nothing(self) -> None:
         """The work of a pass that only settles."""
@@ -211,6 +232,7 @@ class Pump(metaclass=NoPublicConstructor):
         self._running = True
         self._now = trio.current_time()
         self._passes += 1
+        self.turns.next_pass()
         try:
             self._run_deferred()
             work()
@@ -234,7 +256,14 @@ class Pump(metaclass=NoPublicConstructor):
             except Exception as exc:  # noqa: BLE001 - the fault border
                 self._on_fault(watched, exc)
             if perf_counter() >= end:
-                break
+                return
+
+    def _take_turn(self) -> None:
+        watched, callback = self.turns.take()
+        try:
+            callback()
+        except Exception as exc:  # noqa: BLE001 - the fault border
+            self._on_fault(watched, exc)
 
     def _step(self, watched: Watched, mask: int) -> None:
         try:
@@ -308,6 +337,7 @@ class Pump(metaclass=NoPublicConstructor):
                 await self._wakeup.wait()
             self._wakeup = trio.Event()
             self._run(self._run_timers)
+            self._catch_up()
 
     async def _pump(self, readiness: ReadinessSet, fileno: int) -> None:
         looks, in_vain = 0, 0

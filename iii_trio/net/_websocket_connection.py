@@ -36,6 +36,12 @@ _FIN_BINARY = 0x80 | OP_BINARY
 _JOINED_BYTES = 4096
 """Up to this, one piece is cheaper than two."""
 
+_BRIEF = 4
+"""Requests in one read up to which a connection is brief; and not for as many reads after
+a longer one as `_TALKATIVE` says."""
+
+_TALKATIVE = 64
+
 _LARGE = b"\xff"
 """Second byte of the header of a masked frame of 64 KiB or more."""
 
@@ -56,8 +62,12 @@ class Outbox(Protocol):
 class WebSocketSink(Protocol):
     """Who gets the messages of a WebSocket. All of it runs in the pump: sync, brief."""
 
-    def on_text(self, data: bytes) -> None:
-        """A complete text message: valid UTF-8."""
+    def on_text(self, data: bytes) -> bool | None:
+        """A complete text message: valid UTF-8.
+
+        Returns:
+            True for a request, of which one peer gets only so many served in a row.
+        """
 
     def on_binary(self, data: bytes) -> None:
         """A complete binary message."""
@@ -90,6 +100,8 @@ class WebSocket(metaclass=NoPublicConstructor):
         "_kept",
         "_reader",
         "_sink",
+        "_talkative",
+        "_turns",
         "_write",
         "close_received",
         "closed",
@@ -112,6 +124,8 @@ class WebSocket(metaclass=NoPublicConstructor):
         self._reader = FrameReader("server", max_message_bytes=max_message_bytes)
         self._close_seconds = close_timeout
         self._held = False
+        self._turns = connection.turns
+        self._talkative = 0  # reads until it may be brief again
         self._kept: list[tuple[int, bytes]] | None = None
         self.peer = peer
         self.heard = True
@@ -193,7 +207,7 @@ class WebSocket(metaclass=NoPublicConstructor):
         if not self.closed:
             self._connection.set_reading(True)
             if self._kept is not None:
-                self._connection.defer(self._deliver_kept)
+                self._connection.put_off(self._deliver_kept)
 
     def on_bytes(self, data: Piece) -> None:
         """Decode and deliver what one read gave."""
@@ -208,15 +222,30 @@ class WebSocket(metaclass=NoPublicConstructor):
         texts: list[bytes] = []
         used = self._reader.cut_texts(data, texts)
         on_text = self._sink.on_text
+        at_once = self._turns.at_once()
+        asked = 0
         rest = iter(texts)
         for text in rest:
-            if not self.closed:
-                on_text(text)
-            if self._held:
-                self._kept = [(OP_TEXT, text) for text in rest]
+            if not self.closed and on_text(text):
+                asked += 1
+            if self._held or asked == at_once:
+                self._keep([(OP_TEXT, text) for text in rest])
                 break
+        if asked > _BRIEF:
+            self._talkative = _TALKATIVE
+        elif asked and self._talkative:
+            self._talkative -= 1
+        elif asked:
+            self._turns.note_brief()
         if used < len(data):
             self._feed(data[used:] if used else data)
+
+    def _keep(self, events: list[tuple[int, bytes]]) -> None:
+        """Deliver these later, before what is kept already."""
+        if events or self._held:
+            self._kept = events + (self._kept or [])
+        if events and not self._held:
+            self._connection.put_off(self._deliver_kept)
 
     def _feed(self, data: Piece) -> None:
         """The general case: anything but short texts, and what is held back."""
@@ -238,15 +267,17 @@ class WebSocket(metaclass=NoPublicConstructor):
 
     def _deliver(self, events: list[tuple[int, bytes]]) -> None:
         on_text = self._sink.on_text
+        at_once = self._turns.at_once()
+        asked = 0
         for index, (opcode, payload) in enumerate(events):
             if opcode != OP_TEXT:
                 self._on_other(opcode, payload)
-            elif not self.closed:
-                on_text(payload)
-            if self._held:
-                self._kept = events[index + 1 :]
+            elif not self.closed and on_text(payload):
+                asked += 1
+            if self._held or (asked == at_once and index + 1 < len(events)):
+                self._keep(events[index + 1 :])
                 return
-        if self._reader.failure is not None:
+        if self._reader.failure is not None and self._kept is None:
             self._fail(*self._reader.failure)
 
     def _on_other(self, opcode: int, payload: bytes) -> None:
@@ -315,7 +346,7 @@ class WebSocket(metaclass=NoPublicConstructor):
         self._held = False
         self._connection.set_reading(True)
         if self._kept is not None:
-            self._connection.defer(self._deliver_kept)
+            self._connection.put_off(self._deliver_kept)
 
     def drop(self, reason: str) -> None:
         """Send what the socket takes at once, then close TCP without a Close."""

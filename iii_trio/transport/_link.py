@@ -18,8 +18,13 @@ from typing import Protocol
 class LinkSink(Protocol):
     """What a link tells the one who attached it."""
 
-    def on_frame(self, text: bytes) -> None:
-        """One text message: valid UTF-8, in order; a blank one means nothing."""
+    def on_frame(self, text: bytes) -> bool | None:
+        """One text message: valid UTF-8, in order; a blank one means nothing.
+
+        Returns:
+            True for a request, of which one peer gets only so many served in a row,
+            where links take turns.
+        """
 
     def on_telemetry(self, data: bytes) -> None:
         """One binary message that begins with ``OTLP``, ``MTRC`` or ``LOGS``."""

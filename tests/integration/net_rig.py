@@ -53,6 +53,7 @@ class Ear:
         writable: calls of ``on_writable``.
         closed: the reasons of ``on_closed``.
         reply: called with each text.
+        asks: what each text is: a request.
     """
 
     def __init__(self) -> None:
@@ -62,12 +63,14 @@ class Ear:
         self.writable = 0
         self.closed: list[str] = []
         self.reply: Callable[[bytes], None] = lambda _: None
+        self.asks = False
         self._changed = trio.Event()
 
-    def on_text(self, data: bytes) -> None:
+    def on_text(self, data: bytes) -> bool:
         self.texts.append(data)
         self._tell()
         self.reply(data)
+        return self.asks
 
     def on_binary(self, data: bytes) -> None:
         self.binaries.append(data)

@@ -1,5 +1,7 @@
 """The front door over real sockets: WebSockets. Every test runs with both drivers."""
 
+import os
+
 import pytest
 import trio
 import trio.testing
@@ -13,6 +15,7 @@ from iii_trio.net import (
     OP_TEXT,
     close_payload,
 )
+from iii_trio.net._turns import ALONE, IN_COMPANY
 from tests.integration.net_rig import (
     DRIVERS,
     UPGRADE,
@@ -31,6 +34,10 @@ MIB = 1024 * 1024
 def echo(ear: Ear) -> None:
     # Its WebSocket is made after it.
     ear.reply = lambda data: ear.websocket.send_text_nowait(data)  # noqa: PLW0108
+
+
+def text_frame(payload: bytes) -> bytes:
+    return frame(OP_TEXT, payload)
 
 
 def echoing() -> Host:
@@ -389,3 +396,57 @@ async def test_a_bug_in_a_callback_crashes_the_pump_in_tests(
         async with open_rig(driver) as rig:
             await provoke(rig, where)
             await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("in_company", [True, False])
+async def test_one_peer_gets_only_so_many_requests_served_in_a_row(
+    in_company: bool,
+) -> None:
+    order: list[bytes] = []
+    async with (
+        open_rig() as rig,
+        rig.websocket() as (many, busy),
+        rig.websocket() as (few, brief),
+    ):
+        for ear in (busy, brief):
+            ear.asks = True
+            ear.reply = order.append
+        if in_company:
+            await few.text(b"here")
+            await brief.heard(1)
+        # Both are in their sockets before the pump looks at either.
+        for client, texts in ((many, [b"%d" % i for i in range(200)]), (few, [b"me"])):
+            assert isinstance(client.stream, trio.SocketStream)
+            os.write(client.stream.socket.fileno(), b"".join(map(text_frame, texts)))
+        await busy.heard(200)
+        await brief.until(lambda: b"me" in brief.texts)
+    assert busy.texts == [b"%d" % i for i in range(200)]
+    in_a_row = order.index(b"me") - order.index(b"0")
+    assert in_a_row == (IN_COMPANY if in_company else ALONE)
+
+
+@each_driver
+async def test_requests_that_were_put_off_are_served_though_the_peer_closes(
+    driver: Driver,
+) -> None:
+    async with open_rig(driver) as rig, rig.websocket() as (client, ear):
+        ear.asks = True
+        frames = [text_frame(b"%d" % i) for i in range(500)]
+        await client.send(b"".join(frames) + frame(OP_CLOSE, b"\x03\xe8"))
+        await ear.lost()
+        assert ear.texts == [b"%d" % i for i in range(500)]
+        assert await client.close_code() == 1000
+
+
+@each_driver
+async def test_hold_among_requests_that_were_put_off_keeps_their_order(
+    driver: Driver,
+) -> None:
+    async with open_rig(driver) as rig, rig.websocket() as (client, ear):
+        ear.asks = True
+        ear.reply = lambda data: ear.websocket.hold() if int(data) % 50 == 7 else None
+        await client.send(b"".join(text_frame(b"%d" % i) for i in range(300)))
+        for held in range(7, 300, 50):
+            await ear.heard(held + 1)
+            ear.websocket.resume()
+        assert await ear.heard(300) == [b"%d" % i for i in range(300)]
