@@ -8,6 +8,10 @@ CALLS = "component/test_engine_calls.py"
 CONNECTIONS = "component/test_engine_connections.py"
 REMOTE = "component/test_worker_remote.py"
 MACHINE = "property/test_calls_machine.py::TestCalls::runTest"
+SDK = (
+    "integration/test_sdk_workers.py"
+    "::test_a_call_that_is_cancelled_leaves_nothing_and_harms_nobody[py]"
+)
 EDGES = "component/test_cancellation_edges.py"
 PROGRAMS = "property/test_programs.py::test_every_program_goes_as_the_model_says[0]"
 
@@ -321,6 +325,23 @@ MUTATIONS = (
         "            await trio.sleep(1)\n",
         PROGRAMS,
         "no_task_is_left",
+    ),
+    # With a real SDK, and a tap on its link.
+    Mutation(
+        "a public SDK never hears of a cancel",
+        "engine/_link_port.py",
+        "        if self.cancels and self.is_live:\n",
+        "        if self.is_live:\n",
+        SDK,
+        "frame 'cancelinvocation'",
+    ),
+    Mutation(
+        "a public SDK never hears of a deadline",
+        "engine/_link_port.py",
+        "if invocation.timer is not None and self.cancels:",
+        "if invocation.timer is not None:",
+        SDK,
+        "invokefunction.deadline_ms",
     ),
     # The tables alone.
     Mutation(

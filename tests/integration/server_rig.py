@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import attrs
 import trio
 
 from iii_trio.worker import Worker
+from tests.frame_tap import REPORT, check_report
 
 LISTENER = "{name: iii-worker-manager, config: {port: 0}}"
 HTTP = "{name: iii-http, config: {port: 0}}"
@@ -22,6 +24,7 @@ PATIENCE = 60.0
 """Seconds until a test gives up on a process; never waited for when all is well."""
 
 COMMAND = [sys.executable, "-m", "iii_trio"]
+TAPPED = [sys.executable, "-m", "tests.tapped_server"]
 
 
 def environment() -> dict[str, str]:
@@ -97,6 +100,16 @@ async def registered(worker: Worker) -> None:
 
 
 @asynccontextmanager
+async def open_tap_report() -> AsyncIterator[dict[str, str]]:
+    """The environment of a tapped server; what it reported is checked at the end."""
+    await trio.lowlevel.checkpoint()
+    with tempfile.TemporaryDirectory() as directory:
+        report = Path(directory, "report")
+        yield {REPORT: str(report)}
+        check_report(report)
+
+
+@asynccontextmanager
 async def open_server(
     directory: Path,
     config: str | None = None,
@@ -106,12 +119,12 @@ async def open_server(
     """Start an engine in a directory, with ``config`` as its config.yaml."""
     if config is not None:
         await trio.Path(directory, "config.yaml").write_text(config)
-    async with trio.open_nursery() as nursery:
+    async with open_tap_report() as tapped, trio.open_nursery() as nursery:
         process = await trio.lowlevel.open_process(
-            [*COMMAND, *arguments],
+            [*TAPPED, *arguments],
             cwd=directory,
             stderr=subprocess.PIPE,
-            env=environment() | (env or {}),
+            env=environment() | tapped | (env or {}),
         )
         server = Server(process)
         nursery.start_soon(server.read_log)

@@ -1,6 +1,7 @@
 """The Quickstart's 20 steps with real SDKs: the newest pair, and all pairs in full."""
 
 import contextlib
+import os
 import pathlib
 import random
 import re
@@ -12,6 +13,7 @@ import pytest
 import trio
 
 from tests import sdks
+from tests.integration.server_rig import open_tap_report
 
 PAIRS = [
     pytest.param(python, node, marks=pytest.mark.full)
@@ -34,12 +36,17 @@ def two_free_ports() -> tuple[int, int]:
     return next(ports), next(ports)
 
 
-async def run_quickstart(*arguments: str) -> tuple[int, str, str]:
+async def run_quickstart(
+    *arguments: str, env: dict[str, str] | None = None
+) -> tuple[int, str, str]:
+    """Run it; ``env`` tells its engine where the tap on its links reports."""
+    path = os.pathsep.join(filter(None, sys.path))
     finished = await trio.run_process(
-        [sys.executable, str(sdks.QUICKSTART / "run.py"), *arguments],
+        [sys.executable, "-m", "tests.tapped_quickstart", *arguments],
         capture_stdout=True,
         capture_stderr=True,
         check=False,
+        env={**os.environ, "PYTHONPATH": path, **(env or {})},
     )
     return finished.returncode, finished.stdout.decode(), finished.stderr.decode()
 
@@ -53,14 +60,16 @@ async def test_the_twenty_steps_hold_and_nothing_is_left_running(
     python_version: str, node_version: str, tmp_path: pathlib.Path
 ) -> None:
     port, http_port = two_free_ports()
-    exit_code, out, err = await run_quickstart(
-        f"--port={port}",
-        f"--http-port={http_port}",
-        f"--python={sdks.python_with_sdk(python_version)}",
-        f"--node-modules={sdks.node_modules_with_sdk(node_version)}",
-        f"--math-worker={sdks.math_worker(python_version, tmp_path)}",
-        f"--caller-worker={sdks.caller_worker(node_version, tmp_path)}",
-    )
+    async with open_tap_report() as tapped:
+        exit_code, out, err = await run_quickstart(
+            f"--port={port}",
+            f"--http-port={http_port}",
+            f"--python={sdks.python_with_sdk(python_version)}",
+            f"--node-modules={sdks.node_modules_with_sdk(node_version)}",
+            f"--math-worker={sdks.math_worker(python_version, tmp_path)}",
+            f"--caller-worker={sdks.caller_worker(node_version, tmp_path)}",
+            env=tapped,
+        )
 
     assert exit_code == 0, out + err
     numbers = [int(number) for number in re.findall(r"(?m)^ ?(\d+)\. ", out)]

@@ -11,10 +11,12 @@ from iii_trio.builtins.http import HTTPConfig, serve_http
 from iii_trio.errors import (
     FunctionFailedError,
     InvocationStoppedError,
+    InvocationTimeoutError,
     RegistrationError,
 )
 from iii_trio.protocol import InvocationOpened, TriggerChanged, WorkerDetached
 from iii_trio.worker import open_worker
+from tests.frame_tap import FrameTap
 from tests.live import PATIENCE, Language, LiveEngine, open_live_engine
 
 LANGUAGES = [
@@ -131,7 +133,7 @@ async def test_a_process_that_ends_in_a_call_stops_that_call(
 
 @each_language
 async def test_a_call_that_is_cancelled_leaves_nothing_and_harms_nobody(
-    language: Language, tmp_path: pathlib.Path
+    language: Language, tmp_path: pathlib.Path, frame_tap: FrameTap
 ) -> None:
     async with open_live_engine(tmp_path) as live:
         await live.start_zoo(language)
@@ -145,8 +147,12 @@ async def test_a_call_that_is_cancelled_leaves_nothing_and_harms_nobody(
             nursery.start_soon(live.caller.invoke, f"{language}::ask", request)
             await live.events.wait_for(InvocationOpened, function_id="test::never")
             nursery.cancel_scope.cancel(reason="nobody waits any more")
+        with pytest.raises(InvocationTimeoutError):
+            await live.caller.invoke(f"{language}::ask", request, deadline=0.01)
         answer = await echo(live, language, {"still": "there"})
     assert answer == {"still": "there"}
+    # A cancel and a deadline had something to say, and the SDK heard none of it.
+    assert frame_tap.heard == 4  # the greeting and three calls
 
 
 @each_language
