@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import attrs
 
 from iii_trio._listening import SocketLimitsConfig, TLSConfig
+from iii_trio.access import Access, AccessRules, parse_rules, unknown_keys
 from iii_trio.app._adapters import Backend, choose_backend
 from iii_trio.app._structure import describe, nearest, structure
 from iii_trio.errors import ConfigError
@@ -75,6 +76,11 @@ def _between(low: int, high: int) -> "Callable[[Any, attrs.Attribute[int], int],
     return check
 
 
+def _not_blank(_: Any, field: "attrs.Attribute[str]", value: str) -> None:  # noqa: ANN401
+    if not value.strip():
+        raise ValueError(f"{field.name} is blank: name a function or leave it out")
+
+
 @attrs.frozen(kw_only=True)
 class ListenerConfig:
     """The ``config`` block of a listener for workers.
@@ -85,6 +91,9 @@ class ListenerConfig:
         handshake_timeout_ms: time for a peer to complete its handshake, TLS included.
         tls: certificates; ``None``: no TLS.
         limits: of one client.
+        rbac: access rules; ``None``: everything is allowed.
+        middleware_function_id: gets every call instead of the function that was called.
+        access_timeout_ms: time for the auth function, and for each registration hook.
     """
 
     port: int = attrs.field(default=49134, validator=_between(0, 65535))
@@ -94,6 +103,22 @@ class ListenerConfig:
     )
     tls: TLSConfig | None = None
     limits: SocketLimitsConfig = attrs.field(factory=SocketLimitsConfig)
+    rbac: AccessRules | None = None
+    middleware_function_id: str | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_not_blank)
+    )
+    access_timeout_ms: int = attrs.field(default=10_000, validator=_between(1, 600_000))
+
+    @property
+    def access(self) -> Access | None:
+        """What is asked of connections; ``None``: nothing."""
+        if self.rbac is None and self.middleware_function_id is None:
+            return None
+        return Access(
+            rules=self.rbac,
+            middleware_function_id=self.middleware_function_id,
+            timeout=self.access_timeout_ms / 1000,
+        )
 
     @property
     def handshake_timeout(self) -> float:
@@ -282,18 +307,18 @@ class _Reader:
                 raise ConfigError(f"unknown key{hint}", path=f"{path}.{key}")
 
     def _listener(self, block: object, path: str) -> WorkerEntry:
-        for key in ("rbac", "middleware_function_id"):
-            if isinstance(block, dict) and block.get(key) is not None:
-                msg = (
-                    "access rules are not built yet in this version; a listener that "
-                    "asks for them is not opened"
-                )
-                raise ConfigError(msg, path=f"{path}.{key}")
+        rules: AccessRules | None = None
+        if isinstance(block, dict) and "rbac" in block:
+            block = dict(block)
+            rbac, where = block.pop("rbac"), f"{path}.rbac"
+            rules = parse_rules(rbac, where)
+            self.notes += [f"{where}.{key}: ignored" for key in unknown_keys(rbac)]
+        config = attrs.evolve(structure(block, ListenerConfig, path), rbac=rules)
         number = len(self._listeners)
         return WorkerEntry(
             key=f"{LISTENER}#{number}" if number else LISTENER,
             kind=LISTENER,
-            config=structure(block, ListenerConfig, path),
+            config=config,
         )
 
     def _bundled(self, kind: str, block: object, path: str) -> WorkerEntry:

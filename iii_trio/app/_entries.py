@@ -147,6 +147,7 @@ class EntryRunner:
             port=config.port,
             limits=limits,
             tls=config.tls,
+            access=config.access,
         ) as door:
             task_status.started(door)
             try:

@@ -363,15 +363,6 @@ def test_several_listeners_have_keys_of_their_own_and_come_last() -> None:
     assert config.entries[2].config == ListenerConfig(port=1, host="0.0.0.0")
 
 
-@pytest.mark.parametrize("key", ["rbac", "middleware_function_id"])
-def test_listener_with_access_rules_is_never_opened(key: str) -> None:
-    error = refused(
-        f"workers: [{{name: iii-worker-manager, config: {{{key}: {{}}, port: 1}}}}]"
-    )
-    assert error.path == f"workers[0].config.{key}"
-    assert "access rules are not built yet" in str(error)
-
-
 @pytest.mark.parametrize("key", ["port: 65536", "port: -1", "handshake_timeout_ms: 0"])
 def test_listener_numbers_out_of_range_are_refused(key: str) -> None:
     error = refused(f"workers: [{{name: iii-worker-manager, config: {{{key}}}}}]")
