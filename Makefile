@@ -17,7 +17,7 @@ REST ?= 300
 # More arguments for pytest, such as ARGS="-k quickstart -x".
 ARGS ?=
 
-.PHONY: help env quickstart test test-full check bench bench-full autobahn flakes mutations matrix pythons lock clean
+.PHONY: help env quickstart test test-full check bench bench-full autobahn flakes mutations cuts matrix pythons lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo "make autobahn    Autobahn's fuzzing client against the front door"
 	@echo "make flakes      tests again and again, shuffled; counts add up; RUNS=, REST="
 	@echo "make mutations   spoils copies of the code; the tests must notice"
+	@echo "make cuts        cuts links of real workers at random bytes; RUNS="
 	@echo "make matrix      every generation of the public SDKs on one script; needs cargo"
 	@echo "make pythons     the tests on every Python that is installed"
 	@echo "make lock        compile the lock files anew"
@@ -77,6 +78,11 @@ mutations: $(INSTALLED)
 
 matrix: $(INSTALLED) $(NODE_MODULES)
 	@$(BIN)/python -m tests.matrix
+
+# Cuts of links on public SDKs; a fifth as many of workers of ours.
+cuts: RUNS := 1000
+cuts: $(INSTALLED) $(NODE_MODULES)
+	@nice -n 15 $(BIN)/python -m tests.cuts $(RUNS)
 
 pythons:
 	@for python in python3.11 python3.12 python3.13 python3.14; do \

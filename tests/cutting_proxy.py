@@ -15,6 +15,7 @@ import attrs
 import trio
 
 Direction = Literal["to_engine", "to_client"]
+How = Literal["fin", "reset", "half"]
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
 
@@ -32,7 +33,7 @@ class Cut:
 
     direction: Direction
     after: int
-    how: Literal["fin", "reset", "half"] = "reset"
+    how: How = "reset"
 
 
 @final
@@ -45,6 +46,7 @@ class _Link:
     scope: trio.CancelScope
     cut: Cut | None = None
     left: int = 0
+    severed: bool = False
 
     def arm(self, cut: Cut) -> None:
         """Cut after some bytes from now."""
@@ -61,6 +63,7 @@ class _Link:
     def sever(self) -> bool:
         """Cut now; whether the engine's side is to stay open."""
         assert self.cut is not None
+        self.severed = True
         how = self.cut.how
         if how != "fin":
             self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
@@ -77,7 +80,7 @@ class CuttingProxy:
 
     Attributes:
         port: where clients connect, on 127.0.0.1.
-        cuts: how many links were cut so far.
+        cuts: how many links were cut so far: both sides know, or could.
     """
 
     port: int
@@ -119,7 +122,11 @@ class CuttingProxy:
                 head = bytes(await client.receive_some())
                 if head:
                     engine = await trio.open_tcp_stream("127.0.0.1", self.target)
-                    await self._forward(client, engine, head)
+                    try:
+                        await self._forward(client, engine, head)
+                    finally:
+                        if engine not in self._half_open:
+                            engine.socket.close()
 
     async def _forward(
         self, client: trio.SocketStream, engine: trio.SocketStream, head: bytes
@@ -135,8 +142,13 @@ class CuttingProxy:
             nursery.start_soon(self._copy, link, engine, client, "to_client", b"")
         if self._link is link:
             self._link = None
-        if engine not in self._half_open:
-            await trio.aclose_forcefully(engine)
+        if link.severed:
+            client.socket.close()
+            if link.cut is None or link.cut.how != "half":
+                engine.socket.close()
+            self.cuts += 1
+            self._changed.set()
+            self._changed = trio.Event()
 
     async def _copy(
         self,
@@ -163,9 +175,6 @@ class CuttingProxy:
     def _sever(self, link: _Link) -> None:
         if link.sever():
             self._half_open.append(link.engine)
-        self.cuts += 1
-        self._changed.set()
-        self._changed = trio.Event()
 
     async def close_half_open(self) -> None:
         """Close what was left open."""

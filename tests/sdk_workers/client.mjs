@@ -80,7 +80,7 @@ for (const [name, handler] of Object.entries(functions)) {
 }
 for (const kind of KINDS) {
   worker.registerFunction(`${NAME}::on_${kind}`, async () => {
-    await call('script::fired', { client: NAME, kind })
+    if (!process.env.CLIENT_QUIET) await call('script::fired', { client: NAME, kind })
     return { status_code: 200, body: { from: NAME } }
   })
 }
