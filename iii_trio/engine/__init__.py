@@ -6,7 +6,8 @@ compose its own: `Supervisor`, `Registry`, `Router` and `InvocationTable`, with 
 """
 
 from iii_trio.engine._bindings import Bindings
-from iii_trio.engine._channels import Channel, Channels, LocalChannelEnd
+from iii_trio.engine._channel_ends import LocalChannelEnd
+from iii_trio.engine._channels import Channel, Channels
 from iii_trio.engine._discovery import Discovery
 from iii_trio.engine._engine import (
     NAMESPACE_GRACE,

@@ -4,7 +4,9 @@ A channel moves frames one way and keeps them as units, text or binary. The writ
 and the reading end attach in any order, each once. Between them stands a small buffer:
 when it is full the writer is told to wait, and told again when there is room.
 
-Ends are sockets of link workers (``_channel_sockets.py``) or `LocalChannelEnd`.
+Ends are sockets of link workers (``_channel_sockets.py``) or are held in this process
+(``_channel_ends.py``).
+
 A channel is freed when the reader took the end of the stream, when either end breaks off,
 when the worker that made it is gone before anybody wrote, or when an end was never taken
 for `TAKE_WITHIN`.
@@ -244,99 +246,3 @@ class Channels:
     def _expire(channel: Channel) -> None:
         if channel.writer is None or channel.reader is None:
             channel.abort(f"an end was not taken within {TAKE_WITHIN:.0f} s")
-
-
-@final
-class LocalChannelEnd:
-    """One end of a channel in this process; see ``iii_trio.transport.ChannelEnd``."""
-
-    def __init__(self, channel: Channel, direction: Literal["read", "write"]) -> None:
-        self._channel = channel
-        self._peer: Literal["read", "write"] = (
-            "write" if direction == "read" else "read"
-        )
-        self._direction = direction
-        self._changed = trio.lowlevel.ParkingLot()
-        self._closed = False
-        taken = (
-            channel.attach_reader(self)
-            if direction == "read"
-            else channel.attach_writer(self)
-        )
-        if not taken:
-            msg = f"the {direction} end of channel {channel.channel_id} is taken"
-            raise trio.BrokenResourceError(msg)
-
-    def on_room(self) -> None:
-        """Wake a sender."""
-        self._changed.unpark_all()
-
-    def on_data(self) -> None:
-        """Wake a receiver."""
-        self._changed.unpark_all()
-
-    def on_broken(self, reason: str) -> None:
-        """Wake whoever waits; it sees that the channel is gone."""
-        del reason  # the channel keeps it
-        self._changed.unpark_all()
-
-    async def send(self, data: bytes, *, text: bool = False) -> None:
-        """Send one frame; waits while the buffer is full."""
-        await trio.lowlevel.checkpoint()
-        while self._channel.is_full and not self._closed:
-            self._check_whole()
-            await self._changed.park()
-        self._check_open()
-        self._check_whole()
-        self._channel.put(data, text=text)
-
-    async def receive(self) -> ChannelFrame | None:
-        """The next frame, or ``None`` at the end of the stream."""
-        await trio.lowlevel.checkpoint()
-        while True:
-            self._check_open()
-            frame = self._channel.take()
-            if frame is not None:
-                return frame
-            if self._channel.is_finished:
-                if not self._channel.broken:
-                    self._channel.free()
-                if self._channel.lost:
-                    raise trio.BrokenResourceError(self._channel.lost)
-                return None
-            self._check_whole()
-            await self._changed.park()
-
-    async def wait_peer(self) -> None:
-        """Wait until the other end was taken."""
-        await self._channel.wait_taken(self._peer)
-        if not self._channel.ended:
-            self._check_whole()
-
-    def close(self) -> None:
-        """End this side: a writer ends the stream, a reader breaks it off."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._direction == "write":
-            self._channel.end()
-        elif not self._channel.is_finished:
-            self._channel.abort("the reader closed its end")
-        elif not self._channel.broken:
-            self._channel.free()
-        self._changed.unpark_all()
-
-    def abort(self, reason: str) -> None:
-        """Drop the channel with both ends, now."""
-        self._closed = True
-        self._channel.abort(reason)
-        self._changed.unpark_all()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            msg = "this end of the channel was closed"
-            raise trio.ClosedResourceError(msg)
-
-    def _check_whole(self) -> None:
-        if self._channel.broken:
-            raise trio.BrokenResourceError(self._channel.broken)

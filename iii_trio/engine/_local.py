@@ -8,7 +8,8 @@ import msgspec
 import trio
 
 from iii_trio.engine._bindings import Bindings
-from iii_trio.engine._channels import Channels, LocalChannelEnd
+from iii_trio.engine._channel_ends import LocalChannelEnd
+from iii_trio.engine._channels import Channels
 from iii_trio.engine._invocation import Invocation, InvocationTable
 from iii_trio.engine._ports import LocalPort, wait_settled
 from iii_trio.engine._registrar import Registrar
