@@ -16,7 +16,7 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, Final, NoReturn, TypeVar, final
 
 import attrs
 import trio
@@ -36,12 +36,15 @@ from iii_trio.app._config import (
 )
 from iii_trio.app._entries import Address, EntryRunner, RunningEntry
 from iii_trio.app._load import parse_text, read_text
+from iii_trio.app._settings import Settings
 from iii_trio.app._stores import open_stores
 from iii_trio.app._supervise import RestartPolicy
 from iii_trio.builtins import BUILTINS, BuiltinSpec
 from iii_trio.engine import Engine, open_engine
 from iii_trio.errors import IIIError
 from iii_trio.net import open_pump
+
+T = TypeVar("T")
 
 logger = logging.getLogger("iii_trio.app")
 
@@ -114,6 +117,8 @@ class App(metaclass=NoPublicConstructor):
     _reloading: ConflictDetector = attrs.field(
         factory=lambda: ConflictDetector("a reload is under way already")
     )
+    # Held while entries come, go and change.
+    _changing: trio.Lock = attrs.field(factory=trio.Lock)
 
     @property
     def addresses(self) -> Mapping[str, tuple[Address, ...]]:
@@ -146,7 +151,8 @@ class App(metaclass=NoPublicConstructor):
         parsed = _parsed(config, self._runner.specs.values())
         with self._reloading:
             _log_notes(parsed)
-            return await self._apply({entry.key: entry for entry in parsed.entries})
+            async with self._changing:
+                return await self._apply({entry.key: entry for entry in parsed.entries})
 
     async def _apply(self, wanted: dict[str, WorkerEntry]) -> ReloadReport:
         await trio.lowlevel.checkpoint()
@@ -158,7 +164,7 @@ class App(metaclass=NoPublicConstructor):
         for key in removed:
             await self._remove(key)
         for key in added:
-            error = await self._try_start(wanted[key])
+            error = await self._try_start(_from_file(wanted[key]))
             failed |= {key: error} if error else {}
         return ReloadReport(
             kept=tuple(key for key in wanted if key not in {*changed, *added}),
@@ -185,15 +191,15 @@ class App(metaclass=NoPublicConstructor):
                         running.handle.stop_accepting()
         await self.engine.drain(max(0.0, deadline - trio.current_time()))
 
-    async def _start(self, entry: WorkerEntry) -> None:
-        running = RunningEntry(entry=entry)
+    async def _start(self, running: RunningEntry) -> None:
+        entry = running.declared
         is_listener = entry.kind == LISTENER
         nursery = self._listeners if is_listener else self._workers
         await nursery.start(self._runner.run, running, name=entry.key)
         self._running[entry.key] = running
 
-    async def _try_start(self, entry: WorkerEntry) -> str | None:
-        return await _failure_of(self._start, entry)
+    async def _try_start(self, running: RunningEntry) -> str | None:
+        return await _failure_of(self._start, running)
 
     async def _remove(self, key: str) -> None:
         running = self._running.pop(key)
@@ -203,23 +209,74 @@ class App(metaclass=NoPublicConstructor):
             self._runner.free_ids(running)
 
     async def _change(self, running: RunningEntry, entry: WorkerEntry) -> str | None:
-        """Let an entry run with other settings; what went wrong, or ``None``."""
+        """Let an entry be as the file says now; what went wrong, or ``None``."""
         old = running.entry
-        if hasattr(running.handle, "reconfigure") and old.backend == entry.backend:
-            return await _failure_of(running.reconfigure, entry)
+        if running.takes(entry):
+            error = await _failure_of(running.reconfigure, entry)
+            if error is None:
+                running.declared = entry
+                if running.worker is not None:
+                    await self._runner.settings.declare(running.worker, entry)
+            return error
         if entry.kind == LISTENER and _moves(old, entry):
             # Bind first, so that a busy port changes nothing.
-            error = await self._try_start(entry)
+            error = await self._try_start(_from_file(entry))
             if error is None:
                 await running.stop("moved by the configuration")
             return error
-        del self._running[old.key]
-        await running.stop("changed by the configuration")
-        error = await self._try_start(entry)
+        return await self._restart(running, _from_file(entry))
+
+    async def _restart(self, old: RunningEntry, new: RunningEntry) -> str | None:
+        """Stop an entry and start it anew, or as it was if that fails."""
+        del self._running[old.entry.key]
+        await old.stop("changed by the configuration")
+        error = await self._try_start(new)
         if error is None:
             return None
-        gone = await self._try_start(old)
+        as_before = RunningEntry(
+            declared=old.declared, entry=old.entry, keeps_entry=True
+        )
+        gone = await self._try_start(as_before)
         return f"{error}; nor does it run as it was: {gone}" if gone else error
+
+    async def _follow_settings(self) -> NoReturn:
+        """Change entries when the configuration worker says so."""
+        settings = self._runner.settings
+        while True:
+            await settings.changed.wait()
+            for key, lost in settings.take_changes().items():
+                async with self._changing:
+                    if key in self._running:
+                        await self._take_settings(self._running[key], lost=lost)
+
+    async def _take_settings(self, running: RunningEntry, *, lost: bool) -> None:
+        worker, declared = running.worker, running.declared
+        await trio.lowlevel.checkpoint()
+        if worker is None:
+            return  # it looks for itself when it starts again
+        settings = self._runner.settings
+        find = settings.declare if lost else settings.read
+        entry = await find(worker, declared)
+        if entry is None or entry == running.entry:
+            return
+        if running.takes(entry):
+            error = await _failure_of(running.reconfigure, entry)
+        else:
+            new = RunningEntry(declared=declared, entry=entry, keeps_entry=True)
+            error = await self._restart(running, new)
+        if error is None:
+            logger.info("%s runs with its new settings", entry.key)
+        else:
+            logger.error(
+                "configuration %r could not be applied to %s: %s",
+                entry.name,
+                entry.key,
+                error,
+            )
+
+
+def _from_file(entry: WorkerEntry) -> RunningEntry:
+    return RunningEntry(declared=entry, entry=entry)
 
 
 def _moves(old: WorkerEntry, new: WorkerEntry) -> bool:
@@ -232,7 +289,7 @@ def _difference(
     """Keys that changed, were removed, were added."""
     both = [key for key in wanted if key in running]
     return (
-        [key for key in both if running[key].entry != wanted[key]],
+        [key for key in both if running[key].declared != wanted[key]],
         [key for key in running if key not in wanted],
         [key for key in wanted if key not in running],
     )
@@ -283,6 +340,7 @@ async def open_app(
     """
     parsed = _parsed(config, builtins)
     _log_notes(parsed)
+    specs = {spec.name: spec for spec in builtins}
     async with (
         open_stores(Path(data_dir), run) as stores,
         open_engine(grace=parsed.registration_namespace_grace) as engine,
@@ -298,22 +356,24 @@ async def open_app(
                 engine=engine,
                 pump=pump,
                 stores=stores,
-                specs={spec.name: spec for spec in builtins},
+                specs=specs,
+                settings=Settings(specs),
                 policy=restart or RestartPolicy(),
             ),
         )
         for entry in parsed.entries:
-            await app._start(entry)  # noqa: SLF001 - our own
+            await app._start(_from_file(entry))  # noqa: SLF001 - our own
+        workers.start_soon(app._follow_settings, name="settings")  # noqa: SLF001
         yield app
 
 
 async def _failure_of(
-    action: Callable[[WorkerEntry], Awaitable[None]], entry: WorkerEntry
+    action: Callable[[T], Awaitable[None]], argument: T
 ) -> str | None:
     """Do it; the text of an error that a configuration can cause, ``None`` if none."""
     await trio.lowlevel.checkpoint()
     try:
-        await action(entry)
+        await action(argument)
     except (IIIError, OSError) as exc:
         return str(exc)
     return None

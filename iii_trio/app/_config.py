@@ -133,14 +133,48 @@ class WorkerEntry:
     Attributes:
         key: its identity: the canonical name, ``#1``, ``#2`` appended for more listeners.
         kind: the canonical name.
+        name: as it is written in the file: the id of its settings.
+        block: the ``config`` block, as it is written.
         config: the structured ``config`` block.
         backend: where its data rests, ``None`` if it keeps none.
     """
 
     key: str
     kind: str
+    name: str = ""
+    block: Mapping[str, Any] = attrs.field(factory=dict)
     config: Any
     backend: Backend | None = None
+
+
+def bundled_entry(spec: KnownWorker, name: str, block: object) -> WorkerEntry:
+    """Make the entry of a bundled worker that does what a ``config`` block says.
+
+    Raises:
+        ConfigError: the block does not fit; the path begins with ``name``.
+    """
+    return _bundled_entry(spec, name, block, name)[0]
+
+
+def _bundled_entry(
+    spec: KnownWorker, name: str, block: object, path: str
+) -> tuple[WorkerEntry, str | None]:
+    """The entry, and a note for the log if there is something to say."""
+    backend, note, rest = None, None, block
+    if spec.stores and isinstance(block, dict):
+        backend, note = choose_backend(block.get("adapter"), f"{path}.adapter")
+        rest = {key: value for key, value in block.items() if key != "adapter"}
+    config = structure(rest, spec.config_class, path)
+    assert isinstance(block, dict), "structured"
+    entry = WorkerEntry(
+        key=spec.name,
+        kind=spec.name,
+        name=name,
+        block=block,
+        config=config,
+        backend=backend,
+    )
+    return entry, note
 
 
 @attrs.frozen(kw_only=True)
@@ -260,7 +294,7 @@ class _Reader:
         if kind == LISTENER:
             self._listeners.append(self._listener(block, f"{path}.config"))
         elif kind in self._specs:
-            self._entries.append(self._bundled(kind, block, f"{path}.config"))
+            self._entries.append(self._bundled(kind, name, block, f"{path}.config"))
         else:
             self._not_built(kind, name, path)
 
@@ -284,7 +318,7 @@ class _Reader:
         for spec in self._specs.values():
             if spec.always:
                 named = [entry for entry in self._entries if entry.kind == spec.name]
-                first += named or [self._bundled(spec.name, {}, spec.name)]
+                first += named or [bundled_entry(spec, spec.name, {})]
         self._entries = [entry for entry in self._entries if entry not in first]
         return first
 
@@ -321,15 +355,10 @@ class _Reader:
             config=config,
         )
 
-    def _bundled(self, kind: str, block: object, path: str) -> WorkerEntry:
-        spec = self._specs[kind]
-        backend: Backend | None = None
-        if spec.stores and isinstance(block, dict):
-            backend, note = choose_backend(block.get("adapter"), f"{path}.adapter")
-            self.notes.extend([note] if note else [])
-            block = {key: value for key, value in block.items() if key != "adapter"}
-        config = structure(block, spec.config_class, path)
-        return WorkerEntry(key=kind, kind=kind, config=config, backend=backend)
+    def _bundled(self, kind: str, name: str, block: object, path: str) -> WorkerEntry:
+        entry, note = _bundled_entry(self._specs[kind], name, block, path)
+        self.notes.extend([note] if note else [])
+        return entry
 
     def _not_built(self, kind: str, name: str, path: str) -> None:
         if not _NOT_BUILT[kind].skip:

@@ -12,14 +12,16 @@ from typing import Any, Final
 import attrs
 import trio
 
+from iii_trio.app._adapters import Backend
 from iii_trio.app._config import LISTENER, ListenerConfig, WorkerEntry
 from iii_trio.app._exposure import exposure
+from iii_trio.app._settings import CONFIGURATION, Settings
 from iii_trio.app._stores import Stores
 from iii_trio.app._supervise import RestartPolicy, StartedCallback, supervise
 from iii_trio.builtins import BuiltinSpec, Resources
 from iii_trio.engine import Engine, open_listener
 from iii_trio.net import Pump, limits_of
-from iii_trio.worker import open_worker
+from iii_trio.worker import Worker, open_worker
 
 logger = logging.getLogger("iii_trio.app")
 
@@ -34,17 +36,24 @@ class RunningEntry:
     """An entry that runs.
 
     Attributes:
-        entry: what it runs with now; also after a restart.
+        declared: what the config file says.
+        entry: what it runs with now.
+        keeps_entry: whether its next start takes ``entry`` as it is, without a look at
+            its settings.
         scope: cancel it to stop the entry.
         done: set when nothing of it is left.
         handle: what its last start gave, ``None`` while it does not run.
+        worker: as what it runs, ``None`` while it does not, and for a listener.
         reserved: function ids that are kept for it.
     """
 
+    declared: WorkerEntry
     entry: WorkerEntry
+    keeps_entry: bool = False
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     done: trio.Event = attrs.field(factory=trio.Event)
     handle: Any = None
+    worker: Worker | None = None
     reserved: set[str] = attrs.field(factory=set)
     _told: tuple[Address, ...] = ()
 
@@ -53,6 +62,12 @@ class RunningEntry:
         """What it really bound, if anything."""
         bound: Sequence[Address] = getattr(self.handle, "addresses", ())
         return tuple(bound)
+
+    def takes(self, entry: WorkerEntry) -> bool:
+        """Whether it can run on with the settings of ``entry``."""
+        return hasattr(self.handle, "reconfigure") and (
+            self.entry.backend == entry.backend
+        )
 
     async def reconfigure(self, entry: WorkerEntry) -> None:
         """Run on with the settings of ``entry``; with the old ones if it raises."""
@@ -106,6 +121,7 @@ class EntryRunner:
     pump: Pump
     stores: Stores
     specs: dict[str, BuiltinSpec]
+    settings: Settings
     policy: RestartPolicy
 
     async def run(
@@ -122,11 +138,16 @@ class EntryRunner:
                     partial(self._serve, running),
                     name=running.entry.key,
                     policy=self.policy,
-                    on_started=running.took_off,
+                    on_started=partial(self._took_off, running),
                     task_status=StartedCallback(ready),
                 )
         finally:
             running.done.set()
+
+    def _took_off(self, running: RunningEntry, handle: object) -> None:
+        running.took_off(handle)
+        if running.entry.kind == CONFIGURATION:
+            self.settings.note_restart()
 
     def _serve(
         self, running: RunningEntry, *, task_status: trio.TaskStatus[Any]
@@ -158,17 +179,7 @@ class EntryRunner:
     async def _serve_builtin(
         self, running: RunningEntry, task_status: trio.TaskStatus[Any]
     ) -> None:
-        entry = running.entry
-        spec = self.specs[entry.kind]
-        stores, queue = {}, None
-        if entry.backend is not None:
-            late = spec.opens_late
-            find = self.stores.late_key_value if late else self.stores.key_value
-            for name in spec.stores:
-                stores[name] = await find(entry.backend, name)
-            if spec.keeps_messages:
-                queue = await self.stores.queue(entry.backend)
-        resources = Resources(pump=self.pump, stores=stores, queue=queue)
+        spec = self.specs[running.entry.kind]
         async with open_worker(
             self.engine, name=spec.name, description=spec.description
         ) as worker:
@@ -178,10 +189,31 @@ class EntryRunner:
                 task_status.started(handle)
 
             status = StartedCallback(ready)
+            running.worker = worker
             try:
-                await spec.serve(worker, entry.config, resources, task_status=status)
+                settled = await self.settings.declare(worker, running.declared)
+                if not running.keeps_entry:
+                    running.entry = settled
+                running.keeps_entry = False
+                config = running.entry.config
+                resources = await self._resources(spec, running.entry.backend)
+                await spec.serve(worker, config, resources, task_status=status)
             finally:
-                running.handle = None
+                running.handle = running.worker = None
+
+    async def _resources(self, spec: BuiltinSpec, backend: Backend | None) -> Resources:
+        await trio.lowlevel.checkpoint()
+        stores, queue = {}, None
+        if backend is not None:
+            late = spec.opens_late
+            find = self.stores.late_key_value if late else self.stores.key_value
+            for name in spec.stores:
+                stores[name] = await find(backend, name)
+            if spec.keeps_messages:
+                queue = await self.stores.queue(backend)
+        return Resources(
+            pump=self.pump, stores=stores, queue=queue, checks=self.settings.checks
+        )
 
     def _keep_ids(self, running: RunningEntry, worker_id: str) -> None:
         """Reserve what a worker offers, for the time that it is away after a crash."""
@@ -194,4 +226,5 @@ class EntryRunner:
 
     def free_ids(self, running: RunningEntry) -> None:
         """Let others offer what an entry offered that is gone for good."""
+        self.settings.forget(running.declared)
         self.engine.registry.unreserve(sorted(running.reserved))

@@ -261,6 +261,8 @@ BUILTINS: Final = (
         description="Performs functions whose implementation is an HTTP endpoint.",
         config_class=HTTPFunctionsConfig,
         serve=_serve_http_functions,
+        # It is the operator's policy, not one of whoever may call a function.
+        has_settings=False,
     ),
 )
 """Every bundled worker of this version."""

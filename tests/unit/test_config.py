@@ -169,6 +169,11 @@ def test_keys_that_are_no_strings_are_refused(text: str) -> None:
         parse_yaml(text)
 
 
+def test_a_mapping_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match="expected a mapping node"):
+        parse_yaml("a: !!map x")
+
+
 def test_control_characters_are_refused() -> None:
     with pytest.raises(ConfigError):
         parse_yaml("a: \x01")
