@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-from benchmarks import _crowd, _http, _inside, _life
+from benchmarks import _crowd, _http, _inside, _life, _zoo
 from benchmarks._figure import Figure, plot, table
 from benchmarks._load import warn_without_compiler
 from benchmarks._process import BenchmarkError, Server, cores, raise_file_limit
@@ -62,6 +62,7 @@ def _groups(plan: Plan, engine_at: str) -> dict[str, Callable[[], Iterator[Figur
         "idle": with_product(
             lambda p: _crowd.idle_connections(p, plan.idle, rounds, seconds)
         ),
+        "zoo": lambda: _zoo.zoo(rounds, seconds),
         "neighbour": with_product(lambda p: _crowd.neighbour(p, rounds, seconds)),
         "many": with_product(lambda p: _crowd.many_registrations(p, rounds, seconds)),
         "http": lambda: _http.http_triggers(rounds, seconds),
