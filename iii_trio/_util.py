@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, NoReturn, TypeVar
+from urllib.parse import urlsplit
 
 import trio
 
@@ -16,6 +17,7 @@ __all__ = [
     "NoPublicConstructor",
     "open_background_nursery",
     "require_real_time",
+    "url_without_secrets",
     "uuid_source",
 ]
 
@@ -84,6 +86,13 @@ async def open_background_nursery(reason: str) -> AsyncIterator[trio.Nursery]:
                 body_error.__context__ = context
                 del body_error
         raise
+
+
+def url_without_secrets(url: str) -> str:
+    """A URL as it may be shown: without user, password, query and fragment."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
 
 
 def require_real_time(what: str, instead: str) -> None:

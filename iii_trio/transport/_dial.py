@@ -15,7 +15,7 @@ import attrs
 import trio
 from trio_websocket import HandshakeError, WebSocketConnection, wrap_client_stream
 
-from iii_trio._util import open_background_nursery
+from iii_trio._util import open_background_nursery, url_without_secrets
 
 RECEIVE_LIMIT_BYTES: Final = 64 * 2**20
 """What public SDKs may send as one message (protocol, section 1.5)."""
@@ -95,7 +95,7 @@ async def open_trio_websocket(
             if connection is None:
                 late = trio.current_time() >= deadline
                 why = reader.failure or ("no answer" if late else "the peer hung up")
-                msg = f"cannot connect to {url}: {why}"
+                msg = f"cannot connect to {url_without_secrets(url)}: {why}"
                 raise trio.BrokenResourceError(msg) from reader.failure
             try:
                 yield connection
@@ -110,7 +110,7 @@ async def open_trio_websocket(
 def _parts(url: str) -> tuple[str, int, str]:
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in _PORTS or not parts.hostname:
-        msg = f"not the URL of a WebSocket: {url!r}"
+        msg = f"not the URL of a WebSocket: {url_without_secrets(url)!r}"
         raise ValueError(msg)
     resource = parts.path or "/"
     if parts.query:
@@ -142,7 +142,9 @@ async def _open_stream(
                 raise
             return stream
     except (OSError, ssl.SSLError, trio.BrokenResourceError) as exc:
-        msg = f"cannot connect to {url}: {exc.__cause__ or exc}"
+        msg = f"cannot connect to {url_without_secrets(url)}: {exc.__cause__ or exc}"
         raise trio.BrokenResourceError(msg) from exc
     except trio.TooSlowError as exc:
-        raise trio.BrokenResourceError(f"cannot connect to {url}: no answer") from exc
+        raise trio.BrokenResourceError(
+            f"cannot connect to {url_without_secrets(url)}: no answer"
+        ) from exc

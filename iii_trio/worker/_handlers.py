@@ -34,6 +34,7 @@ class WorkerHandlers:
     """The callee half of a worker; satisfies `Handlers`.
 
     Attributes:
+        name: of the worker, for the log.
         nursery: where its tasks live.
         body: the scope of the user's block, cancelled when the attachment fails.
         failure: why it failed for good.
@@ -42,6 +43,7 @@ class WorkerHandlers:
         admit_invoked: see `Worker.register_invoker`.
     """
 
+    name: str | None = None
     nursery: trio.Nursery
     body: trio.CancelScope
     run_sync: RunSync
@@ -84,7 +86,7 @@ class WorkerHandlers:
 
     def on_disconnected(self, reason: str) -> None:
         """Log it."""
-        logger.warning("disconnected: %s", reason)
+        logger.warning("worker %r disconnected: %s", self.name, reason)
 
     def on_rejected(self, what: str, error: RegistrationError) -> None:
         """Remember what an engine behind a URL refused, by function or trigger id."""

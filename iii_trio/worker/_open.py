@@ -93,6 +93,7 @@ async def open_worker(
     with trio.CancelScope() as body:
         async with open_background_nursery("worker closed") as nursery:
             handlers = WorkerHandlers(
+                name=spec.name,
                 nursery=nursery,
                 body=body,
                 run_sync=run_sync or default_runner(),

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import trio
 
-from iii_trio._util import open_background_nursery
+from iii_trio._util import open_background_nursery, url_without_secrets
 from iii_trio.errors import RegistrationError
 from iii_trio.protocol import (
     STOPPED,
@@ -94,7 +94,7 @@ class RemoteAttachment:
         """
         parts = urlsplit(url)  # reading a bad port is a ValueError, too
         if parts.scheme not in {"ws", "wss"} or not parts.hostname or parts.port == 0:
-            msg = f"not a WebSocket URL: {url!r}"
+            msg = f"not a WebSocket URL: {url_without_secrets(url)!r}"
             raise ValueError(msg)
         self.url = url
         self.on_rejected: Callable[[str, RegistrationError], None] = _ignore
@@ -120,7 +120,7 @@ class RemoteAttachment:
         """
         async with open_background_nursery("worker detached") as nursery:
             port = RemotePort(self, spec, handlers, nursery)
-            nursery.start_soon(port.stay_connected, name=f"connection to {self.url}")
+            nursery.start_soon(port.stay_connected, name=f"connection of {spec.name}")
             await port.wait_ready()
             port.in_use = True
             try:
