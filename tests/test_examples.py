@@ -61,6 +61,11 @@ OUTPUT = {
         "URL not in allowlist",
         "requests: 2",
     ),
+    "bridge_worker.py": (
+        "booked 30 of 100",
+        "booked 70 of 100",
+        "bridge_error - function_not_found",
+    ),
     "pubsub_worker.py": ("counted 1", "counted 2", "celebrated 2"),
 }
 ELSEWHERE = {"worker_over_url.py", "test_with_harness.py", "quickstart"}

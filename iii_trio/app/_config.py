@@ -61,7 +61,6 @@ _NOT_BUILT = {
     "iii-cron": _NotBuilt(aliases=("cron",)),
     "iii-stream": _NotBuilt(aliases=("stream",)),
     "iii-pubsub": _NotBuilt(aliases=("pubsub",)),
-    "iii-bridge": _NotBuilt(aliases=("bridge",)),
     "iii-exec": _NotBuilt(aliases=("exec",)),
 }
 """Names of the reference engine that this version does not offer yet."""

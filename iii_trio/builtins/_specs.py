@@ -11,6 +11,7 @@ import attrs
 import trio
 
 from iii_trio.adapters import KeyValueStore, QueueStore
+from iii_trio.builtins.bridge import BridgeConfig, serve_bridge
 from iii_trio.builtins.configuration import (
     ConfigurationConfig,
     serve_configuration,
@@ -198,6 +199,16 @@ def _serve_http_functions(
     return serve_http_functions(worker, config, task_status=task_status)
 
 
+def _serve_bridge(
+    worker: Worker,
+    config: BridgeConfig,
+    _resources: Resources,
+    *,
+    task_status: trio.TaskStatus[Any],
+) -> Awaitable[None]:
+    return serve_bridge(worker, config, task_status=task_status)
+
+
 BUILTINS: Final = (
     BuiltinSpec(
         name="configuration",
@@ -263,6 +274,13 @@ BUILTINS: Final = (
         serve=_serve_http_functions,
         # It is the operator's policy, not one of whoever may call a function.
         has_settings=False,
+    ),
+    BuiltinSpec(
+        name="iii-bridge",
+        aliases=("bridge",),
+        description="Lends functions to another engine, and borrows some of it.",
+        config_class=BridgeConfig,
+        serve=_serve_bridge,
     ),
 )
 """Every bundled worker of this version."""

@@ -75,26 +75,45 @@ class EngineUnderTest(metaclass=NoPublicConstructor):
 
         Args:
             name: the worker's name.
+            to_engine: see `link_attachment`.
+            to_worker: see `link_attachment`.
+            on_connect: see `link_attachment`.
+            options: further ones of ``iii_trio.open_worker``.
+        """
+        attachment = self.link_attachment(
+            to_engine=to_engine, to_worker=to_worker, on_connect=on_connect
+        )
+        async with open_worker(attachment, name=name, **options) as worker:
+            yield worker
+
+    def link_attachment(
+        self,
+        *,
+        to_engine: FaultPlan = _NO_FAULTS,
+        to_worker: FaultPlan = _NO_FAULTS,
+        on_connect: Callable[[MemoryConnection], None] = lambda _connection: None,
+    ) -> RemoteAttachment:
+        """What a worker attaches to for memory links, in the place of a URL.
+
+        Args:
             to_engine: faults of what the worker sends, on each connection.
             to_worker: faults of what the engine sends, on each connection.
-            on_connect: gets each connection, to cut or stall it later.
-            options: further ones of ``iii_trio.open_worker``.
+            on_connect: gets each connection, to cut or stall it later. It may raise
+                ``trio.BrokenResourceError``: nobody is there.
         """
 
         @asynccontextmanager
         async def dial(_url: str) -> AsyncIterator[Link]:
             await trio.lowlevel.checkpoint()
             connection = self.network.connect(to_server=to_engine, to_client=to_worker)
-            self.engine.attach(connection.server)
             on_connect(connection)
+            self.engine.attach(connection.server)
             try:
                 yield connection.client
             finally:
                 connection.client.close("the worker left", polite=True)
 
-        attachment = RemoteAttachment("ws://memory", rng=self._rng, dial=dial)
-        async with open_worker(attachment, name=name, **options) as worker:
-            yield worker
+        return RemoteAttachment("ws://memory", rng=self._rng, dial=dial)
 
     def connect_raw_peer(
         self,

@@ -1,9 +1,13 @@
 """How a worker is written: the same API remote, embedded or bundled."""
 
 from iii_trio.protocol import ChannelRef
-from iii_trio.transport import InvokedFunction
+from iii_trio.transport import Attachment, InvokedFunction
 from iii_trio.worker._channels import Channel, ChannelReader, ChannelWriter
-from iii_trio.worker._context import Invocation, current_invocation
+from iii_trio.worker._context import (
+    Invocation,
+    current_invocation,
+    passing_baggage,
+)
 from iii_trio.worker._json import JSON, NULL
 from iii_trio.worker._open import open_worker
 from iii_trio.worker._provide import TriggerTypeHandle
@@ -17,6 +21,7 @@ __all__ = [
     "NOT_DELIVERED",
     "NULL",
     "SYNC_RUNNER",
+    "Attachment",
     "Channel",
     "ChannelReader",
     "ChannelRef",
@@ -30,5 +35,6 @@ __all__ = [
     "Worker",
     "current_invocation",
     "open_worker",
+    "passing_baggage",
     "run_inline",
 ]

@@ -1,6 +1,8 @@
 """What a handler can know about the invocation that runs it."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
@@ -61,6 +63,27 @@ def current_invocation() -> Invocation:
         traceparent=call.traceparent,
         baggage=call.baggage,
     )
+
+
+@contextmanager
+def passing_baggage(baggage: str) -> Iterator[None]:
+    """Give the calls that a handler makes in the block another baggage than its own.
+
+    Args:
+        baggage: W3C baggage, replacing that of the invocation.
+
+    Raises:
+        LookupError: not called from inside a handler.
+    """
+    call = current_call.get()
+    if call is None:
+        msg = "passing_baggage() works only inside a handler"
+        raise LookupError(msg)
+    token = current_call.set(attrs.evolve(call, baggage=baggage))
+    try:
+        yield
+    finally:
+        current_call.reset(token)
 
 
 def time_left(call: IncomingCall, wanted: float | None) -> float | None:

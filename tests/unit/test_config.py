@@ -275,7 +275,7 @@ def test_old_and_new_names_are_the_same_worker(name: str) -> None:
         ("{name: http, confg: {}}", "confg", "did you mean 'config'?"),
         ("{name: http, image: x/y}", "image", "takes no image"),
         ("{name: cron}", "name", "not available in this version"),
-        ("{name: iii-bridge}", "name", "not available in this version"),
+        ("{name: iii-exec}", "name", "not available in this version"),
         ("5", "", "expected a mapping, got 5"),
     ],
 )

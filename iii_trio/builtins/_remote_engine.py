@@ -1,0 +1,321 @@
+"""Another engine, as a bundled worker uses it: calls, functions and triggers over there.
+
+An ordinary worker that is attached by URL, for as long as `open_remote_engine` is open.
+The block begins at once, connected or not: calls wait for the connection as long as
+they may take.
+"""
+
+import logging
+import os
+import random
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final, final
+
+import attrs
+import msgspec
+import trio
+
+from iii_trio._util import (
+    NoPublicConstructor,
+    open_background_nursery,
+    url_without_secrets,
+)
+from iii_trio.builtins._crossings import Crossings, LoopError
+from iii_trio.errors import (
+    FunctionFailedError,
+    InvocationError,
+    InvocationRefusedError,
+    InvocationStoppedError,
+    InvocationTimeoutError,
+    RegistrationError,
+)
+from iii_trio.worker import (
+    Attachment,
+    RemoteAttachment,
+    Worker,
+    current_invocation,
+    open_worker,
+    passing_baggage,
+)
+
+logger = logging.getLogger("iii_trio.builtins.bridge")
+
+Connect = Callable[[str], Attachment]
+"""Gives what a worker attaches to for a URL; dials nothing yet."""
+
+TIMEOUT: Final = 30.0
+"""Seconds that a call may take, with waiting for the connection."""
+
+RETRY_PAUSE: Final = 1.0
+"""Seconds before another name is tried when one is taken."""
+
+
+def connect_by_url(url: str) -> Attachment:
+    """The ordinary `Connect`; ``III_TOKEN`` is sent as a bearer token.
+
+    ``III_WORKER_NAME`` and ``III_NAMESPACE`` name workers that somebody spawned; the
+    connections of an engine are none.
+    """
+    token = os.environ.get("III_TOKEN", "").strip() or None
+    return RemoteAttachment(url, token=token, rng=random.SystemRandom())
+
+
+@attrs.frozen
+class _Binding:
+    trigger_type: str
+    function_id: str
+    config: Any
+
+
+@final
+@attrs.define(eq=False, kw_only=True)
+class RemoteEngine(metaclass=NoPublicConstructor):
+    """Another engine; all in its namespace ``default``.
+
+    Attributes:
+        url: where it is, as it may be shown.
+    """
+
+    url: str
+    _crossings: Crossings
+    _worker: Worker | None = None
+    _changed: trio.Event = attrs.field(factory=trio.Event)
+    _functions: dict[str, Callable[..., Any]] = attrs.field(factory=dict)
+    _bindings: dict[str, _Binding] = attrs.field(factory=dict)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection right now."""
+        return self._worker is not None and self._worker.worker_id != ""
+
+    @property
+    def worker_id(self) -> str:
+        """Our id over there; ``""`` while not connected."""
+        return "" if self._worker is None else self._worker.worker_id
+
+    @property
+    def under_way(self) -> int:
+        """Calls that have crossed, either way, and have no answer yet."""
+        return len(self._crossings)
+
+    # Calls
+
+    async def invoke_json(
+        self, function_id: str, payload: bytes, *, seconds: float = TIMEOUT
+    ) -> bytes:
+        """Call a function over there from inside a handler.
+
+        The handler's deadline counts too, and its cancellation cancels the call over
+        there, if that engine can.
+
+        Args:
+            function_id: over there.
+            payload: JSON text.
+            seconds: how long it may take, with waiting for the connection.
+
+        Returns:
+            JSON text, ``b""`` for no result.
+
+        Raises:
+            InvocationError: as it came from there; `InvocationTimeoutError` when there
+                was no answer in time, `InvocationStoppedError` when the connection was
+                lost meanwhile, `InvocationRefusedError` for a loop.
+        """
+        with self._crossing(), trio.move_on_after(seconds) as scope:
+            worker = await self._connected()
+            left = scope.deadline - trio.current_time()
+            try:
+                return await worker.invoke_json(
+                    function_id, payload, namespace="default", deadline=left
+                )
+            except trio.ClosedResourceError:
+                raise InvocationStoppedError(
+                    f"the connection to {self.url} was lost", function_id=function_id
+                ) from None
+        state = "" if self.is_connected else ": not connected"
+        raise InvocationTimeoutError(
+            f"no answer from {self.url} within {seconds * 1000:g} ms{state}",
+            function_id=function_id,
+        )
+
+    async def invoke(
+        self, function_id: str, payload: object, *, seconds: float = TIMEOUT
+    ) -> Any:  # noqa: ANN401 - any JSON value
+        """`invoke_json` with JSON values in and out."""
+        text = msgspec.json.encode(payload)
+        result = await self.invoke_json(function_id, text, seconds=seconds)
+        return msgspec.json.decode(result) if result else None
+
+    async def fire_json(self, function_id: str, payload: bytes) -> None:
+        """Call a function over there without an answer, from inside a handler.
+
+        Raises:
+            InvocationRefusedError: too many such calls wait for the connection already,
+                there was none yet in `TIMEOUT`, or it is a loop.
+        """
+        with self._crossing():
+            with trio.move_on_after(TIMEOUT):
+                worker = await self._connected()
+                worker.fire(function_id, msgspec.Raw(payload), namespace="default")
+                return
+        msg = f"not connected to {self.url}"
+        raise InvocationRefusedError(msg, function_id=function_id)
+
+    @contextmanager
+    def _crossing(self) -> Iterator[None]:
+        baggage = current_invocation().baggage
+        try:
+            with self._crossings.crossing(baggage) as taken:
+                with passing_baggage(taken):
+                    yield
+        except LoopError as exc:
+            raise InvocationRefusedError(str(exc)) from exc
+
+    # What is offered over there
+
+    def offer(self, function_id: str, local: Worker, local_function: str) -> None:
+        """Offer a function of this engine over there, on every connection.
+
+        Args:
+            function_id: over there.
+            local: makes the calls here.
+            local_function: what is called.
+        """
+
+        async def run(payload: msgspec.Raw) -> msgspec.Raw:
+            try:
+                with self._crossing():
+                    return msgspec.Raw(
+                        await local.invoke_json(
+                            local_function, bytes(payload), namespace="default"
+                        )
+                    )
+            except InvocationError as exc:
+                raise passed_on(exc) from exc
+
+        self.serve(function_id, run)
+
+    def serve(self, function_id: str, handler: Callable[..., Any]) -> None:
+        """Offer a function over there that a handler here runs, on every connection."""
+        self._functions[function_id] = handler
+        if self._worker is not None:
+            self._worker.register_function(function_id, handler)
+
+    async def bind(
+        self, binding_id: str, kind: str, function_id: str, config: object
+    ) -> None:
+        """Bind a trigger over there, on every connection.
+
+        Args:
+            binding_id: for `unbind`; unique among engines.
+            kind: the trigger type.
+            function_id: one that is offered over there.
+            config: of the trigger.
+        """
+        self._bindings[binding_id] = binding = _Binding(kind, function_id, config)
+        if self._worker is None:
+            await trio.lowlevel.checkpoint()
+        else:
+            await _bind(self._worker, binding_id, binding)
+
+    def unbind(self, binding_id: str) -> None:
+        """End a binding."""
+        if (
+            self._bindings.pop(binding_id, None) is not None
+            and self._worker is not None
+        ):
+            self._worker.unbind(binding_id)
+
+    # The connection
+
+    async def _connected(self) -> Worker:
+        await trio.lowlevel.checkpoint()
+        while self._worker is None:
+            await self._changed.wait()
+        return self._worker
+
+    async def _stay(self, attachment: Attachment, names: Iterator[str]) -> None:
+        """Be attached; under the next name when one is taken."""
+        for name in names:
+            try:
+                await self._attach(attachment, name)
+            except RegistrationError as exc:
+                logger.warning(
+                    "%s refuses the worker name %r, trying another: %s",
+                    self.url,
+                    name,
+                    exc,
+                )
+            await trio.sleep(RETRY_PAUSE)
+
+    async def _attach(self, attachment: Attachment, name: str) -> None:
+        async with open_worker(attachment, name=name) as worker:
+            for function_id, handler in self._functions.items():
+                worker.register_function(function_id, handler)
+            for binding_id, binding in self._bindings.items():
+                await _bind(worker, binding_id, binding)
+            logger.info("connected to %s as %s", self.url, name)
+            self._worker = worker
+            self._changed.set()
+            self._changed = trio.Event()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._worker = None
+
+
+async def _bind(worker: Worker, binding_id: str, binding: _Binding) -> None:
+    await worker.bind(
+        binding.trigger_type,
+        binding.function_id,
+        binding.config,
+        namespace="default",
+        trigger_id=binding_id,
+    )
+
+
+def passed_on(exc: InvocationError) -> FunctionFailedError:
+    """An error of a call as the own error of the handler that made it."""
+    return FunctionFailedError(
+        exc.message, code=exc.code, stacktrace=exc.stacktrace, details=exc.details
+    )
+
+
+@asynccontextmanager
+async def open_remote_engine(
+    url: str,
+    *,
+    name: str,
+    new_id: Callable[[], str],
+    connect: Connect = connect_by_url,
+) -> AsyncIterator[RemoteEngine]:
+    """Be a worker of another engine for the length of the block, connected or not.
+
+    Args:
+        url: of the other engine.
+        name: the worker's name over there; when it is taken, with a suffix.
+        new_id: makes UUID text.
+        connect: what the worker attaches to.
+
+    Raises:
+        ValueError: the URL is none.
+    """
+
+    def names() -> Iterator[str]:
+        yield name
+        while True:
+            yield f"{name}:{new_id()[:8]}"
+
+    remote = RemoteEngine._create(
+        url=url_without_secrets(url),
+        crossings=Crossings(new_id().replace("-", "")[:12]),
+    )
+    async with open_background_nursery("the bridge is closed") as nursery:
+        nursery.start_soon(
+            remote._stay,  # noqa: SLF001 - our own
+            connect(url),
+            names(),
+            name=f"bridge to {remote.url}",
+        )
+        yield remote

@@ -1,0 +1,23 @@
+"""Functions of another engine here, and functions of this one there."""
+
+from iii_trio.builtins.bridge._config import (
+    BridgeConfig,
+    ExposeConfig,
+    ForwardConfig,
+    check_bridge_url,
+)
+from iii_trio.builtins.bridge._worker import (
+    BridgeHandle,
+    BridgeStatistics,
+    serve_bridge,
+)
+
+__all__ = [
+    "BridgeConfig",
+    "BridgeHandle",
+    "BridgeStatistics",
+    "ExposeConfig",
+    "ForwardConfig",
+    "check_bridge_url",
+    "serve_bridge",
+]

@@ -1,0 +1,91 @@
+"""Two server processes with a bridge between them, and SDK workers on both sides."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import trio
+
+from iii_trio._util import open_background_nursery
+from iii_trio.worker import Worker, open_worker
+from tests import sdks
+from tests.integration.server_rig import Server, open_server
+from tests.live import PATIENCE, ZOO, Language
+
+
+def listener(port: int = 0) -> str:
+    return f"{{name: iii-worker-manager, config: {{port: {port}}}}}"
+
+
+@asynccontextmanager
+async def open_zoo(
+    language: Language, url: str, directory: pathlib.Path
+) -> AsyncIterator[None]:
+    """Run the zoo of a language against a server, until the block ends."""
+    await trio.Path(directory).mkdir(exist_ok=True)
+    if language == "py":
+        command = [sys.executable, str(ZOO / "zoo.py")]
+    else:
+        modules = sdks.node_modules_with_sdk(sdks.NEWEST_NODE).resolve()
+        (directory / "node_modules").symlink_to(modules)
+        (directory / "package.json").write_text('{"type": "module"}')
+        shutil.copy(ZOO / "zoo.ts", directory)
+        command = [sdks.need_node(), "--import", "tsx", "zoo.ts"]
+    with (directory / "output.log").open("ab") as log:
+        async with open_background_nursery("the zoo closes") as nursery:
+            run = partial(
+                trio.run_process,
+                command,
+                cwd=directory,
+                env={**os.environ, "III_URL": url},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+            await nursery.start(run)
+            yield
+
+
+async def function_is_there(worker: Worker, function_id: str) -> None:
+    """Wait until a server offers a function."""
+    changed = trio.Event()
+    listening = f"test::changed::{function_id}"
+
+    async def on_change() -> None:
+        await trio.lowlevel.checkpoint()
+        changed.set()
+
+    worker.register_function(listening, on_change)
+    trigger_id = await worker.bind("engine::functions-available", listening, {})
+    with trio.fail_after(PATIENCE):
+        while True:
+            changed = trio.Event()
+            listed = await worker.invoke("engine::functions::list", {})
+            if function_id in {row["function_id"] for row in listed["functions"]}:
+                break
+            await changed.wait()
+    worker.unbind(trigger_id)
+    worker.unregister_function(listening)
+
+
+@asynccontextmanager
+async def open_engine_process(
+    directory: pathlib.Path, config: str, **env: str
+) -> AsyncIterator[tuple[Server, str]]:
+    """A server process and its URL."""
+    await trio.Path(directory).mkdir(exist_ok=True)
+    async with open_server(directory, config, env=env) as server:
+        yield server, f"ws://127.0.0.1:{await server.port()}"
+
+
+@asynccontextmanager
+async def open_client(url: str) -> AsyncIterator[Worker]:
+    """A worker of ours in a server, by URL."""
+    async with open_worker(url, name=f"test-{url[-5:]}") as worker:
+        yield worker
