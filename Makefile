@@ -28,6 +28,7 @@ help:
 	@echo "make bench       short benchmarks; bench-full: the published ones"
 	@echo "make autobahn    Autobahn's fuzzing client against the front door"
 	@echo "make flakes      tests again and again, shuffled; counts add up; RUNS=, REST="
+	@echo "make crash       kills a server RUNS times while an SDK writes; RUNS=1000"
 	@echo "make mutations   spoils copies of the code; the tests must notice"
 	@echo "make cuts        cuts links of real workers at random bytes; RUNS="
 	@echo "make matrix      every generation of the public SDKs on one script; needs cargo"
@@ -72,6 +73,10 @@ autobahn: $(INSTALLED)
 flakes: $(INSTALLED)
 	$(BIN)/python -m tests.flakes cancellation $(RUNS)
 	$(BIN)/python -m tests.flakes rest $(REST)
+
+crash: RUNS = 1000
+crash: $(INSTALLED)
+	CRASH_RUNS=$(RUNS) $(BIN)/python -m pytest -o log_cli=true --log-cli-level=INFO -o faulthandler_timeout=0 tests/integration/test_crash.py $(ARGS)
 
 mutations: $(INSTALLED)
 	$(BIN)/python -m tests.mutations
