@@ -9,12 +9,7 @@ from iii_trio.engine._bindings import Bindings
 from iii_trio.engine._channel_ends import LocalChannelEnd
 from iii_trio.engine._channels import Channel, Channels
 from iii_trio.engine._discovery import Discovery
-from iii_trio.engine._engine import (
-    NAMESPACE_GRACE,
-    Engine,
-    EngineStatistics,
-    open_engine,
-)
+from iii_trio.engine._engine import NAMESPACE_GRACE, Engine, open_engine
 from iii_trio.engine._engine_port import EnginePort
 from iii_trio.engine._gate import Gate
 from iii_trio.engine._intrinsics import Intrinsics
@@ -33,6 +28,7 @@ from iii_trio.engine._registrar import Registrar
 from iii_trio.engine._registry import PROVIDER_IDS, Conflict, Function, Registry
 from iii_trio.engine._roster import Announcement, Roster, WorkerRecord
 from iii_trio.engine._router import Router
+from iii_trio.engine._statistics import EngineStatistics
 from iii_trio.engine._supervisor import Supervisor
 from iii_trio.engine._timers import Timer, Timers
 from iii_trio.engine._topology import Topology

@@ -30,6 +30,7 @@ from iii_trio.engine._registrar import Registrar
 from iii_trio.engine._registry import Registry
 from iii_trio.engine._roster import Roster, WorkerRecord
 from iii_trio.engine._router import Router
+from iii_trio.engine._statistics import EngineStatistics
 from iii_trio.engine._supervisor import Supervisor
 from iii_trio.engine._timers import Timers
 from iii_trio.engine._topology import FUNCTIONS_AVAILABLE, WORKERS_AVAILABLE, Topology
@@ -40,38 +41,6 @@ from iii_trio.transport import AttachedPort, Handlers, Link, WorkerSpec
 
 NAMESPACE_GRACE: Final = 5.0
 """Seconds that a new connection has to tell its namespace (protocol, section 3.2)."""
-
-
-@attrs.frozen(kw_only=True)
-class EngineStatistics:
-    """Counts at one moment; all zero (but the engine's own functions) when idle.
-
-    Attributes:
-        functions: functions of workers; those of the engine are not counted.
-        parked: bindings that wait for a provider.
-        invocations: calls in flight.
-        opened: calls ever opened.
-        bad_frames: frames dropped because they could not be read.
-        dropped_fires: void calls that nobody could run.
-        late_answers: answers for calls that were settled already, or not the
-            answering worker's.
-        denied: what access rules refused: connections, calls, registrations.
-        timers: moments that the engine still waits for.
-    """
-
-    workers: int
-    functions: int
-    trigger_types: int
-    triggers: int
-    parked: int
-    invocations: int
-    channels: int
-    opened: int
-    bad_frames: int
-    dropped_fires: int
-    late_answers: int
-    denied: int
-    timers: int
 
 
 @final
