@@ -1,4 +1,4 @@
-"""What every entry that listens may set.
+"""What every entry that listens may set, and what all workers together may take.
 
 Pure: nothing is read or opened here, only the values themselves are checked, so that
 whoever structures them can name the path.
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import attrs
 
-__all__ = ["LimitsConfig", "SocketLimitsConfig", "TLSConfig"]
+__all__ = ["EngineLimits", "LimitsConfig", "SocketLimitsConfig", "TLSConfig"]
 
 _ASKED: Final = ("required", "optional")
 _VERSIONS: Final = ("1.2", "1.3")
@@ -31,6 +31,30 @@ def _between(low: int, high: int, *, off: bool = False) -> Any:  # noqa: ANN401 
             raise ValueError(msg)
 
     return check
+
+
+@attrs.frozen(kw_only=True)
+class EngineLimits:
+    """The ``limits`` block of a configuration: what workers on links may take.
+
+    Attributes:
+        registrations_per_worker: functions, as many trigger types, and as many triggers.
+        pending_calls_per_worker: calls that it made, and void calls that it was given,
+            without an answer so far.
+        outboxes_bytes: waiting for all peers together that do not read. Above it, calls
+            to those that are behind are refused, and whoever has more than an equal
+            share is dropped.
+    """
+
+    registrations_per_worker: int = attrs.field(
+        default=20_000, validator=_between(1, 2**31)
+    )
+    pending_calls_per_worker: int = attrs.field(
+        default=100_000, validator=_between(1, 2**31)
+    )
+    outboxes_bytes: int = attrs.field(
+        default=512 * 2**20, validator=_between(2**20, 2**50)
+    )
 
 
 @attrs.frozen(kw_only=True)

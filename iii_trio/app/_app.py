@@ -343,8 +343,13 @@ async def open_app(
     specs = {spec.name: spec for spec in builtins}
     async with (
         open_stores(Path(data_dir), run) as stores,
-        open_engine(grace=parsed.registration_namespace_grace) as engine,
-        open_pump() as pump,
+        open_engine(
+            grace=parsed.registration_namespace_grace, limits=parsed.limits
+        ) as engine,
+        # What one connection brings about must end no other: a bug is logged instead.
+        open_pump(
+            crash_on_bug=False, outboxes_bytes=parsed.limits.outboxes_bytes
+        ) as pump,
         open_background_nursery("the app was closed") as workers,
         open_background_nursery("the app was closed") as listeners,
     ):

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from iii_trio._listening import SocketLimitsConfig, TLSConfig
+from iii_trio._listening import EngineLimits, SocketLimitsConfig, TLSConfig
 from iii_trio.access import Access, AccessRules, parse_rules, unknown_keys
 from iii_trio.app._adapters import Backend, choose_backend
 from iii_trio.app._structure import describe, nearest, structure
@@ -184,11 +184,13 @@ class AppConfig:
         entries: in the order of the file, listeners last.
         registration_namespace_grace: seconds that a new connection has to announce
             its namespace.
+        limits: what workers on links may take.
         notes: what a reader of the log should know: skipped entries, ignored keys.
     """
 
     entries: tuple[WorkerEntry, ...]
     registration_namespace_grace: float = 5.0
+    limits: EngineLimits = attrs.field(factory=EngineLimits)
     notes: tuple[str, ...] = ()
 
 
@@ -204,7 +206,7 @@ DEFAULT_DOCUMENT: Mapping[str, Any] = {
 }
 """What runs when there is no configuration at all."""
 
-_TOP_KEYS = ("workers", "modules", "registration_namespace_grace_ms")
+_TOP_KEYS = ("workers", "modules", "limits", "registration_namespace_grace_ms")
 _ENTRY_KEYS = ("name", "config", "image")
 _ELSEWHERE = ("image", "worker_path")
 
@@ -243,6 +245,7 @@ def parse_config(
     return AppConfig(
         entries=reader.finish(),
         registration_namespace_grace=_grace(top, environ or {}),
+        limits=structure(top.get("limits", {}), EngineLimits, "limits"),
         notes=tuple(reader.notes),
     )
 

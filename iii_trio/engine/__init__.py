@@ -17,13 +17,13 @@ from iii_trio.engine._invocation import Invocation, InvocationTable
 from iii_trio.engine._invoker import InvokerPort
 from iii_trio.engine._link_port import (
     OUTBOX_LARGE_LIMIT,
-    OUTBOX_SOFT_LIMIT,
     LinkPort,
 )
 from iii_trio.engine._listen import DEFAULT_PORT, open_listener, serve_listener
 from iii_trio.engine._listings import Listings
 from iii_trio.engine._local import LocalWorkerPort
 from iii_trio.engine._ports import AnyPort, LocalPort
+from iii_trio.engine._quotas import OUTBOX_SOFT_LIMIT, Quotas
 from iii_trio.engine._registrar import Registrar
 from iii_trio.engine._registry import PROVIDER_IDS, Conflict, Function, Registry
 from iii_trio.engine._roster import Announcement, Roster, WorkerRecord
@@ -61,6 +61,7 @@ __all__ = [
     "LocalChannelEnd",
     "LocalPort",
     "LocalWorkerPort",
+    "Quotas",
     "Registrar",
     "Registry",
     "Roster",

@@ -10,8 +10,9 @@ from typing import Any, Final, final
 
 from iii_trio.access import Session
 from iii_trio.engine._ports import AnyPort
+from iii_trio.engine._quotas import Quotas
 from iii_trio.engine._triggers import Tell, Trigger, Triggers, TriggerType
-from iii_trio.protocol import ErrorBody, Event, TriggerChanged
+from iii_trio.protocol import ErrorBody, Event, TriggerChanged, refused
 from iii_trio.transport import TriggerSpec
 
 Waiter = Callable[[ErrorBody | None], None]
@@ -29,7 +30,9 @@ class Bindings:
         triggers: Triggers[AnyPort],
         now: Callable[[], float],
         on_event: Callable[[Event], None],
+        quotas: Quotas | None = None,
     ) -> None:
+        self._quotas = quotas or Quotas()
         self.triggers = triggers
         self._now = now
         self._on_event = on_event
@@ -44,6 +47,11 @@ class Bindings:
         session: Session | None = None,
     ) -> None:
         """Bind; the outcome reaches ``waiter`` and, if it is a refusal, the owner."""
+        if self.triggers.get(spec.trigger_id) is None:
+            reason = self._quotas.registration(owner, self.triggers.count_of(owner))
+            if reason is not None:
+                self._refuse_new(spec, owner, waiter, refused(f"triggers: {reason}"))
+                return
         trigger: Trigger[Any] = Trigger(
             spec=spec, owner=owner, home=home, session=session
         )
@@ -60,6 +68,19 @@ class Bindings:
         self._tell(tells, fresh=trigger)
         if trigger.served_by is None:
             self._wake(spec.trigger_id, None)
+
+    def _refuse_new(
+        self,
+        spec: TriggerSpec,
+        owner: AnyPort | None,
+        waiter: Waiter | None,
+        error: ErrorBody,
+    ) -> None:
+        _log.warning("trigger %s refused: %s", spec.trigger_id, error.message)
+        if waiter is not None:
+            waiter(error)
+        elif owner is not None:
+            owner.trigger_refused(spec, error)
 
     def unbind(self, trigger_id: str) -> bool:
         """End a binding, whoever made it; false if there is none."""

@@ -8,6 +8,7 @@ from typing import Any, Final, final
 import attrs
 import trio
 
+from iii_trio._listening import EngineLimits
 from iii_trio._util import (
     NoPublicConstructor,
     open_background_nursery,
@@ -26,6 +27,7 @@ from iii_trio.engine._link_port import LinkPort
 from iii_trio.engine._listings import Listings
 from iii_trio.engine._local import ENGINE_IDS, LocalWorkerPort
 from iii_trio.engine._ports import AnyPort, LocalPort
+from iii_trio.engine._quotas import Quotas
 from iii_trio.engine._registrar import Registrar
 from iii_trio.engine._registry import Registry
 from iii_trio.engine._roster import Roster, WorkerRecord
@@ -191,6 +193,8 @@ class Engine(metaclass=NoPublicConstructor):
             dropped_fires=self.router.dropped_fires,
             late_answers=self.invocations.late_answers,
             denied=self.gate.denied,
+            refused_calls=self.invocations.quotas.refused_calls,
+            refused_registrations=self.invocations.quotas.refused_registrations,
             timers=len(self._timers),
         )
 
@@ -205,6 +209,7 @@ async def open_engine(
     on_telemetry: Callable[[bytes], None] = lambda _data: None,
     latest_metrics: Callable[[str], dict[str, Any] | None] = lambda _worker_id: None,
     engine_ids: Mapping[str, str] = ENGINE_IDS,
+    limits: EngineLimits | None = None,
 ) -> AsyncIterator[Engine]:
     """Open an engine: no socket, no process, no thread.
 
@@ -222,6 +227,7 @@ async def open_engine(
         engine_ids: which ids below ``engine::`` workers of this process may offer:
             prefix to the name of the worker. Workers on links may offer those of a
             queue provider only.
+        limits: what workers on links may take.
     """
     engine = _compose(
         Timers(),
@@ -231,6 +237,7 @@ async def open_engine(
         on_telemetry,
         latest_metrics,
         engine_ids,
+        Quotas(limits),
     )
     if on_event is not None:
         engine.subscribe(on_event)
@@ -250,6 +257,7 @@ def _compose(
     on_telemetry: Callable[[bytes], None],
     latest_metrics: Callable[[str], dict[str, Any] | None],
     engine_ids: Mapping[str, str],
+    quotas: Quotas,
 ) -> Engine:
     listeners: list[Callable[[Event], None]] = []
 
@@ -263,8 +271,8 @@ def _compose(
     registry: Registry[AnyPort] = Registry()
     roster = Roster()
     triggers: Triggers[AnyPort] = Triggers()
-    invocations = InvocationTable(timers, lambda: new_id()[:24])
-    bindings = Bindings(triggers, now, publish)
+    invocations = InvocationTable(timers, lambda: new_id()[:24], quotas=quotas)
+    bindings = Bindings(triggers, now, publish, quotas)
     router = Router(registry, invocations, bindings, new_id)
     discovery = Discovery(registry, roster, triggers, port_of, latest_metrics)
     topology = Topology(
@@ -280,6 +288,7 @@ def _compose(
         InvokerPort(invocations),
         publish,
         topology.functions_changed,
+        quotas,
     )
     channels = Channels(timers, new_id)
     supervisor = Supervisor(

@@ -26,6 +26,7 @@ from typing import Any, Final, Protocol, final
 import msgspec
 import trio
 
+from iii_trio.engine._quotas import Quotas
 from iii_trio.engine._registry import Function
 from iii_trio.engine._timers import Timer, Timers
 from iii_trio.protocol import (
@@ -211,6 +212,7 @@ class InvocationTable:
     Args:
         timers: where deadlines wait.
         new_prefix: makes the random first 24 characters of our ids.
+        quotas: how many calls a worker may have pending; for those who route.
 
     Attributes:
         watch: told of every call; ``None``, the fast way, while nobody wants to know.
@@ -221,7 +223,9 @@ class InvocationTable:
         self,
         timers: Timers,
         new_prefix: Callable[[], str],
+        quotas: Quotas | None = None,
     ) -> None:
+        self.quotas = quotas or Quotas()
         self._timers = timers
         self._prefix = new_prefix()
         self._counter = _FIRST_NUMBER

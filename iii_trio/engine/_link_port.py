@@ -14,6 +14,7 @@ from iii_trio.engine._connection import Connection
 from iii_trio.engine._guard import Guard
 from iii_trio.engine._invocation import Invocation, InvocationTable, RawOutcome
 from iii_trio.engine._ports import AnyPort, BindAnswer
+from iii_trio.engine._quotas import OUTBOX_SOFT_LIMIT
 from iii_trio.engine._roster import WorkerRecord
 from iii_trio.engine._timers import Timer
 from iii_trio.engine._triggers import Trigger, TriggerType
@@ -40,9 +41,6 @@ from iii_trio.protocol import (
     refused,
 )
 from iii_trio.transport import Link, TriggerSpec
-
-OUTBOX_SOFT_LIMIT: Final = 8 * 2**20
-"""Bytes waiting for a worker above which new calls to it are refused."""
 
 OUTBOX_LARGE_LIMIT: Final = OUTBOX_SOFT_LIMIT + MAX_MESSAGE_BYTES
 """Bytes that a message over `SMALL_MESSAGE_BYTES` may make wait, so that several large
@@ -129,12 +127,13 @@ class LinkPort(Connection):
 
     def refuses(self) -> ErrorBody | None:
         """Refuse further calls while the peer does not take what it has."""
-        if self.link.outbox_bytes <= OUTBOX_SOFT_LIMIT:
+        limit = self._invocations.quotas.outbox_soft
+        if self.link.outbox_bytes <= limit:
             return None
         name = self.record.name or self.worker_id
         return refused(
             f"worker {name!r} is behind: {self.link.outbox_bytes} bytes wait for it "
-            f"(limit {OUTBOX_SOFT_LIMIT}); try again later"
+            f"(limit {limit}); try again later"
         )
 
     def dispatch(self, invocation: Invocation) -> None:

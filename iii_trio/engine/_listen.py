@@ -117,7 +117,8 @@ async def open_listener(
         OSError: the address is in use, or cannot be bound.
     """
     listener = Listener(_EngineDoor(engine, access))
-    with engine.gate.using(access or Access()):
+    press = engine.invocations.quotas.set_pressed
+    with engine.gate.using(access or Access()), pump.outboxes.telling(press):
         async with (
             open_front_door(
                 pump, listener, host=host, port=port, limits=limits, tls=tls

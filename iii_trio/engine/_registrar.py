@@ -14,6 +14,7 @@ from iii_trio.engine._bindings import Bindings
 from iii_trio.engine._invoker import InvokerPort
 from iii_trio.engine._link_port import LinkPort
 from iii_trio.engine._ports import AnyPort, LocalPort
+from iii_trio.engine._quotas import Quotas
 from iii_trio.engine._registry import Conflict, Function, Registry
 from iii_trio.engine._triggers import TriggerType
 from iii_trio.errors import RegistrationError
@@ -51,6 +52,7 @@ class Registrar:
         invoker: performs the functions that have no handler.
         on_event: told of every change.
         on_functions_changed: called when the set of functions changed.
+        quotas: how much a worker may register.
     """
 
     def __init__(
@@ -60,7 +62,9 @@ class Registrar:
         invoker: InvokerPort,
         on_event: Callable[[Event], None],
         on_functions_changed: Callable[[], None],
+        quotas: Quotas | None = None,
     ) -> None:
+        self._quotas = quotas or Quotas()
         self._registry = registry
         self._bindings = bindings
         self._invoker = invoker
@@ -179,6 +183,15 @@ class Registrar:
     # Frames that register
 
     def _register_function(self, port: LinkPort, frame: RegisterFunction) -> None:
+        known = self._registry.find(port.namespace, frame.id)
+        if known is None or known.owner is not port:
+            count = self._registry.count_of(port)
+            reason = self._quotas.registration(port, count)
+            if reason is not None:
+                # The one code that SDKs do not take for the end of the connection.
+                _log.warning("%s: function %r refused: %s", port, frame.id, reason)
+                self._reject_function(port, frame.id, "")
+                return
         function: Function[AnyPort] = Function(
             function_id=frame.id,
             namespace=port.namespace,
@@ -197,14 +210,17 @@ class Registrar:
             _log_lost(function, exc)
             return
         if conflict is not None:
-            port.send(
-                RegistrationRejected(
-                    code="FUNCTION_NAMESPACE_CONFLICT",
-                    namespace=port.namespace,
-                    function_id=frame.id,
-                    owner_worker_id=conflict.owner_worker_id,
-                )
+            self._reject_function(port, frame.id, conflict.owner_worker_id)
+
+    def _reject_function(self, port: LinkPort, function_id: str, owner: str) -> None:
+        port.send(
+            RegistrationRejected(
+                code="FUNCTION_NAMESPACE_CONFLICT",
+                namespace=port.namespace,
+                function_id=function_id,
+                owner_worker_id=owner,
             )
+        )
 
     def _unregister_function(self, port: LinkPort, frame: UnregisterFunction) -> None:
         self.remove_function(port, frame.id)
@@ -214,6 +230,11 @@ class Registrar:
             _log.error(
                 "%s: trigger type %r: %s", port, frame.id, blank_namespace().message
             )
+            return
+        count = len(self._bindings.triggers.types_of(port))
+        reason = self._quotas.registration(port, count)
+        if reason is not None:
+            _log.warning("%s: trigger type %r refused: %s", port, frame.id, reason)
             return
         self.add_type(
             TriggerType(

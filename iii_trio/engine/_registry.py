@@ -136,6 +136,10 @@ class Registry(Generic[OwnerT]):
             ids[function_id] for ids in self._namespaces.values() if function_id in ids
         ]
 
+    def count_of(self, owner: OwnerT) -> int:
+        """How many functions one owner has."""
+        return len(self._owned.get(owner, ()))
+
     def owned_by(self, owner: OwnerT) -> list[Function[OwnerT]]:
         """The functions of one owner, in the order of registration."""
         return list(self._owned.get(owner, {}).values())

@@ -12,7 +12,7 @@ that are missing or large.
 from typing import Final, final
 
 from iii_trio.engine._invocation import Invocation, InvocationTable
-from iii_trio.engine._link_port import OUTBOX_SOFT_LIMIT, LinkPort
+from iii_trio.engine._link_port import LinkPort
 from iii_trio.engine._ports import AnyPort
 from iii_trio.engine._registry import Registry
 from iii_trio.engine._router import Router
@@ -51,6 +51,7 @@ class Relay:
         self._find = registry.find
         self._find_call = invocations.find
         self._invocations = invocations
+        self._quotas = invocations.quotas
         self._router = router
 
     def on_frame(self, port: LinkPort, text: bytes) -> bool:
@@ -98,7 +99,8 @@ class Relay:
         callee = function.callee
         if (
             type(callee) is not LinkPort
-            or callee.link.outbox_bytes > OUTBOX_SOFT_LIMIT
+            or callee.link.outbox_bytes > self._quotas.outbox_soft
+            or len(port.made) >= self._quotas.pending_calls
             or self._router.draining
         ):
             return False

@@ -133,6 +133,11 @@ class Router:
         if self.draining and not function.function_id.startswith("engine::"):
             return _DRAINING
         overload: ErrorBody | None = function.callee.refuses()
+        if invocation.caller is None and overload is None:
+            # Nobody's calls are counted where they come from.
+            quotas = self.invocations.quotas
+            if len(function.callee.executing) >= quotas.pending_calls:
+                overload = quotas.refuse_call(repr(function.callee))
         if overload is None:
             self.invocations.open(invocation, function)
         return overload
@@ -286,7 +291,12 @@ class Router:
             invocation.timeout = frame.deadline_ms / 1000
         invocation.traceparent = frame.traceparent
         invocation.baggage = frame.baggage
-        error = self.route(invocation, frame.function_id, frame.action)
+        quotas = self.invocations.quotas
+        error = (
+            quotas.refuse_call("this worker")
+            if wanted is not None and len(port.made) >= quotas.pending_calls
+            else self.route(invocation, frame.function_id, frame.action)
+        )
         if error is None:
             if port.cancels and invocation.caller is port:
                 port.made_by_ref[invocation.caller_ref] = invocation

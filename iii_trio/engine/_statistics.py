@@ -17,6 +17,9 @@ class EngineStatistics:
         late_answers: answers for calls that were settled already, or not the
             answering worker's.
         denied: what access rules refused: connections, calls, registrations.
+        refused_calls: calls not begun because too many were pending.
+        refused_registrations: functions, trigger types and triggers that were one too
+            many of their worker.
         timers: moments that the engine still waits for.
     """
 
@@ -32,4 +35,6 @@ class EngineStatistics:
     dropped_fires: int
     late_answers: int
     denied: int
+    refused_calls: int
+    refused_registrations: int
     timers: int

@@ -16,6 +16,7 @@ from iii_trio.engine._engine_port import EnginePort
 from iii_trio.engine._invocation import InvocationTable
 from iii_trio.engine._link_port import LinkPort
 from iii_trio.engine._ports import LocalPort
+from iii_trio.engine._quotas import OUTBOX_LIMIT, STRANGER_OUTBOX_LIMIT
 from iii_trio.engine._registrar import Registrar
 from iii_trio.engine._relay import Relay
 from iii_trio.engine._roster import Announcement, Roster, WorkerRecord
@@ -128,6 +129,7 @@ class Supervisor:
         """Make the port of a link that nobody knows yet; it is not started."""
         record = self._new_record("link", link.peer.rpartition(":")[0].strip("[]"))
         port = LinkPort(record, link, self._invocations)
+        link.limit_outbox(STRANGER_OUTBOX_LIMIT)
         port.handlers = self._router.handlers
         port.apply = self._registrar.register
         return port
@@ -320,6 +322,7 @@ class Supervisor:
 
     def _release_held(self, port: LinkPort) -> None:
         """The namespace is known: apply what waited for it, in order."""
+        port.link.limit_outbox(OUTBOX_LIMIT)
         held, port.held = port.held, None
         if port.grace is not None:
             self._timers.cancel(port.grace)

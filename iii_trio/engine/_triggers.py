@@ -171,6 +171,12 @@ class Triggers(Generic[PortT]):
         """The types that one worker provides."""
         return [kind for kind in self._types.values() if kind.provider is provider]
 
+    def count_of(self, owner: PortT | None) -> int:
+        """How many bindings one worker made, or nobody who could be gone."""
+        if owner is None:
+            return len(self._triggers) - sum(map(len, self._by_owner.values()))
+        return len(self._by_owner.get(owner, ()))
+
     def owned_by(self, owner: PortT) -> list[Trigger[PortT]]:
         """The bindings that one worker made."""
         return list(self._by_owner.get(owner, {}).values())

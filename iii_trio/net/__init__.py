@@ -1,6 +1,11 @@
 """Bytes and sockets: one pump for all connections. Nothing here knows iii."""
 
-from iii_trio._listening import LimitsConfig, SocketLimitsConfig, TLSConfig
+from iii_trio._listening import (
+    EngineLimits,
+    LimitsConfig,
+    SocketLimitsConfig,
+    TLSConfig,
+)
 from iii_trio.net._connection import HIGH_WATER
 from iii_trio.net._exchange import HTTPExchange
 from iii_trio.net._front_door import FrontDoor, FrontDoorStatistics, open_front_door
@@ -9,7 +14,8 @@ from iii_trio.net._http1 import BodyTooLargeError, HTTPRequest
 from iii_trio.net._http_connection import RequestHandler
 from iii_trio.net._limits import HTTPLimits, limits_of
 from iii_trio.net._peer_certificate import PeerCertificate
-from iii_trio.net._pump import Pump, PumpStatistics, open_pump
+from iii_trio.net._pump import Pump, open_pump
+from iii_trio.net._pump_statistics import PumpStatistics
 from iii_trio.net._websocket import (
     OP_BINARY,
     OP_CLOSE,
@@ -34,6 +40,7 @@ __all__ = [
     "OP_PONG",
     "OP_TEXT",
     "BodyTooLargeError",
+    "EngineLimits",
     "FrameReader",
     "FrontDoor",
     "FrontDoorStatistics",

@@ -80,6 +80,7 @@ class Connection:
         "_reading",
         "_seen",
         "_sent",
+        "_weighed",
         "above_high",
         "bulky",
         "closed",
@@ -121,6 +122,7 @@ class Connection:
         self._linger = 0.0
         self._end_reason = ""
         self._sent = 0
+        self._weighed = 0  # bytes that count among those of all outboxes
         self._seen = 0
 
     @property
@@ -203,6 +205,7 @@ class Connection:
     def flush(self) -> None:
         """Send what is queued, one non-blocking send, unless the socket is full."""
         if self._blocked or self.closed:
+            self._weigh()
             return
         outbox = self._outbox
         if not outbox:
@@ -225,6 +228,7 @@ class Connection:
         if self.outbox_bytes:
             self._blocked = True
             self._watch(self._interest | WRITE)
+            self._weigh()
         elif self.ending or self._interest & WRITE:
             self._on_empty()
         if self.above_high and self.outbox_bytes < LOW_WATER and not self.closed:
@@ -271,7 +275,22 @@ class Connection:
     def _tell_writable(self) -> None:
         self.handler.on_writable()
 
+    def _weigh(self) -> None:
+        """Add what waits here to what waits for all; that may be too much."""
+        old, self._weighed = self._weighed, self.outbox_bytes
+        if not self._pump.outboxes.weigh(old, self.outbox_bytes):
+            self.lose(
+                f"the peer does not read: {self.outbox_bytes} bytes waiting, and too "
+                "much waits for all peers together"
+            )
+
+    def limit_outbox(self, size: int) -> None:
+        """From the next write on this much may wait; less than 1 MiB counts as that."""
+        self._outbox_limit = size
+
     def _on_empty(self) -> None:
+        if self._weighed:
+            self._weigh()
         self._watch(self._interest & ~WRITE)
         if not self.ending:
             return
@@ -357,6 +376,8 @@ class Connection:
         self.sock.close()
         self._outbox.clear()
         self.outbox_bytes = 0
+        if self._weighed:
+            self._weigh()
         self._on_gone(self)
         self._farewell(reason)
 

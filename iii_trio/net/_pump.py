@@ -28,6 +28,8 @@ from iii_trio._util import (
     open_background_nursery,
     require_real_time,
 )
+from iii_trio.net._outboxes import Outboxes
+from iii_trio.net._pump_statistics import PumpStatistics
 from iii_trio.net._readiness import (
     Readiness,
     ReadinessSet,
@@ -37,7 +39,7 @@ from iii_trio.net._readiness import (
 )
 from iii_trio.net._turns import Turns
 
-__all__ = ["Driver", "Pump", "PumpStatistics", "Timed", "open_pump"]
+__all__ = ["Driver", "Pump", "Timed", "open_pump"]
 
 _logger = logging.getLogger("iii_trio.net")
 
@@ -93,21 +95,6 @@ class _Faulty(Protocol):
     def on_fault(self) -> None: ...
 
 
-@attrs.frozen(kw_only=True)
-class PumpStatistics:
-    """What a pump has done so far.
-
-    Attributes:
-        passes: times that ready sockets were handled.
-        faults: exceptions of callbacks that ended a connection.
-        timers: entries in the heap of deadlines.
-    """
-
-    passes: int
-    faults: int
-    timers: int
-
-
 @final
 @attrs.define(eq=False, kw_only=True, repr=False)
 class Pump(metaclass=NoPublicConstructor):
@@ -116,12 +103,14 @@ class Pump(metaclass=NoPublicConstructor):
     Attributes:
         read_buffer: for one read; what it holds is copied before the next.
         turns: who waits for a turn, and how long a turn is.
+        outboxes: what waits for all peers together.
     """
 
     read_buffer: memoryview = attrs.Factory(
         lambda: memoryview(mmap.mmap(-1, _READ_BUFFER))
     )
     turns: Turns = attrs.Factory(Turns)
+    outboxes: Outboxes
     _crash_on_bug: bool
     _wall_clock: Callable[[], float]
     _readiness: Readiness = attrs.field(init=False)
@@ -142,7 +131,11 @@ class Pump(metaclass=NoPublicConstructor):
     def statistics(self) -> PumpStatistics:
         """Counts, as of now."""
         return PumpStatistics(
-            passes=self._passes, faults=self._faults, timers=len(self._timers)
+            passes=self._passes,
+            faults=self._faults,
+            timers=len(self._timers),
+            waiting_bytes=self.outboxes.total,
+            overflows=self.outboxes.dropped,
         )
 
     # What connections and front doors ask for.
@@ -373,6 +366,7 @@ async def open_pump(
     crash_on_bug: bool = True,
     driver: Driver = "auto",
     wall_clock: Callable[[], float] = time,
+    outboxes_bytes: float = math.inf,
 ) -> AsyncIterator[Pump]:
     """Open a pump for the length of a block; its front doors live inside the block.
 
@@ -383,11 +377,16 @@ async def open_pump(
         driver: ``tasks`` asks for a task per connection; ``auto`` is one task for all
             where the platform can.
         wall_clock: seconds since the epoch, for Date headers.
+        outboxes_bytes: what may wait for all peers together; see `Outboxes`.
 
     Raises:
         RuntimeError: the clock of this run is virtual and would not wait for sockets.
     """
     require_real_time("a pump of sockets", "use memory links, or a real clock")
-    pump = Pump._create(crash_on_bug=crash_on_bug, wall_clock=wall_clock)
+    pump = Pump._create(
+        crash_on_bug=crash_on_bug,
+        wall_clock=wall_clock,
+        outboxes=Outboxes(outboxes_bytes),
+    )
     async with pump._open(driver):  # noqa: SLF001 - of this module
         yield pump

@@ -142,6 +142,10 @@ class WebSocket(metaclass=NoPublicConstructor):
         """Bytes sent that the socket has not taken yet."""
         return self._connection.outbox_bytes
 
+    def limit_outbox(self, size: int) -> None:
+        """Drop it from now on when more bytes wait than this, at least 1 MiB."""
+        self._connection.limit_outbox(size)
+
     # Sending.
 
     def send_text_nowait(self, data: bytes) -> None:

@@ -144,6 +144,18 @@ async def _hold(a: Link, b: Link, at_a: LinkEar, at_b: LinkEar) -> None:
     assert at_b.frames[1:] == [b"%d" % n for n in range(50)]
 
 
+async def _outbox_limit(a: Link, b: Link, at_a: LinkEar, at_b: LinkEar) -> None:
+    a.limit_outbox(2 * 2**20)
+    a.send_nowait(b"x" * 2**20)
+    await at_b.wait_frames(1)
+    for _ in range(4):
+        a.send_nowait(b"x" * 2**20)
+    assert not at_a.closed, "on_closed was called from inside send_nowait"
+    await at_a.wait_closed()
+    b.close("enough", polite=False)
+    await at_b.wait_closed()
+
+
 async def _polite_close(a: Link, b: Link, at_a: LinkEar, at_b: LinkEar) -> None:
     await _close(a, at_a, at_b, polite=True)
     b.close("after the end", polite=True)
@@ -183,6 +195,7 @@ _CHECKS: Final[tuple[_Check, ...]] = (
     _sizes,
     _outbox,
     _hold,
+    _outbox_limit,
     _polite_close,
     _abrupt_close,
     _closed_while_held,

@@ -56,6 +56,13 @@ class Link(Protocol):
     def resume(self) -> None:
         """Read on after `hold`."""
 
+    def limit_outbox(self, size: int) -> None:
+        """From the next frame on drop the link when more bytes wait than this.
+
+        Args:
+            size: less than 1 MiB may count as that; without a call it is 96 MiB.
+        """
+
     def close(self, reason: str, *, polite: bool) -> None:
         """End the link after what was queued has been sent, within a bound.
 

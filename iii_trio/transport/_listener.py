@@ -75,6 +75,10 @@ class WebSocketLink:
         """Bytes that the peer has not taken yet."""
         return self._outbox.outbox_bytes
 
+    def limit_outbox(self, size: int) -> None:
+        """Let no more wait than this."""
+        self.socket.limit_outbox(size)
+
     def start(self, sink: LinkSink) -> None:
         """Deliver to ``sink`` from now on."""
         self._sink = sink

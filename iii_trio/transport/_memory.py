@@ -59,6 +59,7 @@ class MemoryLink(metaclass=NoPublicConstructor):
         self._told = False
         self._closing: str | None = None
         self._lost: str | None = None
+        self._outbox_limit = OUTBOX_LIMIT_BYTES
         self._give_up_at = math.inf
 
     def __repr__(self) -> str:
@@ -74,6 +75,10 @@ class MemoryLink(metaclass=NoPublicConstructor):
         """Bytes sent that the other end has not taken yet."""
         return self._outbox.waiting_bytes
 
+    def limit_outbox(self, size: int) -> None:
+        """Let no more wait than this."""
+        self._outbox_limit = size
+
     def start(self, sink: LinkSink) -> None:
         """Begin to deliver to ``sink``. Called once."""
         assert self._sink is None
@@ -81,7 +86,7 @@ class MemoryLink(metaclass=NoPublicConstructor):
         self._network.wake()
 
     def send_nowait(self, text: bytes) -> None:
-        """Queue one frame; over `OUTBOX_LIMIT_BYTES` the link is dropped."""
+        """Queue one frame; over the limit of its outbox the link is dropped."""
         self._send(self._framed(OP_TEXT, text))
 
     def send_binary_nowait(self, data: bytes) -> None:
@@ -124,7 +129,7 @@ class MemoryLink(metaclass=NoPublicConstructor):
         if self._closing is not None or self._lost is not None:
             return
         self._outbox.put(data)
-        if self._outbox.waiting_bytes > OUTBOX_LIMIT_BYTES:
+        if self._outbox.waiting_bytes > self._outbox_limit:
             self.lose("the peer does not read: outbox is full")
 
     # What follows is for the network that moves the bytes.

@@ -43,6 +43,7 @@ class TrioWebSocketLink(metaclass=NoPublicConstructor):
         self._running.set()
         self._outbox: deque[bytes] = deque()
         self._outbox_bytes = 0
+        self._outbox_limit = OUTBOX_LIMIT_BYTES
         self._wake_writer = trio.Event()
         self._flushed = trio.Event()
         self._closing: str | None = None
@@ -61,6 +62,10 @@ class TrioWebSocketLink(metaclass=NoPublicConstructor):
         """Bytes accepted by `send_nowait` that are not sent yet."""
         return self._outbox_bytes
 
+    def limit_outbox(self, size: int) -> None:
+        """Let no more wait than this."""
+        self._outbox_limit = size
+
     def start(self, sink: LinkSink) -> None:
         """Begin to deliver to ``sink``. Called once."""
         assert self._sink is None
@@ -68,13 +73,13 @@ class TrioWebSocketLink(metaclass=NoPublicConstructor):
         self._started.set()
 
     def send_nowait(self, text: bytes) -> None:
-        """Queue one frame; over `OUTBOX_LIMIT_BYTES` the link is dropped."""
+        """Queue one frame; over the limit of its outbox the link is dropped."""
         if self._closing is not None:
             return
         self._outbox.append(text)
         self._outbox_bytes += len(text)
         self._wake_writer.set()
-        if self._outbox_bytes > OUTBOX_LIMIT_BYTES:
+        if self._outbox_bytes > self._outbox_limit:
             self.close("the peer does not read: outbox is full", polite=False)
 
     def hold(self) -> None:

@@ -350,6 +350,7 @@ async def open_rig(
     host: Host | None = None,
     seconds: float = 30,
     tls: TLSConfig | None = None,
+    outboxes_bytes: float = math.inf,
     **limits: float,
 ) -> AsyncIterator[Rig]:
     """Open it on 127.0.0.1; time limits are infinite unless given."""
@@ -364,7 +365,9 @@ async def open_rig(
     host = host or Host()
     async with (
         open_pump(
-            driver="tasks" if driver == "tasks" else "auto", crash_on_bug=crash_on_bug
+            driver="tasks" if driver == "tasks" else "auto",
+            crash_on_bug=crash_on_bug,
+            outboxes_bytes=outboxes_bytes,
         ) as pump,
         open_front_door(
             pump,

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from iii_trio.net import OP_TEXT
 from tests.integration.net_rig import DRIVERS, Driver, Ear, Host, frame, open_rig
+
+MIB = 1024 * 1024
 
 each_driver = pytest.mark.parametrize("driver", DRIVERS)
 
@@ -115,3 +118,32 @@ async def test_bad_requests_are_counted() -> None:
             await client.send("nonsense\r\n\r\n")
             assert (await client.response()).status == 400
         assert rig.door.statistics().bad_requests == 1
+
+
+@each_driver
+async def test_what_waits_for_all_peers_together_has_a_cap(driver: Driver) -> None:
+    """Those that are far behind are dropped, one that is a little behind is not."""
+    cap = 8 * MIB
+    async with (
+        open_rig(driver, outboxes_bytes=cap) as rig,
+        rig.websocket(receive_buffer=4096) as (_, first),
+        rig.websocket(receive_buffer=4096) as (_, second),
+        rig.websocket(receive_buffer=4096) as (slow, modest),
+        rig.websocket() as (good, fine),
+    ):
+        heard: list[bool] = []
+        with rig.pump.outboxes.telling(heard.append):
+            modest.websocket.send_text_nowait(b"m" * 6 * MIB)  # the kernel takes some
+            for ear in (first, second):
+                while not ear.closed:
+                    ear.websocket.send_text_nowait(b"x" * MIB)
+                    await trio.testing.wait_all_tasks_blocked()
+            assert "waits for all peers together" in first.closed[0] + second.closed[0]
+            assert rig.pump.statistics().overflows == 2
+            fine.websocket.send_text_nowait(b"still served")
+            assert await good.event() == (OP_TEXT, b"still served")
+            assert await slow.event() == (OP_TEXT, b"m" * 6 * MIB)
+            while rig.pump.statistics().waiting_bytes:
+                await trio.testing.wait_all_tasks_blocked()
+        assert heard[:3] == [False, True, False]
+        assert not heard[-1]

@@ -20,6 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from iii_trio.engine import Timers
 from iii_trio.engine._engine import _compose
+from iii_trio.engine._quotas import Quotas
 from iii_trio.testing import EventRecorder, RawPeer
 from iii_trio.testing import programs as p
 from iii_trio.transport import LinkSink, MemoryConnection
@@ -73,6 +74,8 @@ class SyncLink:
     def hold(self) -> None:
         raise NotImplementedError
 
+    def limit_outbox(self, size: int) -> None: ...
+
     def resume(self) -> None:
         raise NotImplementedError
 
@@ -125,6 +128,7 @@ class SyncHarness:
             lambda _data: None,
             lambda _worker_id: None,
             {},
+            Quotas(),
         )
         self.events = EventRecorder()
         self.engine.subscribe(self.events)

@@ -34,6 +34,8 @@ class Link:
     def hold(self) -> None:
         raise NotImplementedError
 
+    def limit_outbox(self, size: int) -> None: ...
+
     def resume(self) -> None:
         raise NotImplementedError
 

@@ -12,6 +12,7 @@ from iii_trio.app._config import AppConfig, ListenerConfig, parse_config
 from iii_trio.app._load import expand, parse_text
 from iii_trio.app._structure import structure
 from iii_trio.errors import ConfigError
+from iii_trio.net import EngineLimits
 
 
 @attrs.frozen(kw_only=True)
@@ -474,3 +475,23 @@ def test_validator_messages_name_the_key() -> None:
 def test_long_values_are_shortened_in_messages() -> None:
     with pytest.raises(ConfigError, match=r"\.\.\.$"):
         structure({"port": "x" * 500}, ListenerConfig, "c")
+
+
+def test_limits_of_all_workers_stand_at_the_top() -> None:
+    config = parse_config({"limits": {"pending_calls_per_worker": 5}}, ())
+    assert config.limits == EngineLimits(pending_calls_per_worker=5)
+    assert parse_config({}, ()).limits == EngineLimits()
+
+
+@pytest.mark.parametrize(
+    ("limits", "path"),
+    [
+        ([], "limits"),
+        ({"pending_call_per_worker": 5}, "limits.pending_call_per_worker"),
+        ({"outboxes_bytes": 5}, "limits"),
+    ],
+)
+def test_limits_that_cannot_be_are_named(limits: object, path: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config({"limits": limits}, ())
+    assert caught.value.path == path

@@ -1,0 +1,228 @@
+"""How much of an engine one worker on a link may take, and how it is told."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+import trio.testing
+from trio.testing import MockClock
+
+from iii_trio.engine import OUTBOX_SOFT_LIMIT
+from iii_trio.engine._quotas import STRANGER_OUTBOX_LIMIT
+from iii_trio.errors import InvocationRefusedError, RegistrationError
+from iii_trio.net import EngineLimits
+from iii_trio.protocol import (
+    InvocationResult,
+    RegisterTrigger,
+    RegisterTriggerType,
+    RegistrationRejected,
+    TriggerRegistrationResult,
+    WorkerDetached,
+)
+from iii_trio.testing import RawPeer, open_test_engine
+
+
+def error_of(outcome: InvocationResult | TriggerRegistrationResult) -> dict[str, Any]:
+    error: dict[str, Any] = json.loads(bytes(outcome.error))
+    return error
+
+
+async def settled(peer: RawPeer, call_id: str) -> InvocationResult:
+    return await peer.outcome(call_id)
+
+
+async def test_a_worker_may_have_so_many_calls_pending(
+    autojump_clock: MockClock,
+) -> None:
+    limits = EngineLimits(pending_calls_per_worker=3)
+    async with (
+        open_test_engine(limits=limits) as t,
+        t.open_raw_peer("greedy") as greedy,
+        t.open_raw_peer("modest") as modest,
+        t.open_raw_peer("callee", "x::y") as callee,
+    ):
+        await trio.testing.wait_all_tasks_blocked()
+        calls = [greedy.call("x::y") for _ in range(3)]
+        too_many = greedy.call("x::y")
+        # The relay knows plain calls only: the router keeps the same count.
+        rarer = greedy.call("x::y", metadata={"a": 1})
+        for call in (too_many, rarer):
+            error = error_of(await greedy.outcome(call))
+            assert error["code"] == "invocation_refused"
+            assert "limits.pending_calls_per_worker" in error["message"]
+        other = modest.call("x::y")
+        await trio.testing.wait_all_tasks_blocked()
+        assert t.engine.statistics().invocations == 4
+        assert t.engine.statistics().refused_calls == 2
+        for _ in range(4):
+            callee.answer(await callee.served("x::y"))
+        for call in calls:
+            await greedy.outcome(call)
+        await modest.outcome(other)
+        again = greedy.call("x::y")
+        callee.answer(await callee.served("x::y"))
+        assert not (await greedy.outcome(again)).error
+
+
+async def test_void_calls_count_where_they_go(autojump_clock: MockClock) -> None:
+    limits = EngineLimits(pending_calls_per_worker=3)
+    async with (
+        open_test_engine(limits=limits) as t,
+        t.open_raw_peer("a") as caller,
+        t.open_raw_peer("callee", "x::y"),
+    ):
+        await trio.testing.wait_all_tasks_blocked()
+        for _ in range(10):
+            caller.fire("x::y")
+        await trio.testing.wait_all_tasks_blocked()
+        statistics = t.engine.statistics()
+        assert statistics.invocations == 3
+        assert statistics.dropped_fires == statistics.refused_calls == 7
+
+
+async def test_a_worker_may_register_so_many_functions(
+    autojump_clock: MockClock,
+) -> None:
+    limits = EngineLimits(registrations_per_worker=2)
+    async with (
+        open_test_engine(limits=limits) as t,
+        t.open_raw_peer("a", "a::1") as peer,
+        t.open_worker("local") as local,
+    ):
+        peer.register("a::2")
+        peer.register("a::3")
+        peer.register("a::1")  # again
+        rejected = await peer.expect(RegistrationRejected)
+        assert rejected.function_id == "a::3"
+        assert rejected.code == "FUNCTION_NAMESPACE_CONFLICT"
+        peer.unregister("a::2")
+        peer.register("a::4")
+        await trio.testing.wait_all_tasks_blocked()
+        assert not peer.unread(RegistrationRejected)
+        found = t.engine.registry
+        assert [bool(found.find("default", f"a::{n}")) for n in range(1, 5)] == [
+            True,
+            False,
+            False,
+            True,
+        ]
+        assert t.engine.statistics().refused_registrations == 1
+        for n in range(5):
+            local.register_function(f"mine::{n}", lambda payload: payload)
+
+
+async def test_a_worker_may_bind_so_many_triggers_and_offer_so_many_types(
+    autojump_clock: MockClock,
+) -> None:
+    limits = EngineLimits(registrations_per_worker=2)
+    async with (
+        open_test_engine(limits=limits) as t,
+        t.open_raw_peer("a", "a::1") as peer,
+    ):
+        for n in range(3):
+            peer.send(
+                RegisterTrigger(
+                    id=f"t{n}",
+                    trigger_type="none",
+                    function_id="a::1",
+                    config=msgspec.Raw(b"{}"),
+                )
+            )
+            peer.send(RegisterTriggerType(id=f"kind{n}", description=""))
+        refusal = await peer.expect(TriggerRegistrationResult)
+        assert refusal.id == "t2"
+        assert error_of(refusal)["code"] == "invocation_refused"
+        assert "limits.registrations_per_worker" in error_of(refusal)["message"]
+        await trio.testing.wait_all_tasks_blocked()
+        statistics = t.engine.statistics()
+        assert statistics.triggers == 2
+        assert statistics.trigger_types == 2
+        assert statistics.refused_registrations == 2
+
+
+async def test_triggers_that_belong_to_nobody_are_bounded_together(
+    autojump_clock: MockClock,
+) -> None:
+    limits = EngineLimits(registrations_per_worker=2)
+    async with open_test_engine(limits=limits) as t, t.open_raw_peer("a") as peer:
+        outcomes = []
+        for _ in range(3):
+            request = {"trigger_type": "none", "function_id": "a::1", "config": {}}
+            call = peer.call("engine::register_trigger", request)
+            outcomes.append(await peer.outcome(call))
+        assert [bool(outcome.error) for outcome in outcomes] == [False, False, True]
+        assert "limits.registrations_per_worker" in error_of(outcomes[2])["message"]
+        assert t.engine.statistics().triggers == 2
+
+
+async def test_while_all_outboxes_are_full_only_those_who_keep_up_are_called(
+    autojump_clock: MockClock,
+) -> None:
+    async with (
+        open_test_engine() as t,
+        t.open_raw_peer("a") as caller,
+        t.open_raw_peer("quick", "quick::f") as quick,
+        t.open_raw_peer("slow", "slow::f") as slow,
+        t.open_worker("local") as local,
+    ):
+        await trio.testing.wait_all_tasks_blocked()
+        slow.connection.client.hold()
+        caller.call("slow::f", "x" * 200_000)
+        await trio.testing.wait_all_tasks_blocked()
+        quotas = t.engine.invocations.quotas
+        quotas.set_pressed(True)
+        refused = error_of(await settled(caller, caller.call("slow::f")))
+        assert refused["code"] == "invocation_refused"
+        assert "is behind" in refused["message"]
+        with pytest.raises(InvocationRefusedError):
+            await local.invoke("slow::f")
+        fine = caller.call("quick::f")
+        quick.answer(await quick.served("quick::f"), "ok")
+        assert not (await caller.outcome(fine)).error
+        quotas.set_pressed(False)
+        assert quotas.outbox_soft == OUTBOX_SOFT_LIMIT
+        caller.call("slow::f")
+        await trio.testing.wait_all_tasks_blocked()
+        assert t.engine.statistics().invocations == 2
+
+
+async def test_a_stranger_s_outbox_is_small_until_it_tells_who_it_is(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_test_engine() as t, t.open_worker("local") as local:
+        local.register_function(
+            "big", lambda _payload: "x" * (STRANGER_OUTBOX_LIMIT // 16)
+        )
+        stranger = t.connect_raw_peer()
+        known = t.connect_raw_peer()
+        known.announce("known")
+        await trio.testing.wait_all_tasks_blocked()
+        for peer in (stranger, known):
+            peer.connection.client.hold()
+            for _ in range(24):
+                peer.call("big")
+        await trio.lowlevel.checkpoint()
+        with trio.fail_after(1):  # less than the grace of an unannounced connection
+            gone = await t.events.wait_for(WorkerDetached)
+            assert "outbox is full" in gone.reason
+        known.connection.client.resume()
+        with trio.fail_after(1):
+            for _ in range(24):
+                await known.expect(InvocationResult)
+        known.cut()
+
+
+async def test_registering_too_much_in_process_is_not_limited(
+    autojump_clock: MockClock,
+) -> None:
+    limits = EngineLimits(registrations_per_worker=1, pending_calls_per_worker=1)
+    async with open_test_engine(limits=limits) as t, t.open_worker("local") as local:
+        for n in range(3):
+            local.register_function(f"f{n}", lambda payload: payload)
+            try:
+                await local.bind("none", f"f{n}", {})
+            except RegistrationError as exc:
+                pytest.fail(str(exc))
+        assert t.engine.statistics().refused_registrations == 0
