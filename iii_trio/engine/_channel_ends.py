@@ -1,10 +1,51 @@
 """Ends of channels that are held in this process."""
 
-from typing import Literal, final
+from collections.abc import Callable
+from typing import Final, Literal, final
 
 import trio
 
-from iii_trio.engine._channels import Channel, ChannelFrame
+from iii_trio.engine._channels import Channel, ChannelFrame, Channels
+
+_CHUNK_BYTES: Final = 64 * 1024
+"""Frames of content: SDK readers may have small limits."""
+
+
+class _ContentSide:
+    """The writing end of a channel whose content is all there: nothing to hear."""
+
+    def on_room(self) -> None:
+        """There is no more."""
+
+    def on_broken(self, reason: str) -> None:
+        """It was not read to the end."""
+
+
+_CONTENT_SIDE: Final = _ContentSide()
+
+
+@final
+class LocalChannels:
+    """Makes channels for one worker of this process; a `ChannelMaker`."""
+
+    def __init__(self, channels: Channels, owner: object) -> None:
+        self._channels = channels
+        self._owner = owner
+
+    def channel_with(self, content: bytes) -> Channel:
+        """A channel to read all of ``content`` from."""
+        channel = self._channels.create(self._owner, expires=False)
+        channel.attach_writer(_CONTENT_SIDE)
+        for start in range(0, len(content), _CHUNK_BYTES):
+            channel.put(content[start : start + _CHUNK_BYTES], text=False)
+        channel.end()
+        return channel
+
+    def channel_for(self, on_writer: Callable[[], None]) -> Channel:
+        """A channel to be written to."""
+        channel = self._channels.create(self._owner, expires=False)
+        channel.on_writer = on_writer
+        return channel
 
 
 @final

@@ -74,6 +74,7 @@ class Channel:
         self.lost = ""
         self.broken = ""
         self.timer: Timer | None = None
+        self.on_writer: Callable[[], None] | None = None
         self._frames: deque[ChannelFrame] = deque()
         self._bytes = 0
         self._capacity = capacity
@@ -105,6 +106,8 @@ class Channel:
             return False
         self.writer = side
         self._taken.unpark_all()
+        if self.on_writer is not None:
+            self.on_writer()
         return True
 
     def attach_reader(self, side: ReaderSide) -> bool:
@@ -200,15 +203,28 @@ class Channels:
     def __len__(self) -> int:
         return len(self._channels)
 
-    def create(self, owner: object, buffer_frames: int | None = None) -> Channel:
-        """Make a channel; the buffer size is clamped to 1...`MAX_BUFFER_FRAMES`."""
+    def create(
+        self,
+        owner: object,
+        buffer_frames: int | None = None,
+        *,
+        expires: bool = True,
+    ) -> Channel:
+        """Make a channel.
+
+        Args:
+            owner: see `owner_gone`.
+            buffer_frames: clamped to 1...`MAX_BUFFER_FRAMES`.
+            expires: it is removed when an end is not taken within `TAKE_WITHIN`.
+        """
         wanted = DEFAULT_BUFFER_FRAMES if buffer_frames is None else buffer_frames
         capacity = min(max(wanted, 1), MAX_BUFFER_FRAMES)
         channel = Channel(self._new_id(), self._new_id(), capacity, owner, self._forget)
         self._channels[channel.channel_id] = channel
-        channel.timer = self._timers.call_after(
-            TAKE_WITHIN, lambda: self._expire(channel)
-        )
+        if expires:
+            channel.timer = self._timers.call_after(
+                TAKE_WITHIN, lambda: self._expire(channel)
+            )
         return channel
 
     def find(self, channel_id: str, access_key: str) -> Channel | None:

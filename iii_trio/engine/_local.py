@@ -8,7 +8,7 @@ import msgspec
 import trio
 
 from iii_trio.engine._bindings import Bindings
-from iii_trio.engine._channel_ends import LocalChannelEnd
+from iii_trio.engine._channel_ends import LocalChannelEnd, LocalChannels
 from iii_trio.engine._channels import Channels
 from iii_trio.engine._invocation import Invocation, InvocationTable
 from iii_trio.engine._ports import LocalPort, wait_settled
@@ -77,6 +77,7 @@ class LocalWorkerPort:
         self._registrar = registrar
         self._bindings = bindings
         self._channels = channels
+        self.channel_maker = LocalChannels(channels, port)
         self._engine_ids = engine_ids
 
     @property

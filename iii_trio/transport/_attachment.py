@@ -250,6 +250,29 @@ class ChannelEnd(Protocol):
         """Drop the channel with both ends, now."""
 
 
+class NewChannel(Protocol):
+    """A channel whose ends nobody holds yet, as its maker sees it."""
+
+    def ref(self, direction: Literal["read", "write"]) -> ChannelRef:
+        """How an end travels inside a payload."""
+
+    def abort(self, reason: str) -> None:
+        """Drop the channel with both ends, whoever has them. Idempotent."""
+
+
+class ChannelMaker(Protocol):
+    """Makes channels at once, where the engine is in this process."""
+
+    def channel_with(self, content: bytes) -> NewChannel:
+        """A channel to read all of ``content`` from; its writing end is taken."""
+
+    def channel_for(self, on_writer: Callable[[], None]) -> NewChannel:
+        """A channel to be written to; ``on_writer`` tells, once, that somebody does.
+
+        It is called wherever the writer attaches: sync, brief.
+        """
+
+
 class AttachedPort(Protocol):
     """A worker's hold on its attachment. All ``register``/``bind`` calls are sync.
 
@@ -258,6 +281,10 @@ class AttachedPort(Protocol):
     Once the worker is closed, everything but `unregister_x` raises
     ``trio.ClosedResourceError``: what it would leave, nobody would take out again.
     """
+
+    @property
+    def channel_maker(self) -> ChannelMaker | None:
+        """``None`` behind a URL. Its channels live until they are aborted, or read."""
 
     @property
     def worker_id(self) -> str:

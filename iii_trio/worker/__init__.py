@@ -1,7 +1,7 @@
 """How a worker is written: the same API remote, embedded or bundled."""
 
 from iii_trio.protocol import ChannelRef
-from iii_trio.transport import Attachment, InvokedFunction
+from iii_trio.transport import Attachment, ChannelMaker, InvokedFunction
 from iii_trio.worker._channels import Channel, ChannelReader, ChannelWriter
 from iii_trio.worker._context import (
     Invocation,
@@ -23,6 +23,7 @@ __all__ = [
     "SYNC_RUNNER",
     "Attachment",
     "Channel",
+    "ChannelMaker",
     "ChannelReader",
     "ChannelRef",
     "ChannelWriter",

@@ -291,10 +291,12 @@ class RemotePort:
 
     # AttachedPort
 
+    channel_maker = None  # it takes a round trip
+
     @property
     def worker_id(self) -> str:
         """The current id; ``""`` while not connected."""
-        return self._session.worker_id if self._session is not None else ""
+        return "" if self._session is None else self._session.worker_id
 
     async def invoke(self, request: Request) -> bytes:
         """Call and wait, also for the connection."""
@@ -384,12 +386,11 @@ class RemotePort:
 
     async def open_channel_end(self, ref: ChannelRef) -> ChannelEnd:
         """Dial the end of a channel that ``ref`` names."""
-        end: ChannelEnd = await self._nursery.start(
-            serve_channel_end,
-            channel_url(self._home.url, ref),
-            self._home.headers,
-            self._home.tls,
-            name=f"channel {ref.channel_id} {ref.direction}",
+        url, home = channel_url(self._home.url, ref), self._home
+        name = f"channel {ref.channel_id} {ref.direction}"
+        start = self._nursery.start
+        end: ChannelEnd = await start(
+            serve_channel_end, url, home.headers, home.tls, name=name
         )
         return end
 

@@ -10,7 +10,12 @@ import msgspec
 from iii_trio._util import NoPublicConstructor
 from iii_trio.errors import RegistrationError
 from iii_trio.protocol import ChannelRef, namespace_for_call
-from iii_trio.transport import FunctionSpec, InvokedFunction, TriggerSpec
+from iii_trio.transport import (
+    ChannelMaker,
+    FunctionSpec,
+    InvokedFunction,
+    TriggerSpec,
+)
 from iii_trio.worker._channels import (
     Channel,
     ChannelReader,
@@ -290,6 +295,11 @@ class Worker(TriggerProvider, metaclass=NoPublicConstructor):
             reader_ref=refs["reader"],
             writer_ref=refs["writer"],
         )
+
+    @property
+    def channel_maker(self) -> ChannelMaker | None:
+        """Makes channels without waiting; ``None`` when the engine is behind a URL."""
+        return self._port.channel_maker
 
     def open_reader(self, ref: ChannelRef | Mapping[str, JSON]) -> ChannelReader:
         """Hold the reading end that ``ref`` names; it is opened when first used.

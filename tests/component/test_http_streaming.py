@@ -113,6 +113,40 @@ async def test_a_returned_value_is_the_response_and_the_channels_go() -> None:
         assert far.is_clean()
 
 
+@pytest.mark.parametrize("steps", range(6))
+async def test_a_writer_that_comes_when_the_answer_is_there_finds_no_channel(
+    steps: int,
+) -> None:
+    late: list[Call] = []
+    outcomes: list[str] = []
+
+    async def handler(call: Call) -> Any:
+        await trio.lowlevel.checkpoint()
+        late.append(call)
+        return {"body": 1}
+
+    async with open_far_rig(handler) as far, trio.open_nursery() as nursery:
+
+        async def come_late() -> None:
+            while not late:
+                await trio.lowlevel.checkpoint()
+            for _ in range(steps):
+                await trio.lowlevel.checkpoint()
+            try:
+                await late[0].response.open()
+            except trio.BrokenResourceError:
+                outcomes.append("refused")
+            else:
+                outcomes.append("taken")  # and dropped with the request
+
+        nursery.start_soon(come_late)
+        answer = await far.rig.request("GET", "/a")
+        assert (answer.status, answer.body) == (200, b"1")
+        await far.rig.settle()
+        assert outcomes
+        assert far.is_clean()
+
+
 async def test_a_local_handler_gets_no_channels_unless_it_asks() -> None:
     async with open_http_rig() as rig:
         plain = await rig.serve("GET", "/plain", 1)

@@ -61,8 +61,8 @@ class Port:
                 await announce(client, name)
             yield client
 
-    def channel(self, **options: int) -> Channel:
-        return self.engine.channels.create(None, **options)
+    def channel(self, buffer_frames: int | None = None) -> Channel:
+        return self.engine.channels.create(None, buffer_frames)
 
 
 @asynccontextmanager

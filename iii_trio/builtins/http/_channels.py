@@ -4,6 +4,9 @@ Two answers race: what the handler returns, and what it writes. The first binary
 the end of the writer, commits a streamed response; a returned value or an error before
 that is the response; null leaves it to the writer. Frames that are already there are
 preferred. Both channels end with the request, whatever ended it.
+
+Few handlers stream. So where the engine is in this process and the body is here, both
+channels are made at once, and nobody waits at them until a writer attaches.
 """
 
 from typing import Final, Protocol, final
@@ -24,11 +27,15 @@ from iii_trio.errors import (
     InvocationStoppedError,
     InvocationTimeoutError,
 )
-from iii_trio.worker import Channel, Worker
+from iii_trio.protocol import ChannelRef
+from iii_trio.worker import Channel, ChannelMaker, ChannelReader, Worker
 
 ATTACH_GRACE: Final = 1.0
 """Seconds that a handler behind a link, after it returned null, may take to open its
 writer: Node's helper sends without waiting."""
+
+_SETTLE_STEPS: Final = 4
+"""Checkpoints until the relay has taken a frame that was there before it began."""
 
 TAKE_WITHIN: Final = 5.0
 """Seconds for making two channels; in process it is a matter of microseconds."""
@@ -92,7 +99,40 @@ class ChannelCall:
         Returns:
             The response to send, ``None`` if one was streamed.
         """
-        request_body, response = await self._take_channels()
+        maker = self._owner.worker.channel_maker
+        if maker is not None and self._body is not None:
+            await self._run_prepared(maker, self._body)
+        else:
+            await self._run_taken(*await self._take_channels())
+        return self._reply
+
+    async def _run_prepared(self, maker: ChannelMaker, body: bytes) -> None:
+        request_body = maker.channel_with(body)
+        response = maker.channel_for(lambda: self._on_writer(reader_ref))
+        reader_ref = response.ref("read")
+        payload = with_channels(
+            self._payload,
+            request_body=request_body.ref("read"),
+            response=response.ref("write"),
+        )
+        try:
+            async with trio.open_nursery() as self._nursery:
+                try:
+                    await self._call(encode_payload(payload))
+                finally:
+                    if not self._attached.is_set():  # nor shall it be any more
+                        response.abort("the request is over")
+        finally:
+            request_body.abort("the request is over")
+            response.abort("the request is over")
+
+    def _on_writer(self, ref: ChannelRef) -> None:
+        """The handler streams its response after all."""
+        self._attached.set()
+        reader = self._owner.worker.open_reader(ref)
+        self._nursery.start_soon(self._relay, reader, name="http response")
+
+    async def _run_taken(self, request_body: Channel, response: Channel) -> None:
         payload = with_channels(
             self._payload,
             request_body=request_body.reader_ref,
@@ -101,12 +141,13 @@ class ChannelCall:
         try:
             async with trio.open_nursery() as self._nursery:
                 self._nursery.start_soon(self._feed, request_body, name="http body")
-                self._nursery.start_soon(self._relay, response, name="http response")
+                self._nursery.start_soon(
+                    self._relay, response.reader, name="http response"
+                )
                 await self._call(encode_payload(payload))
         finally:
             request_body.writer.abort("the request is over")
             response.reader.abort("the request is over")
-        return self._reply
 
     async def _take_channels(self) -> tuple[Channel, Channel]:
         """Make both channels and take our end of each.
@@ -151,7 +192,8 @@ class ChannelCall:
             await self._returned_null()
             return
         # Let the relay take what the writer sent before the handler returned.
-        await trio.lowlevel.checkpoint()
+        for _ in range(_SETTLE_STEPS if self._attached.is_set() else 0):
+            await trio.lowlevel.checkpoint()
         if self._is_committed:
             self._part_done()
         else:
@@ -200,12 +242,12 @@ class ChannelCall:
             writer.abort("the request body was cut off")
             await trio.lowlevel.checkpoint()
 
-    async def _relay(self, channel: Channel) -> None:
+    async def _relay(self, reader: ChannelReader) -> None:
         """Send what the handler writes."""
         try:
-            await channel.reader.wait_peer()
+            await reader.wait_peer()
             self._attached.set()
-            await self._copy(channel)
+            await self._copy(reader)
         except trio.BrokenResourceError as exc:
             self._broke_off(str(exc))
             await trio.lowlevel.checkpoint()
@@ -220,10 +262,10 @@ class ChannelCall:
         if self._open_parts == 1:
             self._lost()
 
-    async def _copy(self, channel: Channel) -> None:
+    async def _copy(self, reader: ChannelReader) -> None:
         exchange = self._owner.exchange
         head = StreamHead()
-        while (frame := await channel.reader.receive()) is not None:
+        while (frame := await reader.receive()) is not None:
             if isinstance(frame, str):
                 if not self._is_committed:
                     head.apply(frame)
