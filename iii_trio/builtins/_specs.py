@@ -11,6 +11,7 @@ import attrs
 import trio
 
 from iii_trio.adapters import KeyValueStore, QueueStore
+from iii_trio.builtins.auth import AuthConfig, serve_auth
 from iii_trio.builtins.bridge import BridgeConfig, serve_bridge
 from iii_trio.builtins.configuration import (
     ConfigurationConfig,
@@ -153,6 +154,16 @@ def _serve_queue(
     )
 
 
+def _serve_auth(
+    worker: Worker,
+    config: AuthConfig,
+    _resources: Resources,
+    *,
+    task_status: trio.TaskStatus[Any],
+) -> Awaitable[None]:
+    return serve_auth(worker, config, task_status=task_status)
+
+
 def _serve_cron(
     worker: Worker,
     config: CronConfig,
@@ -265,6 +276,13 @@ BUILTINS: Final = (
         config_class=StreamConfig,
         serve=_serve_stream,
         stores=("stream",),
+    ),
+    BuiltinSpec(
+        name="iii-auth",
+        aliases=("auth",),
+        description="Decides who gets in by tokens and JWT.",
+        config_class=AuthConfig,
+        serve=_serve_auth,
     ),
     BuiltinSpec(
         name="iii-http-functions",
