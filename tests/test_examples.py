@@ -66,6 +66,13 @@ OUTPUT = {
         "booked 70 of 100",
         "bridge_error - function_not_found",
     ),
+    "observability_worker.py": (
+        "it failed: no money",
+        "shop needs help: order 7 was refused",
+        "errors, newest first: ['help is on its way', 'order 7 was refused']",
+        "trigger order::pay: error",
+        "calls: {'order::pay': 1, 'on::error': 1}",
+    ),
     "pubsub_worker.py": ("counted 1", "counted 2", "celebrated 2"),
 }
 ELSEWHERE = {"worker_over_url.py", "test_with_harness.py", "quickstart"}

@@ -36,11 +36,13 @@ from iii_trio.app._config import (
 )
 from iii_trio.app._entries import Address, EntryRunner, RunningEntry
 from iii_trio.app._load import parse_text, read_text
+from iii_trio.app._observed import open_observed_engine
 from iii_trio.app._settings import Settings
 from iii_trio.app._stores import open_stores
 from iii_trio.app._supervise import RestartPolicy
 from iii_trio.builtins import BUILTINS, BuiltinSpec
-from iii_trio.engine import Engine, open_engine
+from iii_trio.builtins.observability import Telemetry
+from iii_trio.engine import Engine
 from iii_trio.errors import IIIError
 from iii_trio.net import open_pump
 
@@ -341,11 +343,10 @@ async def open_app(
     parsed = _parsed(config, builtins)
     _log_notes(parsed)
     specs = {spec.name: spec for spec in builtins}
+    telemetry = Telemetry()
     async with (
         open_stores(Path(data_dir), run) as stores,
-        open_engine(
-            grace=parsed.registration_namespace_grace, limits=parsed.limits
-        ) as engine,
+        open_observed_engine(parsed, telemetry) as engine,
         # What one connection brings about must end no other: a bug is logged instead.
         open_pump(
             crash_on_bug=False, outboxes_bytes=parsed.limits.outboxes_bytes
@@ -364,6 +365,8 @@ async def open_app(
                 specs=specs,
                 settings=Settings(specs),
                 policy=restart or RestartPolicy(),
+                telemetry=telemetry,
+                environ=os.environ,
             ),
         )
         for entry in parsed.entries:

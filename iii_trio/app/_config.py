@@ -46,6 +46,10 @@ class KnownWorker(Protocol):
     def always(self) -> bool:
         """Whether it runs also when no entry names it; such workers start first."""
 
+    @property
+    def unnamed_block(self) -> Mapping[str, Any]:
+        """The ``config`` block with which it runs when no entry names it."""
+
 
 @attrs.frozen(kw_only=True)
 class _NotBuilt:
@@ -56,7 +60,6 @@ class _NotBuilt:
 _NOT_BUILT = {
     # Mandatory or on in the quickstart's files: a missing one must not stop the engine.
     "iii-engine-functions": _NotBuilt(aliases=("engine-functions",), skip=True),
-    "iii-observability": _NotBuilt(aliases=("observability",), skip=True),
     "iii-telemetry": _NotBuilt(aliases=("telemetry",), skip=True),
     "iii-cron": _NotBuilt(aliases=("cron",)),
     "iii-stream": _NotBuilt(aliases=("stream",)),
@@ -301,7 +304,7 @@ class _Reader:
             self._not_built(kind, name, path)
 
     def finish(self) -> tuple[WorkerEntry, ...]:
-        """All entries; refuses two of one worker, adds a listener if there is none."""
+        """All entries; refuses two of one worker, adds what is always there."""
         pairs = [
             f"  {first} ({first_path}) and {second} ({second_path})"
             for kind, places in self._seen.items()
@@ -320,7 +323,8 @@ class _Reader:
         for spec in self._specs.values():
             if spec.always:
                 named = [entry for entry in self._entries if entry.kind == spec.name]
-                first += named or [bundled_entry(spec, spec.name, {})]
+                block = dict(spec.unnamed_block)
+                first += named or [bundled_entry(spec, spec.name, block)]
         self._entries = [entry for entry in self._entries if entry not in first]
         return first
 

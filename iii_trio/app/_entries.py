@@ -5,7 +5,7 @@ its scope and waits for ``done``.
 """
 
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from iii_trio.app._settings import CONFIGURATION, Settings
 from iii_trio.app._stores import Stores
 from iii_trio.app._supervise import RestartPolicy, StartedCallback, supervise
 from iii_trio.builtins import BuiltinSpec, Resources
+from iii_trio.builtins.observability import Telemetry
 from iii_trio.engine import Engine, open_listener
 from iii_trio.net import Pump, limits_of
 from iii_trio.worker import Worker, open_worker
@@ -123,6 +124,8 @@ class EntryRunner:
     specs: dict[str, BuiltinSpec]
     settings: Settings
     policy: RestartPolicy
+    telemetry: Telemetry
+    environ: Mapping[str, str]
 
     async def run(
         self, running: RunningEntry, *, task_status: trio.TaskStatus[None]
@@ -212,7 +215,12 @@ class EntryRunner:
             if spec.keeps_messages:
                 queue = await self.stores.queue(backend)
         return Resources(
-            pump=self.pump, stores=stores, queue=queue, checks=self.settings.checks
+            pump=self.pump,
+            stores=stores,
+            queue=queue,
+            checks=self.settings.checks,
+            telemetry=self.telemetry,
+            environ=self.environ,
         )
 
     def _keep_ids(self, running: RunningEntry, worker_id: str) -> None:

@@ -23,6 +23,12 @@ from iii_trio.builtins.http_functions import (
     HTTPFunctionsConfig,
     serve_http_functions,
 )
+from iii_trio.builtins.observability import (
+    DEFAULT_BLOCK,
+    ObservabilityConfig,
+    Telemetry,
+    serve_observability,
+)
 from iii_trio.builtins.pubsub import PubSubConfig, serve_pubsub
 from iii_trio.builtins.queue import QueueConfig, serve_queue
 from iii_trio.builtins.state import StateConfig, serve_state
@@ -41,12 +47,16 @@ class Resources:
         queue: the messages of queues, if its row asks for them.
         checks: by configuration id, what raises `ConfigError` for settings that cannot
             be used.
+        telemetry: what the engine and its workers tell.
+        environ: environment variables.
     """
 
     pump: Pump
     stores: Mapping[str, KeyValueStore]
     queue: QueueStore | None = None
     checks: Mapping[str, Callable[[Any], object]] = attrs.field(factory=dict)
+    telemetry: Telemetry = attrs.field(factory=Telemetry)
+    environ: Mapping[str, str] = attrs.field(factory=dict)
 
 
 class Serve(Protocol):
@@ -83,6 +93,7 @@ class BuiltinSpec:
             have an ``adapter``, which the app reads.
         keeps_messages: whether it needs the messages of queues.
         always: whether it runs also when no entry names it; such workers start first.
+        unnamed_block: the ``config`` block with which such a worker runs then.
         opens_late: whether its collections are opened when something is written, if
             there is nothing to read.
         has_settings: whether the configuration worker may change its ``config``.
@@ -96,6 +107,7 @@ class BuiltinSpec:
     stores: tuple[str, ...] = ()
     keeps_messages: bool = False
     always: bool = False
+    unnamed_block: Mapping[str, Any] = attrs.field(factory=dict)
     opens_late: bool = False
     has_settings: bool = True
 
@@ -220,6 +232,23 @@ def _serve_bridge(
     return serve_bridge(worker, config, task_status=task_status)
 
 
+def _serve_observability(
+    worker: Worker,
+    config: ObservabilityConfig,
+    resources: Resources,
+    *,
+    task_status: trio.TaskStatus[Any],
+) -> Awaitable[None]:
+    return serve_observability(
+        worker,
+        config,
+        telemetry=resources.telemetry,
+        pump=resources.pump,
+        environ=resources.environ,
+        task_status=task_status,
+    )
+
+
 BUILTINS: Final = (
     BuiltinSpec(
         name="configuration",
@@ -299,6 +328,15 @@ BUILTINS: Final = (
         description="Lends functions to another engine, and borrows some of it.",
         config_class=BridgeConfig,
         serve=_serve_bridge,
+    ),
+    BuiltinSpec(
+        name="iii-observability",
+        aliases=("observability",),
+        description="Keeps logs, traces and metrics of the engine and all workers.",
+        config_class=ObservabilityConfig,
+        serve=_serve_observability,
+        always=True,
+        unnamed_block=DEFAULT_BLOCK,
     ),
 )
 """Every bundled worker of this version."""

@@ -122,10 +122,18 @@ class TriggerProvider(Caller):
         self._port.unregister_trigger_type(trigger_type)
         self._handlers.providers.remove(trigger_type)
 
-    async def check_condition(self, trigger: Trigger, payload: JSON) -> bool:
+    async def check_condition(
+        self, trigger: Trigger, payload: JSON, *, traceparent: str | None = None
+    ) -> bool:
         """Ask a trigger's condition about an event; ``True`` if it has none.
 
         JSON ``false``, ``null``, no result, ``0`` and ``""`` mean no.
+
+        Args:
+            trigger: whose condition is asked.
+            payload: the event.
+            traceparent: W3C trace context of the event; default: that of the handler
+                that asks, if one does.
 
         Raises:
             InvocationError: the condition failed, or does not exist.
@@ -133,13 +141,17 @@ class TriggerProvider(Caller):
         if trigger.condition is None:
             await trio.lowlevel.checkpoint()
             return True
-        result = await self.invoke_json(
+        request = self._request(
             trigger.condition,
             encode(payload),
-            namespace=trigger.namespace,
-            kind="delivery",
+            trigger.namespace,
+            None,
+            None,
+            "delivery",
         )
-        return is_truthy(result)
+        if traceparent is not None:
+            request = attrs.evolve(request, traceparent=traceparent, baggage=None)
+        return is_truthy(await self._port.invoke(request))
 
     async def deliver(self, trigger: Trigger, payload: JSON) -> JSON:
         """Call a trigger's function, in its namespace, with its metadata.

@@ -204,9 +204,7 @@ async def test_port_and_file_may_come_from_the_environment(tmp_path: Path) -> No
 
 
 async def test_skipped_entries_are_warned_about_once(tmp_path: Path) -> None:
-    config = (
-        f"workers: [{LISTENER}, {{name: iii-observability}}, {{name: iii-telemetry}}]"
-    )
+    config = f"workers: [{LISTENER}, {{name: iii-engine-functions}}, {{name: iii-telemetry}}]"
     async with open_server(tmp_path, config) as server:
         await server.port()
         assert await server.stop() == 0

@@ -42,6 +42,7 @@ class Row:
     config_class: type[Any]
     stores: tuple[str, ...] = ()
     always: bool = False
+    unnamed_block: dict[str, Any] = attrs.field(factory=dict)
 
 
 KNOWN = (
@@ -302,7 +303,7 @@ def test_two_entries_of_one_worker_are_refused_one_line_a_pair(
 
 def test_quickstart_template_entries_are_skipped_with_one_note_each() -> None:
     config = parse(
-        "workers: [{name: iii-observability}, {name: telemetry, config: {a: 1}}]"
+        "workers: [{name: iii-engine-functions}, {name: telemetry, config: {a: 1}}]"
     )
     assert [entry.kind for entry in config.entries] == ["iii-worker-manager"]
     assert len(config.notes) == 2
@@ -354,6 +355,31 @@ def test_default_document_parses() -> None:
     config = parse_config(_config.DEFAULT_DOCUMENT, (*KNOWN, *rows))
     kinds = [entry.kind for entry in config.entries]
     assert kinds == ["iii-http", "iii-state", *names, "iii-worker-manager"]
+
+
+# --- workers that always run
+
+
+LASTING = Row(
+    name="iii-lasting",
+    aliases=("lasting",),
+    config_class=StoreConfig,
+    always=True,
+    unnamed_block={"volatile": True},
+)
+
+
+def test_a_worker_that_always_runs_is_added_with_its_block() -> None:
+    config = parse_config({"workers": [{"name": "http"}]}, (*KNOWN, LASTING))
+    kinds = [entry.kind for entry in config.entries]
+    assert kinds == ["iii-lasting", "iii-http", "iii-worker-manager"]
+    assert config.entries[0].config == StoreConfig(volatile=True)
+
+
+def test_a_worker_that_always_runs_may_be_configured() -> None:
+    config = parse_config({"workers": [{"name": "lasting"}]}, (*KNOWN, LASTING))
+    [entry, _listener] = config.entries
+    assert (entry.kind, entry.config) == ("iii-lasting", StoreConfig())
 
 
 # --- listeners
