@@ -44,6 +44,11 @@ class EngineLimits:
         outboxes_bytes: waiting for all peers together that do not read. Above it, calls
             to those that are behind are refused, and whoever has more than an equal
             share is dropped.
+        channels_per_worker: open channels that it made.
+        channels_bytes: in the buffers of all channels together. Above it each channel
+            holds one frame only, so that none stands still because of others.
+        channels_take_within_ms: time after which a channel with an end that nobody took
+            is removed.
     """
 
     registrations_per_worker: int = attrs.field(
@@ -54,6 +59,13 @@ class EngineLimits:
     )
     outboxes_bytes: int = attrs.field(
         default=512 * 2**20, validator=_between(2**20, 2**50)
+    )
+    channels_per_worker: int = attrs.field(default=1000, validator=_between(1, 2**31))
+    channels_bytes: int = attrs.field(
+        default=256 * 2**20, validator=_between(2**16, 2**50)
+    )
+    channels_take_within_ms: int = attrs.field(
+        default=300_000, validator=_between(100, 86_400_000)
     )
 
 

@@ -24,6 +24,12 @@ OUTPUT = {
         "the handler was cancelled with its caller",
         "calls in flight: 0",
     ),
+    "channels.py": (
+        "stored {'bytes': 6400000}",
+        "and now the weather",
+        "nobody listens: the reader closed its end",
+        "open channels: 0",
+    ),
     "compose_by_hand.py": ('"BY HAND"', "calls in flight: 0, functions: 0"),
     "queue_worker.py": (
         "mail to ada",

@@ -7,7 +7,11 @@ compose its own: `Supervisor`, `Registry`, `Router` and `InvocationTable`, with 
 
 from iii_trio.engine._bindings import Bindings
 from iii_trio.engine._channel_ends import LocalChannelEnd
-from iii_trio.engine._channels import Channel, Channels
+from iii_trio.engine._channels import (
+    Channel,
+    Channels,
+    ChannelStatistics,
+)
 from iii_trio.engine._discovery import Discovery
 from iii_trio.engine._engine import NAMESPACE_GRACE, Engine, open_engine
 from iii_trio.engine._engine_port import EnginePort
@@ -44,6 +48,7 @@ __all__ = [
     "AnyPort",
     "Bindings",
     "Channel",
+    "ChannelStatistics",
     "Channels",
     "Conflict",
     "Discovery",

@@ -8,29 +8,55 @@ Ends are sockets of link workers (``_channel_sockets.py``) or are held in this p
 (``_channel_ends.py``).
 
 A channel is freed when the reader took the end of the stream, when either end breaks off,
-when the worker that made it is gone before anybody wrote, or when an end was never taken
-for `TAKE_WITHIN`.
+when the worker that made it is gone before anybody wrote, or when an end was not taken
+in time.
 """
 
 import hmac
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final, Literal, Protocol, final
 
+import attrs
 import trio
 
+from iii_trio._listening import EngineLimits
 from iii_trio.engine._timers import Timer, Timers
-from iii_trio.protocol import ChannelRef
+from iii_trio.protocol import ChannelRef, ErrorBody, refused
 
 DEFAULT_BUFFER_FRAMES: Final = 64
 MAX_BUFFER_FRAMES: Final = 1024
 MAX_BUFFER_BYTES: Final = 4 * 2**20
 """A channel also counts as full above this, whatever the number of frames."""
-TAKE_WITHIN: Final = 300.0
-"""Seconds after which a channel with an end that nobody took is removed."""
-
 ChannelFrame = tuple[bytes, bool]
 """Data, and whether it is a text frame."""
+
+
+@attrs.frozen(kw_only=True)
+class ChannelStatistics:
+    """Counts of channels.
+
+    Attributes:
+        open: now.
+        buffered_bytes: in all buffers, now.
+        opened: ever.
+        refused: not made, because their maker had too many.
+        expired: removed, because an end was not taken in time.
+    """
+
+    open: int
+    buffered_bytes: int
+    opened: int
+    refused: int
+    expired: int
+
+
+@attrs.define(eq=False)
+class _Buffers:
+    """The buffers of all channels together."""
+
+    limits: EngineLimits
+    used: int = 0
 
 
 class WriterSide(Protocol):
@@ -64,6 +90,7 @@ class Channel:
         capacity: int,
         owner: object,
         on_freed: Callable[["Channel"], None],
+        buffers: _Buffers,
     ) -> None:
         self.channel_id = channel_id
         self.access_key = access_key
@@ -80,6 +107,7 @@ class Channel:
         self._capacity = capacity
         self._was_full = False
         self._on_freed = on_freed
+        self._buffers = buffers
         self._taken = trio.lowlevel.ParkingLot()
 
     def ref(self, direction: Literal["read", "write"]) -> ChannelRef:
@@ -93,7 +121,14 @@ class Channel:
     @property
     def is_full(self) -> bool:
         """The writer should wait."""
-        return len(self._frames) >= self._capacity or self._bytes >= MAX_BUFFER_BYTES
+        return (
+            len(self._frames) >= self._capacity
+            or self._bytes >= MAX_BUFFER_BYTES
+            or (
+                self._buffers.used >= self._buffers.limits.channels_bytes
+                and bool(self._frames)
+            )
+        )
 
     @property
     def is_finished(self) -> bool:
@@ -131,7 +166,7 @@ class Channel:
         if self.broken or self.ended:
             return
         self._frames.append((data, text))
-        self._bytes += len(data)
+        self._count(len(data))
         self._was_full = self._was_full or self.is_full
         if self.reader is not None:
             self.reader.on_data()
@@ -141,7 +176,7 @@ class Channel:
         if not self._frames:
             return None
         frame = self._frames.popleft()
-        self._bytes -= len(frame[0])
+        self._count(-len(frame[0]))
         if self._was_full and not self.is_full:
             self._was_full = False
             if self.writer is not None:
@@ -174,13 +209,17 @@ class Channel:
             return
         self.broken = reason
         self._frames.clear()
-        self._bytes = 0
+        self._count(-self._bytes)
         self._on_freed(self)
         self._taken.unpark_all()
         if self.writer is not None:
             self.writer.on_broken(reason)
         if self.reader is not None:
             self.reader.on_broken(reason)
+
+    def _count(self, size: int) -> None:
+        self._bytes += size
+        self._buffers.used += size
 
     def _end(self, direction: Literal["read", "write"]) -> object:
         return self.writer if direction == "write" else self.reader
@@ -193,12 +232,42 @@ class Channels:
     Args:
         timers: for channels that nobody takes.
         new_id: makes UUID text; ids and access keys.
+        limits: what channels may cost.
     """
 
-    def __init__(self, timers: Timers, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        timers: Timers,
+        new_id: Callable[[], str],
+        limits: EngineLimits | None = None,
+    ) -> None:
         self._timers = timers
         self._new_id = new_id
         self._channels: dict[str, Channel] = {}
+        self._limits = limits or EngineLimits()
+        self._buffers = _Buffers(self._limits)
+        self._made: Counter[object] = Counter()
+        self._opened = self._refused = self._expired = 0
+
+    def statistics(self) -> ChannelStatistics:
+        """Counts at this moment."""
+        return ChannelStatistics(
+            open=len(self._channels),
+            buffered_bytes=self._buffers.used,
+            opened=self._opened,
+            refused=self._refused,
+            expired=self._expired,
+        )
+
+    def refuses(self, owner: object) -> ErrorBody | None:
+        """Why a worker behind a link may make no further channel, if so."""
+        if self._made[owner] < self._limits.channels_per_worker:
+            return None
+        self._refused += 1
+        return refused(
+            f"{owner} has {self._made[owner]} open channels, which is the limit "
+            "(limits.channels_per_worker): finish some"
+        )
 
     def __len__(self) -> int:
         return len(self._channels)
@@ -215,15 +284,22 @@ class Channels:
         Args:
             owner: see `owner_gone`.
             buffer_frames: clamped to 1...`MAX_BUFFER_FRAMES`.
-            expires: it is removed when an end is not taken within `TAKE_WITHIN`.
+            expires: it is removed when an end is not taken in time.
         """
         wanted = DEFAULT_BUFFER_FRAMES if buffer_frames is None else buffer_frames
         capacity = min(max(wanted, 1), MAX_BUFFER_FRAMES)
-        channel = Channel(self._new_id(), self._new_id(), capacity, owner, self._forget)
+        channel = Channel(
+            *(self._new_id(), self._new_id(), capacity, owner),
+            self._forget,
+            self._buffers,
+        )
         self._channels[channel.channel_id] = channel
+        self._made[owner] += 1
+        self._opened += 1
         if expires:
+            within = self._limits.channels_take_within_ms / 1000
             channel.timer = self._timers.call_after(
-                TAKE_WITHIN, lambda: self._expire(channel)
+                within, lambda: self._expire(channel, within)
             )
         return channel
 
@@ -254,11 +330,14 @@ class Channels:
                 channel.abort("the worker that made the channel is gone")
 
     def _forget(self, channel: Channel) -> None:
-        self._channels.pop(channel.channel_id, None)
+        del self._channels[channel.channel_id]
+        self._made[channel.owner] -= 1
+        if not self._made[channel.owner]:
+            del self._made[channel.owner]
         if channel.timer is not None:
             self._timers.cancel(channel.timer)
 
-    @staticmethod
-    def _expire(channel: Channel) -> None:
+    def _expire(self, channel: Channel, within: float) -> None:
         if channel.writer is None or channel.reader is None:
-            channel.abort(f"an end was not taken within {TAKE_WITHIN:.0f} s")
+            self._expired += 1
+            channel.abort(f"an end was not taken within {within:g} s")

@@ -290,7 +290,7 @@ def _compose(
         topology.functions_changed,
         quotas,
     )
-    channels = Channels(timers, new_id)
+    channels = Channels(timers, new_id, quotas.limits)
     supervisor = Supervisor(
         roster=roster,
         registrar=registrar,

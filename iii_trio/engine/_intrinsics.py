@@ -233,7 +233,11 @@ class Intrinsics:
         self, invocation: Invocation, asked: ChannelsCreate
     ) -> RawOutcome:
         """Makes a byte channel between two workers."""
-        channel = self._channels.create(invocation.sender, asked.buffer_size)
+        owner = invocation.sender
+        refusal = self._channels.refuses(owner) if isinstance(owner, LinkPort) else None
+        if refusal is not None:
+            return refusal
+        channel = self._channels.create(owner, asked.buffer_size)
         return _encode({"writer": channel.ref("write"), "reader": channel.ref("read")})
 
 

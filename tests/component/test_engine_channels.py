@@ -7,8 +7,9 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from iii_trio.protocol import ChannelRef
-from iii_trio.testing import EngineUnderTest, open_test_engine
+from iii_trio.net import EngineLimits
+from iii_trio.protocol import ChannelRef, InvocationResult
+from iii_trio.testing import EngineUnderTest, RawPeer, open_test_engine
 from iii_trio.worker import ChannelReader, ChannelWriter, Worker
 
 
@@ -333,3 +334,82 @@ async def test_a_local_worker_that_leaves_breaks_what_it_did_not_finish(
             await reader.open()
         await _expect_broken(reader, "made the channel is gone")
         assert channels(t) == 0
+
+
+async def test_a_worker_with_too_many_channels_gets_no_further_one(
+    autojump_clock: MockClock,
+) -> None:
+    async with (
+        open_test_engine(limits=EngineLimits(channels_per_worker=2)) as t,
+        t.open_raw_peer("greedy") as greedy,
+        t.open_raw_peer("modest") as modest,
+        t.open_worker() as local,
+    ):
+
+        async def create(peer: RawPeer) -> InvocationResult:
+            return await peer.outcome(peer.call("engine::channels::create", {}))
+
+        refs = [msgspec.json.decode((await create(greedy)).result) for _ in range(2)]
+        refused = await create(greedy)
+        assert b"invocation_refused" in bytes(refused.error)
+        assert b"has 2 open channels, which is the limit" in bytes(refused.error)
+        assert not (await create(modest)).error
+        for _ in range(5):  # bundled workers need as many as they have requests
+            await local.create_channel()
+        counts = t.engine.channels.statistics()
+        assert (counts.open, counts.opened, counts.refused) == (8, 8, 1)
+
+        reader = local.open_reader(refs[0]["reader"])
+        await local.open_writer(refs[0]["writer"]).aclose()
+        assert await reader.receive() is None
+        assert not (await create(greedy)).error
+
+
+async def test_above_the_limit_of_all_buffers_each_channel_holds_one_frame(
+    autojump_clock: MockClock,
+) -> None:
+    async with (
+        open_test_engine(limits=EngineLimits(channels_bytes=100_000)) as t,
+        t.open_worker() as worker,
+        trio.open_nursery() as nursery,
+    ):
+        stuck, _ = await ends(worker)
+        await stuck.send(bytes(60_000))
+        await stuck.send(bytes(60_000))
+        assert t.engine.channels.statistics().buffered_bytes == 120_000
+        with trio.move_on_after(1) as scope:
+            await stuck.send(b"one more")
+        assert scope.cancelled_caught
+
+        # Others go on, one frame at a time.
+        writer, reader = await ends(worker)
+        pieces = [bytes([number]) * 1000 for number in range(20)]
+
+        @nursery.start_soon
+        async def _() -> None:
+            async with writer:
+                for piece in pieces:
+                    await writer.send(piece)
+                    buffered = t.engine.channels.statistics().buffered_bytes
+                    assert buffered <= 122_000
+
+        assert [piece async for piece in reader] == pieces
+        stuck.abort("enough")
+        assert t.engine.channels.statistics().buffered_bytes == 0
+
+
+async def test_the_time_to_take_an_end_can_be_set_and_is_counted(
+    autojump_clock: MockClock,
+) -> None:
+    async with (
+        open_test_engine(limits=EngineLimits(channels_take_within_ms=1500)) as t,
+        t.open_worker() as worker,
+    ):
+        writer_ref, _ = await create(worker)
+        writer = worker.open_writer(writer_ref)
+        await writer.open()
+        await trio.sleep(2)
+        with pytest.raises(trio.BrokenResourceError, match=r"within 1\.5 s"):
+            await writer.send("late")
+        counts = t.engine.channels.statistics()
+        assert (counts.open, counts.expired) == (0, 1)

@@ -156,17 +156,21 @@ async def test_a_call_that_is_cancelled_leaves_nothing_and_harms_nobody(
 
 
 @each_language
+@pytest.mark.parametrize("where", ["in process", "by URL"])
 async def test_a_channel_carries_bytes_from_and_to_an_sdk(
-    language: Language, tmp_path: pathlib.Path
+    language: Language, where: str, tmp_path: pathlib.Path
 ) -> None:
-    async with open_live_engine(tmp_path) as live:
+    async with (
+        open_live_engine(tmp_path) as live,
+        open_worker(live.url if where == "by URL" else live.engine) as worker,
+    ):
         await live.start_zoo(language)
-        channel = await live.caller.create_channel()
+        channel = await worker.create_channel()
         written: list[Any] = []
 
         async def write() -> None:
             payload = {"writer": channel.writer_ref, "pieces": 50, "bytes": 60_000}
-            written.append(await live.caller.invoke(f"{language}::write", payload))
+            written.append(await worker.invoke(f"{language}::write", payload))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(write)
@@ -174,12 +178,12 @@ async def test_a_channel_carries_bytes_from_and_to_an_sdk(
         assert written == [{"written": len(received)}]
         assert received[-1] == 49
 
-        channel = await live.caller.create_channel()
+        channel = await worker.create_channel()
         read: list[Any] = []
 
         async def ask_to_read() -> None:
             payload = {"reader": channel.reader_ref}
-            read.append(await live.caller.invoke(f"{language}::read", payload))
+            read.append(await worker.invoke(f"{language}::read", payload))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask_to_read)

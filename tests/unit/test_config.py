@@ -8,7 +8,11 @@ from hypothesis import strategies as st
 
 from iii_trio._yaml import parse_yaml
 from iii_trio.app import _config
-from iii_trio.app._config import AppConfig, ListenerConfig, parse_config
+from iii_trio.app._config import (
+    AppConfig,
+    ListenerConfig,
+    parse_config,
+)
 from iii_trio.app._load import expand, parse_text
 from iii_trio.app._structure import structure
 from iii_trio.errors import ConfigError
