@@ -13,6 +13,7 @@ from typing import Literal
 import attrs
 import trio
 
+from iii_trio.access import Access
 from iii_trio.engine import Engine, open_engine, open_listener
 from iii_trio.net import Pump, TLSConfig, open_pump
 from iii_trio.protocol import FunctionRegistered
@@ -31,7 +32,11 @@ LAST_FUNCTION: dict[Language, str] = {"py": "py::stream", "ts": "ts::ring"}
 
 @attrs.frozen(eq=False, kw_only=True)
 class LiveEngine:
-    """An engine on a free port, what happened in it, and a worker in this process."""
+    """An engine on a free port, what happened in it, and a worker in this process.
+
+    Attributes:
+        told: further variables for the environment of programs.
+    """
 
     engine: Engine
     events: EventRecorder
@@ -40,6 +45,7 @@ class LiveEngine:
     caller: Worker
     directory: pathlib.Path
     ca: pathlib.Path | None
+    told: dict[str, str] = attrs.field(factory=dict)
     _nursery: trio.Nursery
 
     @property
@@ -53,7 +59,7 @@ class LiveEngine:
         told = {**os.environ, "III_URL": self.url}
         if self.ca is not None:
             told |= {"SSL_CERT_FILE": str(self.ca), "NODE_EXTRA_CA_CERTS": str(self.ca)}
-        return told
+        return told | self.told
 
     async def start(self, command: Sequence[object]) -> trio.Process:
         """Start a program that lives until the test ends; its output is a file."""
@@ -71,17 +77,20 @@ class LiveEngine:
             process: trio.Process = await self._nursery.start(run)
         return process
 
+    def command_of(self, name: str, language: Language) -> list[object]:
+        """How to start a worker of ``sdk_workers`` on the newest SDK."""
+        if language == "py":
+            return [sys.executable, ZOO / f"{name}.py"]
+        modules = self.directory / "node_modules"
+        if not modules.exists():
+            modules.symlink_to(sdks.node_modules_with_sdk(sdks.NEWEST_NODE).resolve())
+        (self.directory / "package.json").write_text('{"type": "module"}')
+        shutil.copy(ZOO / f"{name}.ts", self.directory)
+        return [sdks.need_node(), "--import", "tsx", f"{name}.ts"]
+
     async def start_zoo(self, language: Language) -> trio.Process:
         """Start the zoo of a language and wait for all of its functions."""
-        if language == "py":
-            command = [sys.executable, ZOO / "zoo.py"]
-        else:
-            modules = self.directory / "node_modules"
-            modules.symlink_to(sdks.node_modules_with_sdk(sdks.NEWEST_NODE).resolve())
-            (self.directory / "package.json").write_text('{"type": "module"}')
-            shutil.copy(ZOO / "zoo.ts", self.directory)
-            command = [sdks.need_node(), "--import", "tsx", "zoo.ts"]
-        process = await self.start(command)
+        process = await self.start(self.command_of("zoo", language))
         last = LAST_FUNCTION[language]
         with trio.move_on_after(PATIENCE):
             await self.events.wait_for(FunctionRegistered, function_id=last)
@@ -96,6 +105,8 @@ async def open_live_engine(
     *,
     tls: TLSConfig | None = None,
     ca: pathlib.Path | None = None,
+    access: Access | None = None,
+    told: dict[str, str] | None = None,
 ) -> AsyncIterator[LiveEngine]:
     """Open an engine on a free port; programs write and live in ``directory``.
 
@@ -103,13 +114,15 @@ async def open_live_engine(
         directory: see above.
         tls: certificates of the port.
         ca: with ``tls``, the authority that clients trust.
+        access: rules of the port; the worker in this process is free.
+        told: further variables for the environment of programs.
     """
     events = EventRecorder()
     with trio.fail_after(2 * PATIENCE):
         async with (
             open_pump() as pump,
             open_engine(on_event=events) as engine,
-            open_listener(engine, pump, port=0, tls=tls) as door,
+            open_listener(engine, pump, port=0, tls=tls, access=access) as door,
             open_worker(engine, name="test") as caller,
             trio.open_nursery() as nursery,
         ):
@@ -121,6 +134,7 @@ async def open_live_engine(
                 caller=caller,
                 directory=directory,
                 ca=ca,
+                told=told or {},
                 nursery=nursery,
             )
             nursery.cancel_scope.cancel(reason="the test is over")
