@@ -333,3 +333,45 @@ async def test_teardown_goes_in_the_order_of_the_protocol(
             "InvocationOpened",
             "WorkerDetached",
         ]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"type": "observe", "id": "o", "source": {"function_id": "f"}, "target": {}},
+        {"type": "unobserve", "id": "o"},
+        {"type": "observerack", "function_id": "f", "id": "o", "revision": 1},
+        {"type": "invocationsobserved", "items": []},
+        {"type": "localinvocationstats", "window_ms": 10000, "functions": []},
+    ],
+    ids=lambda frame: frame["type"],
+)
+async def test_frames_of_the_observe_family_are_ignored_without_an_answer(
+    frame: dict[str, object], autojump_clock: MockClock
+) -> None:
+    async with open_test_engine() as t, t.open_raw_peer("new") as peer:
+        greeting = await peer.accepted()
+        assert greeting.features is None
+        peer.send(frame)
+        assert (await ask(peer, "engine::workers::list")).result
+        assert peer.unread() == []
+
+
+async def test_what_sdk_025_adds_to_known_frames_changes_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    features = ["observe.v1", "local-dispatch.v1", "large-messages.v1"]
+    async with (
+        open_test_engine() as t,
+        t.open_raw_peer("new", runtime="python", features=features) as peer,
+    ):
+        peer.register("f", observe={"delivery": "owner", "legacy_trigger_type": "t"})
+        caller = {"function_id": "g", "invocation_id": "i", "parent": None}
+        call = peer.call(
+            "f", {}, caller=caller, observe_depth=1, activation={"observer_id": "o"}
+        )
+        served = await peer.served("f")
+        peer.answer(served, 1)
+        assert bytes((await peer.outcome(call)).result) == b"1"
+        kinds = {type(one).__name__ for one in peer.received}
+        assert kinds == {"WorkerRegistered", "InvokeFunction", "InvocationResult"}
