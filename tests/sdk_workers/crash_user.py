@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from iii import InitOptions, TriggerAction, register_worker
+from iii import InitOptions, InvocationError, TriggerAction, register_worker
 from iii.iii_constants import ReconnectionConfig
 
 warnings.simplefilter("ignore", DeprecationWarning)  # the SDK warns of its own future
@@ -63,6 +63,23 @@ def value(number: int) -> dict[str, Any]:
     return {"n": number, "pad": PAD}
 
 
+def declare() -> None:
+    """Declare the configuration: its owner's task at every start of an engine."""
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    texts = {"id": "crash", "name": "Crash", "description": "A number."}
+    call("configuration::register", {**texts, "schema": schema})
+
+
+def configure(number: int) -> None:
+    """Set the configuration, which a new engine refuses until it is declared."""
+    try:
+        call("configuration::set", {"id": "crash", "value": {"n": number}})
+    except InvocationError as error:
+        if error.code in {"NOT_REGISTERED", "SCHEMA_UNAVAILABLE"}:
+            declare()
+        raise
+
+
 ITEM = {"stream_name": "crash", "group_id": "g", "item_id": "i"}
 KEY = {"scope": "crash", "key": "k"}
 COUNT = {"scope": "crash", "key": "count"}
@@ -72,7 +89,7 @@ WRITES: dict[str, Callable[[int], Any]] = {
     "state": lambda n: call("state::set", {**KEY, "value": value(n)}),
     "count": lambda n: call("state::update", {**COUNT, "ops": INCREMENT}),
     "stream": lambda n: call("stream::set", {**ITEM, "data": value(n)}),
-    "config": lambda n: call("configuration::set", {"id": "crash", "value": {"n": n}}),
+    "config": configure,
     "line": lambda n: call("crash::line", {"n": n, "group": n % 3}, ENQUEUE),
     "news": lambda n: call(
         "iii::durable::publish", {"topic": "news", "data": {"n": n}}
@@ -118,7 +135,7 @@ def patiently(action: Callable[[], Any]) -> Any:
 
 
 def prepare() -> None:
-    """Offer the functions, subscribe, declare the configuration."""
+    """Offer the functions, subscribe, wait for an engine."""
     worker.register_function("crash::line", line)
     worker.register_function("crash::news", news)
     worker.register_trigger(
@@ -128,9 +145,7 @@ def prepare() -> None:
             "config": {"topic": "news"},
         }
     )
-    schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
-    texts = {"id": "crash", "name": "Crash", "description": "A number."}
-    patiently(lambda: call("configuration::register", {**texts, "schema": schema}))
+    patiently(declare)
 
 
 def look(number: str, *, go_on: bool) -> None:
