@@ -176,6 +176,7 @@ def main() -> None:
             threading.Thread(
                 target=look, args=(number,), kwargs=options, daemon=True
             ).start()
+    os._exit(0)  # whoever ordered is gone
 
 
 main()
