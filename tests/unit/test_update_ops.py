@@ -128,6 +128,7 @@ def test_operation_gives_the_documented_value(old: Any, op: UpdateOp, new: Any) 
         ({"n": None}, IncrementOp("n", 1), "increment.not_number", ("'n'", "null")),
         ({"n": {}}, DecrementOp("n", 1), "decrement.not_number", ("'n'", "object")),
         (3, IncrementOp("n", 1), "increment.target_not_object", ("'n'", "number")),
+        ([], DecrementOp("n", 1), "decrement.target_not_object", ("'n'", "array")),
         (MAX_U64, IncrementOp("", 1), "increment.not_number", ("overflow",)),
         (-(2**63), DecrementOp("", 1), "decrement.not_number", ("overflow",)),
         (1.7e308, IncrementOp("", 1.7e308), "increment.not_number", ("overflow",)),
@@ -159,6 +160,15 @@ def test_operation_gives_the_documented_value(old: Any, op: UpdateOp, new: Any) 
         ({}, RemoveOp("constructor"), "remove.path.proto_polluted", ("constructor",)),
         ({}, IncrementOp("prototype", 1), "increment.path.proto_polluted", ()),
         ({}, DecrementOp("__proto__", 1), "decrement.path.proto_polluted", ()),
+        ({}, SetOp("__proto__", 1), "set.path.proto_polluted", ()),
+        ({}, AppendOp(1, ["prototype"]), "append.path.proto_polluted", ()),
+        ({}, AppendOp(1, ["a"] * 33), "append.path.too_deep", ("33",)),
+        ({}, AppendOp(1, "x" * 257), "append.path.segment_too_long", ("256",)),
+        ({}, MergeOp({}, ["", "a"]), "merge.path.empty_segment", ("'[, a]'",)),
+        ({}, MergeOp({}, "x" * 257), "merge.path.segment_too_long", ("256",)),
+        ({}, RemoveOp("x" * 257), "remove.path.segment_too_long", ("256",)),
+        ({}, IncrementOp("x" * 257, 1), "increment.path.segment_too_long", ("256",)),
+        ({}, DecrementOp("x" * 257, 1), "decrement.path.segment_too_long", ("256",)),
     ],
 )
 def test_failing_operation_changes_nothing_and_says_why(

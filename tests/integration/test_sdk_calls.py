@@ -1,0 +1,406 @@
+"""Every function of the workers with data, called by the newest Python and Node SDKs.
+
+One table: what is called, and what comes back. The sheets' rules of shape are in it: what
+is wrapped and what is not, absent against null, codes and the texts that clients know.
+"""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import sys
+from typing import Any, Final
+
+import attrs
+import msgspec
+import pytest
+import trio
+
+from iii_trio.app import App, open_app
+from tests import sdks
+from tests.live import PATIENCE, Language
+
+PROGRAMS = pathlib.Path(__file__).parent.parent / "sdk_workers"
+
+WORKERS = [
+    {"name": "iii-worker-manager", "config": {"port": 0}},
+    {"name": "iii-state", "config": {"max_value_bytes": 100}},
+    {"name": "iii-stream", "config": {"port": 0}},
+    {
+        "name": "iii-queue",
+        "config": {
+            "queue_configs": {
+                "once": {"max_retries": 1},
+                "line": {"type": "fifo", "message_group_field": "g"},
+            }
+        },
+    },
+    {"name": "iii-cron"},
+    {"name": "iii-pubsub"},
+    {"name": "configuration"},
+]
+
+
+@attrs.frozen
+class Fails:
+    """An error: its code, and a part of its message."""
+
+    code: str
+    text: str = ""
+
+
+class Anything:
+    """Equal to whatever there is."""
+
+    def __eq__(self, _other: object) -> bool:
+        return True
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+ANY: Final = Anything()
+ABSENT: Final = object()
+"""No result: what the Node SDK gives as undefined."""
+
+
+@attrs.frozen
+class Call:
+    """A call and what it answers; ``repeat``: it does so sooner or later."""
+
+    function_id: str
+    payload: Any
+    expected: Any
+    repeat: bool = False
+    action: Any = None
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """What the SDK is told."""
+        request = {"function_id": self.function_id, "payload": self.payload}
+        if self.action is not None:
+            request["action"] = self.action
+        return request | ({"until": self.expected} if self.repeat else {})
+
+
+def malformed(function_id: str, payload: Any, reason: str) -> Call:
+    text = f"Failed to deserialize input for {function_id}: {reason}"
+    return Call(function_id, payload, Fails("deserialization_error", text))
+
+
+def key(name: str, **more: Any) -> dict[str, Any]:
+    return {"scope": "s", "key": name, **more}
+
+
+def changed(old: Any, new: Any, **more: Any) -> dict[str, Any]:
+    return {"old_value": old, "new_value": new, **more}
+
+
+ADD = {"type": "increment", "path": "n", "by": 2}
+MISPLACED = {
+    "op_index": 1,
+    "code": "set.target_not_object",
+    "message": ANY,
+    "doc_url": ANY,
+}
+
+STATE = [
+    Call("state::set", key("a", value={"n": 1}), changed(None, {"n": 1})),
+    Call("state::set", key("nil", data=None), changed(None, None)),
+    Call("state::get", key("a"), {"n": 1}),
+    Call("state::get", key("nil"), None),
+    Call("state::get", key("none"), ABSENT),
+    Call("state::update", key("a", ops=[ADD]), changed({"n": 1}, {"n": 3})),
+    Call(
+        "state::update",
+        key("a", ops=[{"type": "remove", "path": ""}, {"type": "set", "path": "x"}]),
+        changed({"n": 3}, None, errors=[MISPLACED]),
+    ),
+    Call(
+        "state::compare_and_set",
+        key("a", expected=None, value=[4]),
+        {"swapped": True, "value": [4]},
+    ),
+    Call(
+        "state::compare_and_set",
+        key("a", value=5),
+        {"swapped": False, "value": [4]},
+    ),
+    Call("state::list", {"scope": "s"}, [[4], None]),
+    Call("state::list", {"scope": "none"}, []),
+    Call("state::list_groups", {}, {"groups": ["s"]}),
+    Call("state::delete", key("a"), [4]),
+    Call("state::delete", key("a"), ABSENT),
+    Call(
+        "state::set",
+        key("a", value="x" * 99),
+        Fails("VALUE_TOO_LARGE", "value of 101 bytes exceeds the configured"),
+    ),
+    malformed("state::set", key("a"), "missing field `value`"),
+    malformed("state::set", key("a", value=1, data=1), "duplicate field `value`"),
+    malformed("state::get", {"scope": "s"}, "missing field `key`"),
+    malformed("state::delete", {"scope": 1, "key": "k"}, "scope: invalid type"),
+    malformed("state::update", key("a", ops=[{"type": "grow"}]), "ops[0]: unknown"),
+    malformed("state::list", {}, "missing field `scope`"),
+    malformed("state::list_groups", [], "invalid type: sequence"),
+]
+
+GROUP = {"stream_name": "m", "group_id": "g"}
+ITEM = {**GROUP, "item_id": "i"}
+
+STREAM = [
+    Call("stream::set", {**ITEM, "data": {"n": 1}}, changed(None, {"n": 1})),
+    Call("stream::get", ITEM, {"n": 1}),
+    Call("stream::get", {**ITEM, "item_id": "none"}, ABSENT),
+    Call("stream::update", {**ITEM, "ops": [ADD]}, changed({"n": 1}, {"n": 3})),
+    Call("stream::list", GROUP, [{"n": 3}]),
+    Call("stream::list", {**GROUP, "group_id": "none"}, []),
+    Call("stream::list_groups", {"stream_name": "m"}, ["g"]),
+    Call(
+        "stream::list_all",
+        {},
+        {"stream": [{"id": "m", "groups": ["g"]}], "count": 1},
+    ),
+    Call("stream::send", {**GROUP, "type": "t", "data": [1], "id": "i"}, None),
+    Call("stream::delete", ITEM, {"old_value": {"n": 3}}),
+    Call("stream::delete", ITEM, {"old_value": None}),
+    malformed("stream::set", ITEM, "missing field `data`"),
+    malformed("stream::get", GROUP, "missing field `item_id`"),
+    malformed("stream::send", GROUP, "missing field `type`"),
+]
+
+ONCE = {"topic": "once"}
+DEAD = {
+    "id": "2",
+    "payload": {"n": 2},
+    "error": ANY,
+    "failed_at": ANY,
+    "retries": 1,
+    "size_bytes": 7,
+}
+
+
+def enqueued(queue: str, payload: Any, expected: Any) -> Call:
+    action = {"type": "enqueue", "queue": queue}
+    return Call("sdk::refuse", payload, expected, action=action)
+
+
+def moved(count: int, message_id: str | None = None) -> dict[str, Any]:
+    message = {} if message_id is None else {"message_id": message_id}
+    return {"queue": "once", "redriven": count, **message}
+
+
+def stats(**more: Any) -> dict[str, Any]:
+    counts = {"depth": 0, "consumer_count": 10, "dlq_depth": 0}
+    return {**counts, "config": None, "delivered": 0, "failed": 0, **more}
+
+
+def dead_letters(count: int) -> list[dict[str, Any]]:
+    row = {"topic": "once", "broker_type": "function_queue"}
+    return [{**row, "message_count": count}]
+
+
+QUEUE = [
+    Call("queue::define", {"queue": "new"}, {"queue": "new", "changed": True}),
+    Call("queue::define", {"queue": "new"}, {"queue": "new", "changed": False}),
+    Call("iii::durable::publish", {"topic": "news", "data": None}, ABSENT),
+    enqueued("once", {"n": 2}, {"messageReceiptId": ANY}),
+    Call("engine::queue::topic_stats", ONCE, stats(dlq_depth=1, failed=1), repeat=True),
+    Call("engine::queue::dlq_topics", {}, dead_letters(1)),
+    Call("engine::queue::dlq_messages", ONCE, [DEAD]),
+    Call("engine::queue::dlq_messages", {**ONCE, "limit": 0}, []),
+    Call(
+        "engine::queue::list_topics",
+        {},
+        [
+            {"name": name, "broker_type": kind, "subscriber_count": count}
+            for name, kind, count in (
+                ("default", "function_queue", 10),
+                ("once", "function_queue", 10),
+                ("line", "function_queue", 10),
+                ("new", "function_queue", 10),
+                ("news", "builtin", 0),
+            )
+        ],
+    ),
+    Call(
+        "iii::queue::redrive_message",
+        {"queue": "once", "message_id": "2"},
+        moved(1, "2"),
+    ),
+    Call("engine::queue::topic_stats", ONCE, stats(dlq_depth=1, failed=2), repeat=True),
+    Call("iii::queue::redrive", {"queue": "once"}, moved(1)),
+    Call("engine::queue::topic_stats", ONCE, stats(dlq_depth=1, failed=3), repeat=True),
+    Call(
+        "iii::queue::discard_message",
+        {"topic": "once", "message_id": "2"},
+        moved(1, "2"),
+    ),
+    Call(
+        "iii::queue::discard_message",
+        {"topic": "once", "message_id": "2"},
+        moved(0, "2"),
+    ),
+    Call("engine::queue::dlq_topics", {}, []),
+    Call(
+        "engine::queue::enqueue",
+        {"queue": "once", "function_id": "sdk::refuse", "messageReceiptId": "mine"},
+        {"messageReceiptId": "mine"},
+    ),
+    Call(
+        "engine::queue::enqueue",
+        {"queue": "nowhere", "function_id": "sdk::refuse", "data": 1},
+        Fails("queue_not_defined", "queue 'nowhere' is not defined"),
+    ),
+    enqueued(
+        "nowhere", 1, Fails("enqueue_error", "queue_not_defined: queue 'nowhere'")
+    ),
+    enqueued(
+        "line",
+        {},
+        Fails("enqueue_error", "FIFO queue 'line' requires field 'g' in data"),
+    ),
+    Call(
+        "engine::queue::enqueue",
+        {"queue": "line", "function_id": "sdk::refuse", "data": {"g": None}},
+        Fails("invalid_message_group", "FIFO queue 'line': field 'g' must not be null"),
+    ),
+    Call(
+        "queue::define",
+        {"queue": "bad", "config": {"type": "lifo"}},
+        Fails("invalid_queue_config", "Queue 'bad' has invalid type 'lifo'"),
+    ),
+    Call("queue::define", {"queue": ""}, Fails("queue_not_set")),
+    Call(
+        "iii::durable::publish",
+        {"topic": "", "data": 1},
+        Fails("topic_not_set", "Topic is not set"),
+    ),
+    Call(
+        "iii::queue::redrive",
+        {"queue": ""},
+        Fails("queue_not_set", "Queue name is required"),
+    ),
+    Call(
+        "iii::queue::redrive_message",
+        {"queue": "once", "message_id": ""},
+        Fails("message_id_not_set", "Message ID is required"),
+    ),
+    Call(
+        "iii::queue::discard_message",
+        {"queue": "", "message_id": "1"},
+        Fails("queue_not_set", "Queue name is required"),
+    ),
+    Call(
+        "engine::queue::topic_stats",
+        {"topic": ""},
+        Fails("topic_required", "topic is required"),
+    ),
+    Call(
+        "engine::queue::dlq_messages",
+        {"topic": ""},
+        Fails("topic_required", "topic is required"),
+    ),
+    malformed("engine::queue::topic_stats", {}, "missing field `topic`"),
+    malformed("iii::queue::redrive_message", {"queue": "q"}, "missing field"),
+]
+
+EXPRESSION = {"expression": "0 0 9 * * MON", "after": "2026-01-01T00:00:00+00:00"}
+
+OTHERS = [
+    Call("publish", {"topic": "t", "data": None}, ABSENT),
+    Call(
+        "publish", {"topic": "", "data": 1}, Fails("topic_not_set", "Topic is not set")
+    ),
+    malformed("publish", {"topic": "t"}, "missing field `data`"),
+    Call("cron::list", {}, []),
+    Call("cron::next", {**EXPRESSION, "count": 1}, ["2026-01-05T09:00:00+00:00"]),
+    Call(
+        "cron::next",
+        {"expression": "no cron"},
+        Fails("invalid_expression", "Invalid cron expression 'no cron': "),
+    ),
+    Call("cron::next", {**EXPRESSION, "after": "soon"}, Fails("invalid_time")),
+    Call("cron::next", {**EXPRESSION, "count": 0}, Fails("invalid_count")),
+    Call("configuration::set", {"id": "x", "value": 1}, Fails("NOT_REGISTERED", "'x'")),
+    Call(
+        "configuration::register",
+        {"id": "x", "name": "X", "description": "An x.", "schema": {"type": "integer"}},
+        ANY,
+    ),
+    Call("configuration::set", {"id": "x", "value": 1}, changed(None, 1)),
+    Call("configuration::set", {"id": "x", "value": "1"}, Fails("SCHEMA_INVALID")),
+    Call("configuration::set", {"id": "!", "value": 1}, Fails("INVALID_ID")),
+    Call("configuration::get", {"id": "x"}, ANY),
+    Call("configuration::get", {"id": "y"}, Fails("NOT_FOUND")),
+    Call("configuration::schema", {"id": "x"}, ANY),
+    Call("configuration::list", {}, ANY),
+]
+
+CALLS = [*STATE, *STREAM, *QUEUE, *OTHERS]
+FAMILIES = re.compile(
+    "(state|stream|queue|engine::queue|iii::queue|iii::durable|cron|configuration)::"
+    r"\w+|publish"
+)
+
+
+def command_of(language: Language, directory: pathlib.Path) -> list[str]:
+    if language == "py":
+        return [sys.executable, str(PROGRAMS / "calls_user.py")]
+    modules = sdks.node_modules_with_sdk(sdks.NEWEST_NODE).resolve()
+    (directory / "node_modules").symlink_to(modules)
+    (directory / "package.json").write_text('{"type": "module"}')
+    shutil.copy(PROGRAMS / "calls_user.ts", directory)
+    return [sdks.need_node(), "--import", "tsx", "calls_user.ts"]
+
+
+async def answers_of(
+    app: App, language: Language, directory: pathlib.Path
+) -> list[dict[str, Any]]:
+    host, port = app.addresses["iii-worker-manager"][0]
+    finished = await trio.run_process(
+        command_of(language, directory),
+        stdin=json.dumps([call.request for call in CALLS]).encode(),
+        cwd=directory,
+        env={**os.environ, "III_URL": f"ws://{host}:{port}"},
+        capture_stdout=True,
+    )
+    # The Node SDK says on the same pipe that it connected.
+    last_line = finished.stdout.splitlines()[-1]
+    return msgspec.json.decode(last_line, type=list[dict[str, Any]])
+
+
+def check(language: Language, call: Call, answer: dict[str, Any]) -> None:
+    if isinstance(call.expected, Fails):
+        code, message = answer["error"]
+        assert code == call.expected.code, answer
+        assert call.expected.text in message, answer
+        return
+    absent = call.expected is ABSENT or (language == "py" and call.expected is None)
+    assert (answer == {}) if absent else (answer.get("result") == call.expected)
+    assert absent or "result" in answer
+
+
+@pytest.mark.parametrize(
+    "language", ["py", pytest.param("ts", marks=pytest.mark.needs_node)]
+)
+async def test_an_sdk_calls_every_function(
+    language: Language, tmp_path: pathlib.Path
+) -> None:
+    with trio.fail_after(PATIENCE):
+        async with open_app({"workers": WORKERS}, data_dir=tmp_path / "data") as app:
+            answers = await answers_of(app, language, tmp_path)
+            offered = {
+                function.function_id
+                for function in app.engine.registry
+                if FAMILIES.fullmatch(function.function_id)
+            }
+    for call, answer in zip(CALLS, answers, strict=True):
+        try:
+            check(language, call, answer)
+        except AssertionError as exc:
+            exc.add_note(f"{call}: {answer}")
+            raise
+    assert offered == {
+        call.function_id for call in CALLS if call.function_id != "sdk::refuse"
+    }
