@@ -14,10 +14,13 @@ HTTP_PORT ?= 3111
 # How often `make flakes` runs the tests of cancellation, and all the others.
 RUNS ?= 10000
 REST ?= 300
+# Of `make hostile`; the full form is RUNS=1000000.
+RUNS ?= 50000
+RATE ?= 2000
 # More arguments for pytest, such as ARGS="-k quickstart -x".
 ARGS ?=
 
-.PHONY: help env quickstart test test-full check bench bench-full autobahn flakes mutations cuts matrix pythons lock clean
+.PHONY: help env quickstart test test-full check bench bench-full autobahn flakes mutations hostile cuts matrix pythons lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -29,6 +32,7 @@ help:
 	@echo "make autobahn    Autobahn's fuzzing client against the front door"
 	@echo "make flakes      tests again and again, shuffled; counts add up; RUNS=, REST="
 	@echo "make crash       kills a server RUNS times while an SDK writes; RUNS=1000"
+	@echo "make hostile     bad frames and requests against a server under load; RUNS=, RATE="
 	@echo "make mutations   spoils copies of the code; the tests must notice"
 	@echo "make cuts        cuts links of real workers at random bytes; RUNS="
 	@echo "make matrix      every generation of the public SDKs on one script; needs cargo"
@@ -77,6 +81,10 @@ flakes: $(INSTALLED)
 crash: RUNS = 1000
 crash: $(INSTALLED)
 	CRASH_RUNS=$(RUNS) $(BIN)/python -m pytest -o log_cli=true --log-cli-level=INFO -o faulthandler_timeout=0 tests/integration/test_crash.py $(ARGS)
+
+# RUNS bad frames and a tenth as many bad requests; RATE frames a second at most.
+hostile: $(INSTALLED)
+	$(BIN)/python -m tests.hostile.run --runs $(RUNS) --rate $(RATE)
 
 mutations: $(INSTALLED)
 	$(BIN)/python -m tests.mutations

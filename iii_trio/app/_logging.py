@@ -6,6 +6,8 @@ from typing import Final, Literal
 
 import structlog
 
+from iii_trio.app._log_floods import FloodFilter
+
 LogFormat = Literal["text", "json"]
 
 QUIET: Final = ("watchfiles", "trio-websocket", "httpx")
@@ -39,6 +41,7 @@ def configure_logging(log_format: LogFormat) -> None:
             )
         ]
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(FloodFilter())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

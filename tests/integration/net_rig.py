@@ -261,10 +261,17 @@ class Client:
 
     async def event(self) -> tuple[int, bytes]:
         """The next message or control frame."""
+        event = await self.receive_event()
+        assert event is not None, "the connection ended"
+        return event
+
+    async def receive_event(self) -> tuple[int, bytes] | None:
+        """The next message or control frame; ``None``: the connection ended."""
         await trio.lowlevel.checkpoint()
         while not self._events:
             data = await self.receive()
-            assert data, "the connection ended"
+            if not data:
+                return None
             self._events += self._reader.feed(data)
             assert self._reader.failure is None
         return self._events.pop(0)

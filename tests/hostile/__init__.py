@@ -1,0 +1,1 @@
+"""Generated hostile traffic against a real server under normal load: ``make hostile``."""
