@@ -9,8 +9,18 @@ import attrs
 
 from iii_trio.app._structure import nearest, structure
 from iii_trio.errors import ConfigError
+from iii_trio.protocol import check_engine_url
 
-Backend = Literal["sqlite", "memory"]
+
+@attrs.frozen
+class OtherEngine:
+    """Data is kept by another engine, and its functions are asked for it."""
+
+    url: str
+
+
+StoreKind = Literal["sqlite", "memory"]
+Backend = StoreKind | OtherEngine
 
 
 @attrs.frozen(kw_only=True)
@@ -28,6 +38,17 @@ class _KVConfig:
     save_interval_ms: int | None = None
 
 
+def _url(_config: object, _field: "attrs.Attribute[str]", value: str) -> None:
+    check_engine_url(value)
+
+
+@attrs.frozen(kw_only=True)
+class _BridgeConfig:
+    """The settings of ``bridge``."""
+
+    bridge_url: str = attrs.field(default="ws://localhost:49134", validator=_url)
+
+
 @attrs.frozen(kw_only=True)
 class _FilesConfig:
     """The settings of the reference's ``fs``."""
@@ -35,15 +56,17 @@ class _FilesConfig:
     directory: str | None = None
 
 
-_OURS: Final[dict[str, Backend]] = {"sqlite": "sqlite", "memory": "memory"}
-_STORE_METHODS: Final[dict[str, Backend]] = {
+_OURS: Final[dict[str, StoreKind]] = {"sqlite": "sqlite", "memory": "memory"}
+_STORE_METHODS: Final[dict[str, StoreKind]] = {
     "file_based": "sqlite",
     "in_memory": "memory",
 }
 _NOT_YET: Final = ("redis", "bridge", "rabbitmq")
 
 
-def choose_backend(adapter: object, path: str) -> tuple[Backend, str | None]:
+def choose_backend(
+    adapter: object, path: str, *, bridges: bool
+) -> tuple[Backend, str | None]:
     """Choose a backend; give a note for the log with it, if there is something to say.
 
     Nothing given means durable, and so does ``kv`` without ``store_method``: volatile
@@ -52,6 +75,7 @@ def choose_backend(adapter: object, path: str) -> tuple[Backend, str | None]:
     Args:
         adapter: the block, ``None`` if absent.
         path: where it is, for errors.
+        bridges: whether the worker can do without a store, with another engine.
 
     Raises:
         ConfigError: an adapter that does not exist, or not yet, or a setting of it.
@@ -64,6 +88,9 @@ def choose_backend(adapter: object, path: str) -> tuple[Backend, str | None]:
         return _kv_backend(settings, f"{path}.config")
     if chosen.name == "fs":
         return _files_backend(settings, f"{path}.config")
+    if chosen.name == "bridge" and bridges:
+        bridge = structure(settings, _BridgeConfig, f"{path}.config")
+        return OtherEngine(bridge.bridge_url), None
     if chosen.name in _OURS:
         for key in settings:
             raise ConfigError("unknown key", path=f"{path}.config.{key}")
@@ -75,7 +102,7 @@ def choose_backend(adapter: object, path: str) -> tuple[Backend, str | None]:
     raise ConfigError(f"unknown adapter {chosen.name!r}{hint}", path=f"{path}.name")
 
 
-def _kv_backend(settings: object, path: str) -> tuple[Backend, str | None]:
+def _kv_backend(settings: object, path: str) -> tuple[StoreKind, str | None]:
     kv = structure(settings, _KVConfig, path)
     backend = _STORE_METHODS.get(kv.store_method)
     if backend is None:
@@ -87,7 +114,7 @@ def _kv_backend(settings: object, path: str) -> tuple[Backend, str | None]:
     return backend, None
 
 
-def _files_backend(settings: object, path: str) -> tuple[Backend, str | None]:
+def _files_backend(settings: object, path: str) -> tuple[StoreKind, str | None]:
     files = structure(settings, _FilesConfig, path)
     if files.directory is None:
         return "sqlite", None

@@ -43,6 +43,10 @@ class KnownWorker(Protocol):
         """The collections it keeps; with any, its block may have an ``adapter``."""
 
     @property
+    def bridges(self) -> bool:
+        """Whether its data may be kept by another engine."""
+
+    @property
     def always(self) -> bool:
         """Whether it runs also when no entry names it; such workers start first."""
 
@@ -164,7 +168,9 @@ def _bundled_entry(
     """The entry, and a note for the log if there is something to say."""
     backend, note, rest = None, None, block
     if spec.stores and isinstance(block, dict):
-        backend, note = choose_backend(block.get("adapter"), f"{path}.adapter")
+        backend, note = choose_backend(
+            block.get("adapter"), f"{path}.adapter", bridges=spec.bridges
+        )
         rest = {key: value for key, value in block.items() if key != "adapter"}
     config = structure(rest, spec.config_class, path)
     assert isinstance(block, dict), "structured"

@@ -12,7 +12,8 @@ from typing import Any, Final
 import attrs
 import trio
 
-from iii_trio.app._adapters import Backend
+from iii_trio.adapters import KeyValueStore
+from iii_trio.app._adapters import Backend, OtherEngine
 from iii_trio.app._config import LISTENER, ListenerConfig, WorkerEntry
 from iii_trio.app._exposure import exposure
 from iii_trio.app._settings import CONFIGURATION, Settings
@@ -206,7 +207,15 @@ class EntryRunner:
 
     async def _resources(self, spec: BuiltinSpec, backend: Backend | None) -> Resources:
         await trio.lowlevel.checkpoint()
-        stores, queue = {}, None
+        stores: dict[str, KeyValueStore] = {}
+        queue = None
+        if isinstance(backend, OtherEngine):
+            return Resources(
+                pump=self.pump,
+                stores=stores,
+                checks=self.settings.checks,
+                bridge_url=backend.url,
+            )
         if backend is not None:
             late = spec.opens_late
             find = self.stores.late_key_value if late else self.stores.key_value

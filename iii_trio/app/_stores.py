@@ -17,7 +17,7 @@ from iii_trio._util import open_background_nursery
 from iii_trio.adapters import KeyValueStore, QueueStore
 from iii_trio.adapters.memory import open_memory
 from iii_trio.adapters.sqlite import RunSync, open_sqlite
-from iii_trio.app._adapters import Backend
+from iii_trio.app._adapters import StoreKind
 from iii_trio.app._late_store import LateKeyValue
 
 FILE_NAME: Final = "iii-trio.db"
@@ -40,10 +40,10 @@ class Stores:
     _nursery: trio.Nursery
     _file: Path
     _run: RunSync
-    _open: dict[Backend, Backing] = attrs.field(factory=dict)
+    _open: dict[StoreKind, Backing] = attrs.field(factory=dict)
     _opening: trio.Lock = attrs.field(factory=trio.Lock)
 
-    async def key_value(self, backend: Backend, name: str) -> KeyValueStore:
+    async def key_value(self, backend: StoreKind, name: str) -> KeyValueStore:
         """A collection of a backend, which is opened if it is not yet.
 
         Raises:
@@ -51,7 +51,7 @@ class Stores:
         """
         return (await self._backing(backend)).key_value(name)
 
-    async def late_key_value(self, backend: Backend, name: str) -> KeyValueStore:
+    async def late_key_value(self, backend: StoreKind, name: str) -> KeyValueStore:
         """A collection of a backend that is opened when there is something in it.
 
         Raises:
@@ -65,7 +65,7 @@ class Stores:
     async def _exists(self) -> bool:
         return await self._run(self._file.exists, limiter=trio.CapacityLimiter(1))
 
-    async def queue(self, backend: Backend) -> QueueStore:
+    async def queue(self, backend: StoreKind) -> QueueStore:
         """The messages of queues in a backend, which is opened if it is not yet.
 
         Raises:
@@ -73,7 +73,7 @@ class Stores:
         """
         return (await self._backing(backend)).queue()
 
-    async def _backing(self, backend: Backend) -> Backing:
+    async def _backing(self, backend: StoreKind) -> Backing:
         async with self._opening:
             if backend not in self._open:
                 serve = self._serve_sqlite if backend == "sqlite" else _serve_memory

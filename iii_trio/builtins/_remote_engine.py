@@ -10,7 +10,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Final, final
+from typing import Any, Final, TypeVar, final
 
 import attrs
 import msgspec
@@ -23,6 +23,7 @@ from iii_trio._util import (
 )
 from iii_trio.builtins._crossings import Crossings, LoopError
 from iii_trio.errors import (
+    AdapterError,
     FunctionFailedError,
     InvocationError,
     InvocationRefusedError,
@@ -40,6 +41,8 @@ from iii_trio.worker import (
 )
 
 logger = logging.getLogger("iii_trio.builtins.bridge")
+
+T = TypeVar("T")
 
 Connect = Callable[[str], Attachment]
 """Gives what a worker attaches to for a URL; dials nothing yet."""
@@ -139,13 +142,23 @@ class RemoteEngine(metaclass=NoPublicConstructor):
             function_id=function_id,
         )
 
-    async def invoke(
-        self, function_id: str, payload: object, *, seconds: float = TIMEOUT
-    ) -> Any:  # noqa: ANN401 - any JSON value
-        """`invoke_json` with JSON values in and out."""
-        text = msgspec.json.encode(payload)
-        result = await self.invoke_json(function_id, text, seconds=seconds)
-        return msgspec.json.decode(result) if result else None
+    async def request(self, function_id: str, payload: object) -> bytes:
+        """`invoke_json` for whoever keeps data over there.
+
+        Args:
+            function_id: over there.
+            payload: any JSON value.
+
+        Returns:
+            JSON text, ``b""`` for no result.
+
+        Raises:
+            AdapterError: it failed, with where and why.
+        """
+        try:
+            return await self.invoke_json(function_id, msgspec.json.encode(payload))
+        except InvocationError as exc:
+            raise AdapterError(f"{self.url}: {exc}") from exc
 
     async def fire_json(self, function_id: str, payload: bytes) -> None:
         """Call a function over there without an answer, from inside a handler.
@@ -161,6 +174,21 @@ class RemoteEngine(metaclass=NoPublicConstructor):
                 return
         msg = f"not connected to {self.url}"
         raise InvocationRefusedError(msg, function_id=function_id)
+
+    def fire(self, function_id: str, payload: object) -> None:
+        """Call a function over there without an answer, from anywhere; sync.
+
+        Args:
+            function_id: over there.
+            payload: any JSON value.
+
+        Raises:
+            InvocationRefusedError: there is no connection, or it is behind.
+        """
+        if self._worker is None or not self.is_connected:
+            msg = f"not connected to {self.url}"
+            raise InvocationRefusedError(msg, function_id=function_id)
+        self._worker.fire(function_id, payload, namespace="default")
 
     @contextmanager
     def _crossing(self) -> Iterator[None]:
@@ -200,7 +228,13 @@ class RemoteEngine(metaclass=NoPublicConstructor):
         """Offer a function over there that a handler here runs, on every connection."""
         self._functions[function_id] = handler
         if self._worker is not None:
-            self._worker.register_function(function_id, handler)
+            _register(self._worker, function_id, handler)
+
+    def withdraw(self, function_id: str) -> None:
+        """Offer a function over there no longer. Unknown ids are ignored."""
+        self._functions.pop(function_id, None)
+        if self._worker is not None:
+            self._worker.unregister_function(function_id)
 
     async def bind(
         self, binding_id: str, kind: str, function_id: str, config: object
@@ -237,6 +271,7 @@ class RemoteEngine(metaclass=NoPublicConstructor):
 
     async def _stay(self, attachment: Attachment, names: Iterator[str]) -> None:
         """Be attached; under the next name when one is taken."""
+        await trio.lowlevel.checkpoint()
         for name in names:
             try:
                 await self._attach(attachment, name)
@@ -252,7 +287,7 @@ class RemoteEngine(metaclass=NoPublicConstructor):
     async def _attach(self, attachment: Attachment, name: str) -> None:
         async with open_worker(attachment, name=name) as worker:
             for function_id, handler in self._functions.items():
-                worker.register_function(function_id, handler)
+                _register(worker, function_id, handler)
             for binding_id, binding in self._bindings.items():
                 await _bind(worker, binding_id, binding)
             logger.info("connected to %s as %s", self.url, name)
@@ -263,6 +298,30 @@ class RemoteEngine(metaclass=NoPublicConstructor):
                 await trio.sleep_forever()
             finally:
                 self._worker = None
+
+
+def read_answer(answer: bytes, kind: type[T]) -> T:
+    """What a function over there answered.
+
+    Args:
+        answer: JSON text, ``b""`` for no result.
+        kind: what it should be, as msgspec knows types.
+
+    Raises:
+        AdapterError: it is something else.
+    """
+    try:
+        return msgspec.json.decode(answer or b"null", type=kind)
+    except (msgspec.DecodeError, RecursionError) as exc:
+        raise AdapterError(f"the other engine's answer does not fit: {exc}") from exc
+
+
+def _register(worker: Worker, function_id: str, handler: Callable[..., Any]) -> None:
+    """Offer a function; relays of ours do not show in listings."""
+    internal = function_id.startswith("iii-")
+    worker.register_function(
+        function_id, handler, metadata={"internal": True} if internal else None
+    )
 
 
 async def _bind(worker: Worker, binding_id: str, binding: _Binding) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 import attrs
 import trio
 
+from iii_trio._util import uuid_source
 from iii_trio.adapters import KeyValueStore, QueueStore
 from iii_trio.builtins.auth import AuthConfig, serve_auth
 from iii_trio.builtins.bridge import BridgeConfig, serve_bridge
@@ -31,7 +32,11 @@ from iii_trio.builtins.observability import (
 )
 from iii_trio.builtins.pubsub import PubSubConfig, serve_pubsub
 from iii_trio.builtins.queue import QueueConfig, serve_queue
-from iii_trio.builtins.state import StateConfig, serve_state
+from iii_trio.builtins.state import (
+    StateConfig,
+    serve_bridged_state,
+    serve_state,
+)
 from iii_trio.builtins.stream import StreamConfig, serve_stream
 from iii_trio.net import Pump
 from iii_trio.worker import Worker
@@ -45,6 +50,7 @@ class Resources:
         pump: for front doors of its own.
         stores: the collections that its row asks for, by name.
         queue: the messages of queues, if its row asks for them.
+        bridge_url: of the engine that keeps the data instead of stores.
         checks: by configuration id, what raises `ConfigError` for settings that cannot
             be used.
         telemetry: what the engine and its workers tell.
@@ -54,6 +60,7 @@ class Resources:
     pump: Pump
     stores: Mapping[str, KeyValueStore]
     queue: QueueStore | None = None
+    bridge_url: str | None = None
     checks: Mapping[str, Callable[[Any], object]] = attrs.field(factory=dict)
     telemetry: Telemetry = attrs.field(factory=Telemetry)
     environ: Mapping[str, str] = attrs.field(factory=dict)
@@ -92,6 +99,7 @@ class BuiltinSpec:
         stores: names of the collections it keeps; with any, its ``config`` block may
             have an ``adapter``, which the app reads.
         keeps_messages: whether it needs the messages of queues.
+        bridges: whether another engine can keep its data: ``adapter: {name: bridge}``.
         always: whether it runs also when no entry names it; such workers start first.
         unnamed_block: the ``config`` block with which such a worker runs then.
         opens_late: whether its collections are opened when something is written, if
@@ -106,6 +114,7 @@ class BuiltinSpec:
     serve: Serve
     stores: tuple[str, ...] = ()
     keeps_messages: bool = False
+    bridges: bool = False
     always: bool = False
     unnamed_block: Mapping[str, Any] = attrs.field(factory=dict)
     opens_late: bool = False
@@ -145,6 +154,14 @@ def _serve_state(
     *,
     task_status: trio.TaskStatus[Any],
 ) -> Awaitable[None]:
+    if resources.bridge_url is not None:
+        return serve_bridged_state(
+            worker,
+            config,
+            url=resources.bridge_url,
+            new_id=uuid_source(),
+            task_status=task_status,
+        )
     store = resources.stores["state"]
     return serve_state(worker, config, store=store, task_status=task_status)
 
@@ -274,6 +291,7 @@ BUILTINS: Final = (
         config_class=StateConfig,
         serve=_serve_state,
         stores=("state",),
+        bridges=True,
     ),
     BuiltinSpec(
         name="iii-queue",

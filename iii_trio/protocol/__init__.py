@@ -76,6 +76,7 @@ from iii_trio.protocol._messages import (
 from iii_trio.protocol._names import (
     DEFAULT_NAMESPACE,
     MAX_LABEL_CHARACTERS,
+    check_engine_url,
     clean_label,
     is_blank,
     is_internal,
@@ -154,6 +155,7 @@ __all__ = [
     "bad_input",
     "blank_namespace",
     "body_from",
+    "check_engine_url",
     "clean_label",
     "decode",
     "decode_error",

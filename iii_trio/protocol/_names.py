@@ -2,6 +2,7 @@
 
 import re
 from typing import Final
+from urllib.parse import urlsplit
 
 DEFAULT_NAMESPACE: Final = "default"
 
@@ -74,3 +75,15 @@ def is_internal(function_id: str) -> bool:
     return function_id.startswith("engine::") and not function_id.startswith(
         "engine::queue::"
     )
+
+
+def check_engine_url(url: str) -> None:
+    """Check the URL of an engine, as workers dial it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"ws", "wss"} or not parts.hostname or parts.port == 0:
+        msg = "an engine's url must begin with ws:// or wss:// and name a host"
+        raise ValueError(msg)

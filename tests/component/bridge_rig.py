@@ -1,5 +1,6 @@
 """Two engines in one test, and bridges between them over memory links with faults."""
 
+import itertools
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -66,6 +67,15 @@ class Side:
     worker: Worker
     wire: Wire
 
+    async def record(
+        self, trigger_type: str, function_id: str, config: object, **options: Any
+    ) -> list[Any]:
+        """Bind a function that collects payloads; give the list that they go to."""
+        got = self.offer(function_id, None)
+        await self.worker.bind(trigger_type, function_id, config, **options)
+        await trio.testing.wait_all_tasks_blocked()
+        return got
+
     async def failure(
         self, function_id: str, payload: object = None
     ) -> InvocationError:
@@ -105,6 +115,28 @@ class BridgeRig:
         )
         await trio.testing.wait_all_tasks_blocked()
         return handle
+
+    async def serve(self, side: Side, serve: Callable[..., Any], **options: Any) -> Any:
+        """Serve a bundled worker on a side; gives what it gives to ``started``."""
+        worker = self._workers["here" if side is self.here else "there"]
+        handle = await self._nursery.start(partial(serve, worker, **options))
+        await trio.testing.wait_all_tasks_blocked()
+        return handle
+
+    async def serve_bridged(
+        self, serve: Callable[..., Any], config: object, **options: Any
+    ) -> Any:
+        """Serve one here whose data the engine over there keeps."""
+        ids = itertools.count()
+        return await self.serve(
+            self.here,
+            serve,
+            config=config,
+            url="ws://other.example:49134/?token=s3cret",
+            new_id=lambda: f"{next(ids):08}-0000-4000-8000-{id(self) % 10**12:012}",
+            connect=self.here.wire.connect,
+            **options,
+        )
 
     def stop_bridges(self) -> None:
         self._nursery.cancel_scope.cancel(reason="the test stops the bridges")
@@ -150,5 +182,6 @@ async def open_bridge_rig() -> AsyncIterator[BridgeRig]:
 async def wait_until(condition: Callable[[], bool]) -> None:
     """Let virtual time pass until something is so."""
     with trio.fail_after(600):
+        await trio.lowlevel.checkpoint()
         while not condition():  # noqa: ASYNC110 - virtual time
             await trio.sleep(0.05)

@@ -8,11 +8,8 @@ from hypothesis import strategies as st
 
 from iii_trio._yaml import parse_yaml
 from iii_trio.app import _config
-from iii_trio.app._config import (
-    AppConfig,
-    ListenerConfig,
-    parse_config,
-)
+from iii_trio.app._adapters import OtherEngine
+from iii_trio.app._config import AppConfig, ListenerConfig, parse_config
 from iii_trio.app._load import expand, parse_text
 from iii_trio.app._structure import structure
 from iii_trio.errors import ConfigError
@@ -45,6 +42,7 @@ class Row:
     aliases: tuple[str, ...]
     config_class: type[Any]
     stores: tuple[str, ...] = ()
+    bridges: bool = False
     always: bool = False
     unnamed_block: dict[str, Any] = attrs.field(factory=dict)
 
@@ -431,6 +429,32 @@ def test_adapters_choose_where_data_rests(adapter: str, backend: str) -> None:
 
 def test_bare_state_entry_is_durable() -> None:
     assert parse("workers: [{name: state}]").entries[0].backend == "sqlite"
+
+
+@pytest.mark.parametrize(
+    ("settings", "url"),
+    [
+        ("", "ws://localhost:49134"),
+        (", config: {bridge_url: 'wss://a:1'}", "wss://a:1"),
+    ],
+)
+def test_another_engine_may_keep_the_data(settings: str, url: str) -> None:
+    text = (
+        f"workers: [{{name: state, config: {{adapter: {{name: bridge{settings}}}}}}}]"
+    )
+    rows = [attrs.evolve(row, bridges=True) for row in KNOWN]
+    [entry, _] = parse_config(parse_text(text, {}), rows, {}).entries
+    assert entry.backend == OtherEngine(url)
+
+
+@pytest.mark.parametrize("settings", ["{bridge_url: a}", "{bridge_url: 5}", "{x: 1}"])
+def test_another_engine_has_to_have_a_url(settings: str) -> None:
+    adapter = f"{{name: bridge, config: {settings}}}"
+    text = f"workers: [{{name: state, config: {{adapter: {adapter}}}}}]"
+    rows = [attrs.evolve(row, bridges=True) for row in KNOWN]
+    with pytest.raises(ConfigError) as caught:
+        parse_config(parse_text(text, {}), rows, {})
+    assert caught.value.path.startswith("workers[0].config.adapter.config")
 
 
 def test_worker_without_data_has_no_backend_and_no_adapter() -> None:

@@ -91,3 +91,14 @@ def test_listings_hide_engine_functions_except_those_of_queues(
     function_id: str, internal: bool
 ) -> None:
     assert protocol.is_internal(function_id) is internal
+
+
+@pytest.mark.parametrize("url", ["ws://a", "wss://a.b:1/c?d=e", "ws://[::1]:49134"])
+def test_urls_of_engines(url: str) -> None:
+    protocol.check_engine_url(url)
+
+
+@pytest.mark.parametrize("url", ["", "a", "http://a", "ws://", "ws://a:0", "ws://a:x"])
+def test_what_is_no_url_of_an_engine(url: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        protocol.check_engine_url(url)

@@ -4,7 +4,6 @@ from iii_trio.builtins.bridge._config import (
     BridgeConfig,
     ExposeConfig,
     ForwardConfig,
-    check_bridge_url,
 )
 from iii_trio.builtins.bridge._worker import (
     BridgeHandle,
@@ -18,6 +17,5 @@ __all__ = [
     "BridgeStatistics",
     "ExposeConfig",
     "ForwardConfig",
-    "check_bridge_url",
     "serve_bridge",
 ]

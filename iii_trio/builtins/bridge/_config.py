@@ -1,10 +1,11 @@
 """The configuration of the bridge, and the input of its functions. Pure."""
 
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import attrs
 import msgspec
+
+from iii_trio.protocol import check_engine_url
 
 DEFAULT_TIMEOUT_MS = 30_000
 
@@ -14,20 +15,9 @@ def _positive(_config: object, field: "attrs.Attribute[Any]", value: int) -> Non
         raise ValueError(f"{field.name} must be at least 1, not {value}")
 
 
-def check_bridge_url(url: str) -> None:
-    """Check the URL of another engine.
-
-    Raises:
-        ValueError: it is none.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in {"ws", "wss"} or not parts.hostname or parts.port == 0:
-        raise ValueError("url must begin with ws:// or wss:// and name a host")
-
-
 def _url(_config: object, _field: "attrs.Attribute[Any]", value: str | None) -> None:
     if value is not None:
-        check_bridge_url(value)
+        check_engine_url(value)
 
 
 @attrs.frozen(kw_only=True)

@@ -4,7 +4,8 @@ Writes are atomic in the store. Results carry stored values as the text that the
 holds, so that nothing is lost or reformatted on the way.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, NoReturn, final
 
 import attrs
@@ -14,7 +15,11 @@ import trio
 from iii_trio.adapters import Change, KeyValueStore
 from iii_trio.builtins._failures import FailingAs
 from iii_trio.builtins._payloads import InputReader, structure_input
-from iii_trio.builtins._update_ops import UpdateError, apply_update
+from iii_trio.builtins._remote_engine import (
+    Connect,
+    connect_by_url,
+    open_remote_engine,
+)
 from iii_trio.builtins.state._config import StateConfig
 from iii_trio.builtins.state._inputs import (
     CompareAndSetInput,
@@ -23,8 +28,8 @@ from iii_trio.builtins.state._inputs import (
     ListInput,
     SetInput,
     UpdateInput,
-    json_equal,
 )
+from iii_trio.builtins.state._remote import RemoteState
 from iii_trio.builtins.state._schemas import (
     DESCRIPTIONS,
     EVENT_FORMAT,
@@ -32,6 +37,7 @@ from iii_trio.builtins.state._schemas import (
     TRIGGER_CONFIG_FORMAT,
 )
 from iii_trio.builtins.state._triggers import TRIGGER_TYPE, StateTriggers
+from iii_trio.builtins.state._updates import StoredUpdates, Updates
 from iii_trio.errors import FunctionFailedError
 from iii_trio.worker import NULL, Worker
 
@@ -80,8 +86,58 @@ async def serve_state(
 
     Cancellation: the functions and the trigger type are withdrawn.
     """
+    updates = StoredUpdates(store)
     triggers = StateTriggers(worker)
-    state = _State(config=config, store=store, triggers=triggers)
+    state = _State(config=config, store=store, updates=updates, triggers=triggers)
+    with _registered(worker, state, triggers):
+        task_status.started(StateHandle(state))
+        await trio.sleep_forever()
+    raise AssertionError  # pragma: no cover - sleep_forever does not return
+
+
+async def serve_bridged_state(
+    worker: Worker,
+    config: StateConfig,
+    *,
+    url: str,
+    new_id: Callable[[], str],
+    connect: Connect = connect_by_url,
+    task_status: trio.TaskStatus[StateHandle] = trio.TASK_STATUS_IGNORED,
+) -> NoReturn:
+    """`serve_state` where another engine keeps the values.
+
+    Triggers fire on both engines, here for the writes that were made here.
+
+    Args:
+        worker: what offers the functions and the trigger type.
+        config: settings; changed later through the handle.
+        url: of the other engine.
+        new_id: makes UUID text.
+        connect: what the worker of the other engine attaches to.
+        task_status: gets a `StateHandle` once everything is registered; the connection
+            may come later.
+
+    Raises:
+        RegistrationError: another worker offers one of the functions.
+
+    Cancellation: the functions and the trigger type are withdrawn.
+    """
+    async with open_remote_engine(
+        url, name="iii-state-bridge", new_id=new_id, connect=connect
+    ) as remote:
+        data = RemoteState(remote)
+        triggers = StateTriggers(worker)
+        state = _State(config=config, store=data, updates=data, triggers=triggers)
+        with _registered(worker, state, triggers):
+            task_status.started(StateHandle(state))
+            await trio.sleep_forever()
+    raise AssertionError  # pragma: no cover - sleep_forever does not return
+
+
+@contextmanager
+def _registered(
+    worker: Worker, state: "_State", triggers: StateTriggers
+) -> Iterator[None]:
     registered: list[str] = []
     worker.register_trigger_type(
         TRIGGER_TYPE,
@@ -100,8 +156,7 @@ async def serve_state(
                 request_format=REQUEST_FORMATS[function_id],
             )
             registered.append(function_id)
-        task_status.started(StateHandle(state))
-        await trio.sleep_forever()
+        yield
     finally:
         for function_id in registered:
             worker.unregister_function(function_id)
@@ -113,7 +168,8 @@ class _State:
     """The functions. A write's triggers are started in the step that ends the write."""
 
     config: StateConfig
-    _store: KeyValueStore
+    _store: KeyValueStore | RemoteState
+    _updates: Updates
     _triggers: StateTriggers
 
     def functions(self) -> Mapping[str, Callable[..., Any]]:
@@ -155,39 +211,19 @@ class _State:
 
     async def update(self, payload: JSON) -> JSON:
         given = structure_input("state::update", payload, UpdateInput)
-        errors: list[UpdateError] = []
-
-        def apply(old: bytes | None) -> bytes:
-            before = None if old is None else decode(old)
-            updated = apply_update(before, given.ops, exists=old is not None)
-            errors[:] = updated.errors
-            return encode(updated.value)
-
         with FailingAs("UPDATE_ERROR", "Failed to update value"):
-            change = await self._store.update(given.scope, given.key, apply)
+            change, errors = await self._updates.update(given, payload["ops"])
         self._written(given.scope, given.key, change)
         result = _old_and_new(change)
         if errors:
-            result["errors"] = [error.to_json() for error in errors]
+            result["errors"] = errors
         return result
 
     async def compare_and_set(self, payload: JSON) -> JSON:
         given = structure_input("state::compare_and_set", payload, CompareAndSetInput)
         value = self._encode_within_limit(given.value)
-        swapped = False
-
-        def swap(old: bytes | None) -> bytes | None:
-            nonlocal swapped
-            swapped = (
-                given.expected is msgspec.UNSET
-                if old is None
-                else given.expected is not msgspec.UNSET
-                and json_equal(decode(old), given.expected)
-            )
-            return value if swapped else None
-
         with FailingAs("COMPARE_AND_SET_ERROR", "Failed to compare and set value"):
-            change = await self._store.update(given.scope, given.key, swap)
+            swapped, change = await self._updates.compare_and_set(given, value)
         if swapped:
             self._written(given.scope, given.key, change)
         return {"swapped": swapped, "value": _present(change.new)}
