@@ -28,6 +28,7 @@ import trio
 
 from iii_trio.engine._quotas import Quotas
 from iii_trio.engine._registry import Function
+from iii_trio.engine._tallies import Tallies
 from iii_trio.engine._timers import Timer, Timers
 from iii_trio.protocol import (
     STOPPED,
@@ -86,7 +87,13 @@ class CallerPort(Protocol):
 
 
 class CallWatch(Protocol):
-    """Told of every call, at once; see ``_watch.py``."""
+    """Told of calls, at once; see ``_watch.py``.
+
+    Attributes:
+        wants_all: it does without none, not even of plain ones between links.
+    """
+
+    wants_all: bool
 
     def opened(self, invocation: "Invocation") -> None:
         """A call was opened, and is not dispatched yet."""
@@ -113,6 +120,7 @@ class Invocation:
         outcome: ``None`` while pending.
         span: trace context of the engine's own span around a handler of this process.
         note: whatever an observer keeps with it.
+        watch: who was told that it began, and will be told how it ends.
     """
 
     __slots__ = (
@@ -137,6 +145,7 @@ class Invocation:
         "timer",
         "traceparent",
         "transform",
+        "watch",
     )
     function: Function[Any]
     callee: CalleePort
@@ -164,6 +173,7 @@ class Invocation:
         self.outcome: RawOutcome | None = None
         self.span: str | None = None
         self.note: Any = None
+        self.watch: CallWatch | None = None
         self.scope: trio.CancelScope | None = None
         self.task: trio.lowlevel.Task | None = None
         self.timer: Timer | None = None
@@ -215,7 +225,8 @@ class InvocationTable:
         quotas: how many calls a worker may have pending; for those who route.
 
     Attributes:
-        watch: told of every call; ``None``, the fast way, while nobody wants to know.
+        watch: told of calls; ``None``, the fast way, while nobody wants to know.
+        tallies: the calls that nobody was told of.
         find: the call in flight with one of our ids, or ``None``.
     """
 
@@ -232,6 +243,7 @@ class InvocationTable:
         self._entries: dict[str, Invocation] = {}
         self.find: Callable[[str], Invocation | None] = self._entries.get
         self.watch: CallWatch | None = None
+        self.tallies = Tallies()
         self.late_answers = 0
         self._idle = trio.lowlevel.ParkingLot()
 
@@ -251,6 +263,19 @@ class InvocationTable:
 
     def open(self, invocation: Invocation, function: Function[Any]) -> None:
         """Enter a call that was routed to ``function``, before it is dispatched."""
+        self.enter(invocation, function)
+        if invocation.timeout != _NEVER:
+            self._set_deadline(invocation)
+        if self.watch is not None:
+            self.tell(invocation, self.watch)
+
+    def tell(self, invocation: Invocation, watch: CallWatch) -> None:
+        """Let somebody know of a call that was entered."""
+        invocation.watch = watch
+        watch.opened(invocation)
+
+    def enter(self, invocation: Invocation, function: Function[Any]) -> int:
+        """Put a call into the tables, under an id of its own; gives its number."""
         self._counter = number = self._counter + 1
         invocation.id = invocation_id = f"{self._prefix}{number}"
         invocation.function = function
@@ -260,10 +285,7 @@ class InvocationTable:
         caller = invocation.caller
         if caller is not None:
             caller.made[invocation] = None
-        if invocation.timeout != _NEVER:
-            self._set_deadline(invocation)
-        if self.watch is not None:
-            self.watch.opened(invocation)
+        return number
 
     def settle(self, invocation: Invocation, outcome: RawOutcome) -> bool:
         """Give a call its outcome, unless it has one.
@@ -356,5 +378,13 @@ class InvocationTable:
         if invocation.timer is not None:
             self._timers.cancel(invocation.timer)
             invocation.timer = None
-        if self.watch is not None:
-            self.watch.settled(invocation, outcome)
+        if invocation.watch is not None:
+            invocation.watch.settled(invocation, outcome)
+            return
+        function = invocation.function
+        tally = function.tally
+        if tally is None:
+            tally = function.tally = self.tallies.of(function.function_id)
+        tally.ended += 1
+        if type(outcome) is ErrorBody:
+            tally.failed += 1

@@ -15,6 +15,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar, final
 
 import attrs
 
+from iii_trio.engine._tallies import Tally
 from iii_trio.protocol import DEFAULT_NAMESPACE, function_field, invoke_field
 
 PROVIDER_IDS: Final = frozenset(
@@ -79,6 +80,7 @@ class Function(Generic[OwnerT]):
     invocation: Any = attrs.field(default=None, repr=False)
     callee: Any = attrs.field(init=False)
     run: Any = attrs.field(default=None, init=False)
+    tally: Tally | None = attrs.field(default=None, init=False, repr=False)
     known_as: str | None = None
     field: bytes = attrs.field(init=False)
     invoke_field: bytes = attrs.field(init=False)

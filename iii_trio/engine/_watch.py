@@ -1,7 +1,8 @@
 """Telling of calls: as events to listeners, and to an observer.
 
 The table of invocations holds a `Watch` only while somebody wants to know, so that a call
-that nobody watches costs nothing more.
+that nobody watches costs nothing more. Listeners hear of every call; observers of all but
+most of the plain ones between links, which are only counted (`InvocationTable.tallies`).
 """
 
 from collections.abc import Callable
@@ -23,12 +24,17 @@ Listener = Callable[[Event], None]
 
 @final
 class Watch:
-    """Watches the calls of one engine for its listeners and its observers."""
+    """Watches the calls of one engine for its listeners and its observers.
+
+    Attributes:
+        wants_all: somebody listens.
+    """
 
     def __init__(self, invocations: InvocationTable) -> None:
         self._invocations = invocations
         self._listeners: list[Listener] = []
         self._observers: list[CallObserver] = []
+        self.wants_all = False
 
     def add_listener(self, listener: Listener) -> Callable[[], None]:
         """Give a listener the events of calls; the result ends that."""
@@ -40,11 +46,13 @@ class Watch:
 
     def _add(self, whom: list[T], who: T) -> Callable[[], None]:
         whom.append(who)
+        self.wants_all = bool(self._listeners)
         self._invocations.watch = self
 
         def remove() -> None:
             if who in whom:
                 whom.remove(who)
+            self.wants_all = bool(self._listeners)
             if not self._listeners and not self._observers:
                 self._invocations.watch = None
 

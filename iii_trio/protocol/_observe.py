@@ -37,7 +37,7 @@ class ObservedCall(Protocol):
 
 
 class CallObserver(Protocol):
-    """Told of every call, at once: quick, sync, never raises."""
+    """Told of calls, at once: quick, sync, never raises."""
 
     def call_began(self, call: ObservedCall) -> None:
         """A call was routed, and is about to be handed to its callee."""

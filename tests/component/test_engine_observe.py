@@ -12,6 +12,7 @@ from iii_trio.errors import FunctionFailedError, InvocationError, RegistrationEr
 from iii_trio.protocol import Event, InvocationOpened, ObservedCall, WorkerAttached
 from iii_trio.testing import open_test_engine
 from iii_trio.worker import Worker, current_invocation, open_worker
+from tests.property.test_relay import Answer, Call, Leave, World
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 SPAN = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01"
@@ -190,3 +191,37 @@ async def test_the_table_of_engine_ids_can_be_replaced() -> None:
             return 5
 
         assert await w.invoke("engine::mine::a") == 5
+
+
+async def test_of_plain_calls_between_links_few_are_told_and_all_are_counted() -> None:
+    told: list[str | None] = []
+
+    class Observer:
+        def call_began(self, call: ObservedCall) -> None:
+            call.note = "mine"
+
+        def call_ended(self, call: ObservedCall, code: str | None) -> None:
+            assert call.note == "mine"
+            told.append(code)
+
+    async with open_engine() as engine:
+        world = World(engine, relays=True)
+        await trio.lowlevel.checkpoint()
+        end = engine.observe(Observer())
+        before = engine.tallies().get("f", (0, 0))
+        for number in range(64):
+            world.take(Call(0, "f", '{"a":1}', {}, "uuid"))
+            answer = (
+                '"result":{}' if number % 4 else '"error":{"code":"c","message":""}'
+            )
+            world.take(Answer(0, answer))
+        assert engine.statistics().invocations == 0
+        ended, failed = engine.tallies()["f"]
+        assert ended - before[0] + len(told) == 64
+        assert len(told) == 4
+        assert failed - before[1] + sum(code is not None for code in told) == 16
+        end()
+        told.clear()
+        world.take(Call(0, "f", "{}", {"namespace": "nowhere"}, "uuid"))
+        world.take(Leave(-1))
+        assert not told

@@ -219,3 +219,18 @@ def test_the_last_histogram_of_a_window_stands_for_it() -> None:
             "explicit_bounds": [],
         }
     ]
+
+
+def test_calls_that_nobody_was_told_of_count_while_they_are_asked_for() -> None:
+    calls = CallMetrics()
+    tallies = {"f": (5, 1), "engine::x": (7, 0)}
+    calls.begin_tallies(lambda: dict(tallies))
+    calls.call_ended("f", 0.1, failed=False)
+    assert calls.by_function == {"f": (1, 0)}
+    tallies |= {"f": (8, 2), "g": (1, 0), "engine::x": (9, 0)}
+    assert calls.by_function == {"f": (4, 1), "g": (1, 0)}
+    assert (calls.total, calls.errors, calls.timed) == (5, 1, 1)
+    tallies["g"] = (2, 0)
+    calls.end_tallies()
+    tallies["g"] = (3, 0)
+    assert calls.by_function == {"f": (4, 1), "g": (2, 0)}

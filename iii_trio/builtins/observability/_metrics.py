@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, final
 
 import attrs
@@ -154,19 +154,24 @@ def _runtime(language: str | None) -> str:
     )
 
 
+Tallies = Callable[[], Mapping[str, tuple[int, int]]]
+"""Gives calls that nobody was told of: ended and failed, by function id, ever growing."""
+
+
 @final
 class CallMetrics:
     """Counts the engine's calls and workers.
 
     Attributes:
-        by_function: how often each function was called, and how often that failed.
         deferred: calls that were handed to a queue.
         buckets: of durations: one count for each of `DURATION_BOUNDS`, then the rest.
         workers: those connected now: id to kind (``link`` or ``local``).
     """
 
     def __init__(self) -> None:
-        self.by_function: dict[str, list[int]] = {}
+        self._by_function: dict[str, list[int]] = {}
+        self._tallies: Tallies = dict
+        self._taken: Mapping[str, tuple[int, int]] = {}
         self.deferred = 0
         self.duration_sum = 0.0
         self.buckets = [0] * (len(DURATION_BOUNDS) + 1)
@@ -177,16 +182,37 @@ class CallMetrics:
 
     def call_ended(self, function_id: str, seconds: float, *, failed: bool) -> None:
         """Count a call that has its outcome."""
-        counts = self.by_function.get(function_id)
-        if counts is None:
-            if len(self.by_function) >= MAX_FUNCTIONS:
-                function_id = OTHERS
-            counts = self.by_function.setdefault(function_id, [0, 0])
-        counts[0] += 1
-        counts[1] += failed
+        self._count(function_id, 1, int(failed))
         self.duration_sum += seconds
         self.buckets[bisect_left(DURATION_BOUNDS, seconds)] += 1
         self._latest.append(seconds)
+
+    def _count(self, function_id: str, ended: int, failed: int) -> None:
+        counts = self._by_function.get(function_id)
+        if counts is None:
+            if len(self._by_function) >= MAX_FUNCTIONS:
+                function_id = OTHERS
+            counts = self._by_function.setdefault(function_id, [0, 0])
+        counts[0] += ended
+        counts[1] += failed
+
+    def begin_tallies(self, tallies: Tallies) -> None:
+        """Count from now on also the calls that nobody is told of."""
+        self._tallies = tallies
+        self._taken = tallies()
+
+    def end_tallies(self) -> None:
+        """Count them up to now."""
+        self._take_tallies()
+        self._tallies = dict
+
+    def _take_tallies(self) -> None:
+        found = self._tallies()
+        for function_id, (ended, failed) in found.items():
+            before = self._taken.get(function_id, (0, 0))
+            if ended > before[0] and not function_id.startswith("engine::"):
+                self._count(function_id, ended - before[0], failed - before[1])
+        self._taken = found
 
     def worker_came(self, worker_id: str, kind: str) -> None:
         """Count a worker that attached."""
@@ -199,8 +225,22 @@ class CallMetrics:
             self.deaths += 1
 
     @property
+    def by_function(self) -> dict[str, tuple[int, int]]:
+        """How often each function was called, and how often that failed."""
+        self._take_tallies()
+        return {
+            function_id: (ended, failed)
+            for function_id, (ended, failed) in self._by_function.items()
+        }
+
+    @property
     def total(self) -> int:
         """Calls that have their outcome."""
+        return sum(ended for ended, _ in self.by_function.values())
+
+    @property
+    def timed(self) -> int:
+        """Those of them that were timed; of plain ones between links, few are."""
         return sum(self.buckets)
 
     @property
@@ -250,7 +290,7 @@ class CallMetrics:
                 "s",
                 "histogram",
                 {
-                    "count": self.total,
+                    "count": self.timed,
                     "sum": self.duration_sum,
                     "bucket_counts": list(self.buckets),
                     "explicit_bounds": list(DURATION_BOUNDS),

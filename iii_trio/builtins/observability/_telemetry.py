@@ -9,7 +9,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol, final
 
 import trio
@@ -108,6 +108,9 @@ class ObservedEngine(Protocol):
 
     def observe(self, observer: CallObserver) -> Callable[[], None]:
         """Tell an observer of calls."""
+
+    def tallies(self) -> Mapping[str, tuple[int, int]]:
+        """Calls that no observer was told of, and failures, by function id."""
 
 
 @final
@@ -221,12 +224,14 @@ class Telemetry:
             self.stop_observing()
         elif self._end_observing is None and self._engine is not None:
             self._end_observing = self._engine.observe(recorder)
+            self.calls.begin_tallies(self._engine.tallies)
 
     def stop_observing(self) -> None:
         """Watch calls no longer: they cost nothing more from now on."""
         if self._end_observing is not None:
             self._end_observing()
             self._end_observing = None
+            self.calls.end_tallies()
 
     def sweep(self) -> None:
         """Drop what is too old."""
