@@ -260,6 +260,20 @@ def test_a_missing_severity_number_comes_from_a_known_text() -> None:
     assert (first.severity_number, second.severity_number) == (17, 0)
 
 
+def test_a_missing_severity_text_comes_from_the_number() -> None:
+    first, second = logs({"severityNumber": 14}, {"severityNumber": 0}).logs
+    assert (first.severity_text, second.severity_text) == ("WARN", "INFO")
+
+
+def test_a_trace_may_come_as_attributes() -> None:
+    pairs = attributes(trace_id={"stringValue": TRACE}, span_id={"stringValue": SPAN})
+    first, second = logs(
+        {"attributes": pairs}, {"attributes": pairs, "traceId": "1" * 32}
+    ).logs
+    assert (first.trace_id, first.span_id) == (TRACE, SPAN)
+    assert second.trace_id == "1" * 32
+
+
 def test_the_logger_s_own_service_name_wins_unless_it_is_blank() -> None:
     named = attributes(**{"service.name": {"stringValue": "till"}})
     blank = attributes(**{"service.name": {"stringValue": ""}})

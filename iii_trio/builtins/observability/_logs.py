@@ -66,14 +66,8 @@ class LogRecord:
 
     @property
     def level(self) -> str:
-        """One of `SEVERITIES`, from the text if it says anything, else from the number."""
-        text = self.severity_text.strip().lower()
-        if text in SEVERITIES:
-            return text
-        for level in reversed(SEVERITIES):
-            if self.severity_number >= SEVERITIES[level]:
-                return level
-        return _SYNONYMS.get(text, "info")
+        """One of `SEVERITIES`."""
+        return level_of(self.severity_text, self.severity_number)
 
     @property
     def size(self) -> int:
@@ -83,6 +77,17 @@ class LogRecord:
 
 _RECORD_BYTES: Final = 500
 """Of a record without body and attributes; its resource is shared with others."""
+
+
+def level_of(text: str, number: int) -> str:
+    """One of `SEVERITIES`, from a severity's text if it says anything, else its number."""
+    text = text.strip().lower()
+    if text in SEVERITIES:
+        return text
+    for level in reversed(SEVERITIES):
+        if number >= SEVERITIES[level]:
+            return level
+    return _SYNONYMS.get(text, "info")
 
 
 def row_of(record: LogRecord, *, complete: bool = False) -> JSON:

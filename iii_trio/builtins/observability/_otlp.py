@@ -16,6 +16,7 @@ from iii_trio.builtins.observability._logs import (
     SEVERITIES,
     TOO_DEEP,
     LogRecord,
+    level_of,
     without_terminal_codes,
 )
 from iii_trio.builtins.observability._metrics import Metric
@@ -153,11 +154,8 @@ def _read_spans(message: Message) -> None:
 
 def redact(span: Mapping[str, JSON]) -> None:
     """Replace the secrets of a span, of its events and of its links, in place."""
-    for holder in (
-        span,
-        *_objects(span.get("events")),
-        *_objects(span.get("links")),
-    ):
+    within = (*_objects(span.get("events")), *_objects(span.get("links")))
+    for holder in (span, *within):
         for pair in _objects(holder.get("attributes")):
             if _text(pair.get("key")).lower() in SECRET_KEYS:
                 pair["value"] = {"stringValue": REDACTED}
@@ -229,6 +227,9 @@ def _log(origin: _Origin, raw: Mapping[str, JSON], now: int) -> LogRecord:
     text = _text(raw.get("severityText"))
     if not number:
         number = SEVERITIES.get(text.lower(), 0)
+    # The Logger of the Node SDK names no severity, and may give a trace as attributes.
+    text = text or level_of("", number).upper()
+    trace_id, span_id = attributes.get("trace_id"), attributes.get("span_id")
     return LogRecord(
         timestamp_unix_nano=_integer(raw.get("timeUnixNano")) or observed,
         observed_timestamp_unix_nano=observed,
@@ -236,8 +237,8 @@ def _log(origin: _Origin, raw: Mapping[str, JSON], now: int) -> LogRecord:
         severity_text=text,
         body=text_of(without_terminal_codes(_value(_object(raw.get("body"))))),
         attributes=attributes,
-        trace_id=_id(raw.get("traceId"), _TRACE_ID),
-        span_id=_id(raw.get("spanId"), _SPAN_ID),
+        trace_id=_id(raw.get("traceId") or trace_id, _TRACE_ID),
+        span_id=_id(raw.get("spanId") or span_id, _SPAN_ID),
         resource=origin.resource,
         service_name=(
             named if isinstance(named, str) and named else origin.service_name
@@ -321,11 +322,8 @@ def _object(value: JSON) -> dict[str, JSON]:
 
 
 def _objects(value: JSON) -> list[dict[str, JSON]]:
-    return [one for one in value if isinstance(one, dict)] if _is_list(value) else []
-
-
-def _is_list(value: JSON) -> bool:
-    return isinstance(value, list)
+    found = value if isinstance(value, list) else ()
+    return [one for one in found if isinstance(one, dict)]
 
 
 def _text(value: JSON) -> str:
