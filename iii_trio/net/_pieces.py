@@ -30,3 +30,34 @@ class Pieces:
         if self._bulk is None:
             return b"".join(self._parts)
         return b"".join((self._bulk, *self._parts))
+
+
+class Excerpt:
+    """The begin and the end of bytes that are too many to keep; used like `Pieces`.
+
+    Attributes:
+        size: of all of it.
+    """
+
+    __slots__ = ("_head", "_tail", "size")
+
+    KEPT: Final = 4096
+    """Bytes of the begin, and as many of the end."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._head = b""
+        self._tail = b""
+
+    def add(self, piece: bytes) -> None:
+        """Append; what is in the middle in the end is forgotten."""
+        self.size += len(piece)
+        if len(self._head) < self.KEPT:
+            self._head += piece[: self.KEPT - len(self._head)]
+        if len(piece) < self.KEPT:
+            piece = self._tail + piece
+        self._tail = piece[-self.KEPT :]
+
+    def join(self) -> bytes:
+        """Begin and end, with a line feed between them."""
+        return b"\n".join((self._head, self._tail))

@@ -12,7 +12,7 @@ import codecs
 from typing import Final, Literal
 
 from iii_trio.net._mask import apply_mask
-from iii_trio.net._pieces import Pieces
+from iii_trio.net._pieces import Excerpt, Pieces
 
 Role = Literal["server", "client"]
 Piece = bytes | memoryview
@@ -23,6 +23,8 @@ OP_BINARY: Final = 2
 OP_CLOSE: Final = 8
 OP_PING: Final = 9
 OP_PONG: Final = 10
+OP_OVERSIZE: Final = 16
+"""Of no frame: a message that was too large, see `FrameReader.skips`."""
 
 FIN: Final = 0x80
 FIN_TEXT: Final = FIN | OP_TEXT
@@ -35,6 +37,9 @@ FRAGMENT_BYTES: Final = 1024 * 1024
 """Larger messages leave as fragments of this size: what iii SDKs do and accept."""
 
 DEFAULT_MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
+
+MAX_SKIPPED_BYTES: Final = 1024 * 1024 * 1024
+"""Of a message that is skipped because it is too large; more is close code 1009."""
 
 # RFC 6455 section 7.4 and the IANA registry; 1005, 1006 and 1015 never travel.
 _WIRE_CODES: Final = frozenset((1000, 1001, 1002, 1003, *range(1007, 1015)))
@@ -57,6 +62,9 @@ class FrameReader:
         max_message_bytes: of one message, fragments together; more is close code 1009.
 
     Attributes:
+        skips: read on over larger messages instead, up to `MAX_SKIPPED_BYTES`. Each
+            becomes an `OP_OVERSIZE` whose payload is its size, a line feed, and what
+            an `Excerpt` keeps of it; its text is not checked.
         failure: ``(close code, reason)`` once the peer broke the protocol; everything
             after that is ignored.
         missing: payload bytes of a frame under way that have not come yet.
@@ -65,6 +73,7 @@ class FrameReader:
     __slots__ = (
         "_buffer",
         "_chunks",
+        "_excerpt",
         "_finished",
         "_first",
         "_fragments",
@@ -75,6 +84,7 @@ class FrameReader:
         "_utf8",
         "failure",
         "missing",
+        "skips",
     )
 
     def __init__(
@@ -83,7 +93,8 @@ class FrameReader:
         self._masked = 0x80 if role == "server" else 0
         self._limit = max_message_bytes  # what the message under way may still take
         self._buffer = b""  # an incomplete frame header
-        self._chunks: Pieces | None = None  # a payload under way
+        self._chunks: Pieces | Excerpt | None = None  # a payload under way
+        self._excerpt: Excerpt | None = None  # of a message under way that is skipped
         self._first = 0  # its first byte
         self._mask = b""
         self._opcode = 0  # of a fragmented message under way, else 0
@@ -92,6 +103,7 @@ class FrameReader:
         self._finished = False
         self.failure: tuple[int, str] | None = None
         self.missing = 0
+        self.skips = False
 
     def feed(self, data: Piece) -> list[tuple[int, bytes]]:
         """Take what was read, give what is complete, in order.
@@ -170,7 +182,7 @@ class FrameReader:
         self._masked = 0  # so that nothing more is cut
         self.missing = 0
         self._buffer = b""
-        self._chunks = self._fragments = None
+        self._chunks = self._fragments = self._excerpt = None
         self._utf8 = None
 
     def _go_on(self, data: Piece, events: list[tuple[int, bytes]]) -> None:
@@ -182,7 +194,8 @@ class FrameReader:
         end = self.missing
         self._add(data if size == end else data[:end])
         assert self._chunks is not None
-        payload = self._chunks.join()
+        # What is skipped is in the excerpt already.
+        payload = b"" if self._chunks is self._excerpt else self._chunks.join()
         self._chunks = None
         self._frame(self._first, payload, events)
         if size > end and not self._finished:
@@ -192,7 +205,8 @@ class FrameReader:
         """Keep what came of a frame; the rest goes through `_go_on`."""
         self._first = first
         self._mask = bytes(data[start - 4 : start])
-        self._chunks = Pieces()
+        is_control = first & 0x0F >= OP_CLOSE
+        self._chunks = (not is_control and self._excerpt) or Pieces()
         self.missing = length
         if start < len(data):
             self._add(data[start:])
@@ -279,8 +293,23 @@ class FrameReader:
         if bool(opcode) == bool(self._opcode):
             reason = "expected a continuation" if opcode else "nothing to continue"
             raise _PeerError(1002, reason)
-        if length > self._limit:
+        excerpt = self._excerpt
+        if excerpt is None and length > self._limit:
+            excerpt = self._begin_to_skip()
+        if excerpt is not None and excerpt.size + length > MAX_SKIPPED_BYTES:
             raise _PeerError(1009, "message too big")
+
+    def _begin_to_skip(self) -> Excerpt:
+        """The message under way is too large to keep."""
+        if not self.skips:
+            raise _PeerError(1009, "message too big")
+        excerpt = self._excerpt = Excerpt()
+        if self._fragments is not None:
+            message = self._fragments.join()
+            self._limit += len(message)
+            excerpt.add(message)
+            self._fragments = self._utf8 = None
+        return excerpt
 
     def _frame(
         self, first: int, payload: bytes, events: list[tuple[int, bytes]]
@@ -293,6 +322,13 @@ class FrameReader:
                 parse_close(payload)
                 self._finish()
             events.append((opcode, payload))
+        elif self._excerpt is not None:
+            self._excerpt.add(payload)
+            self._opcode = opcode or self._opcode
+            if final:
+                head = b"%d\n" % self._excerpt.size
+                events.append((OP_OVERSIZE, head + self._excerpt.join()))
+                self._opcode, self._excerpt = 0, None
         elif final and not self._opcode:
             if opcode == OP_TEXT and not payload.isascii():
                 _check_utf8(payload)

@@ -4,6 +4,7 @@ One rule: no method of `WebSocket` calls its sink. The sink is called by the pum
 and hears ``on_closed`` once, last.
 """
 
+from collections.abc import Callable
 from typing import Protocol, final
 
 from iii_trio._util import NoPublicConstructor
@@ -13,6 +14,7 @@ from iii_trio.net._websocket import (
     FRAGMENT_BYTES,
     OP_BINARY,
     OP_CLOSE,
+    OP_OVERSIZE,
     OP_PING,
     OP_PONG,
     OP_TEXT,
@@ -59,6 +61,10 @@ class Outbox(Protocol):
     outbox_bytes: int
 
 
+OnOversize = Callable[[int, bytes], None]
+"""Gets the size of a message that was too large, and its begin and its end."""
+
+
 class WebSocketSink(Protocol):
     """Who gets the messages of a WebSocket. All of it runs in the pump: sync, brief."""
 
@@ -98,6 +104,7 @@ class WebSocket(metaclass=NoPublicConstructor):
         "_connection",
         "_held",
         "_kept",
+        "_on_oversize",
         "_reader",
         "_sink",
         "_talkative",
@@ -127,6 +134,7 @@ class WebSocket(metaclass=NoPublicConstructor):
         self._turns = connection.turns
         self._talkative = 0  # reads until it may be brief again
         self._kept: list[tuple[int, bytes]] | None = None
+        self._on_oversize: OnOversize | None = None
         self.peer = peer
         self.heard = True
         self.closed = False
@@ -145,6 +153,19 @@ class WebSocket(metaclass=NoPublicConstructor):
     def limit_outbox(self, size: int) -> None:
         """Drop it from now on when more bytes wait than this, at least 1 MiB."""
         self._connection.limit_outbox(size)
+
+    def skip_oversize(self, on_oversize: OnOversize) -> None:
+        """Read on over messages that are too large, and tell of each.
+
+        Without this one is answered with a Close of code 1009, as it still is above
+        1 GiB.
+
+        Args:
+            on_oversize: gets the size, and 4 KiB of the begin and of the end, with a
+                line feed between them.
+        """
+        self._on_oversize = on_oversize
+        self._reader.skips = True
 
     # Sending.
 
@@ -293,6 +314,9 @@ class WebSocket(metaclass=NoPublicConstructor):
                 self._connection.write(encode_frame(OP_PONG, payload))
         elif opcode == OP_CLOSE:
             self._on_close(payload)
+        elif opcode == OP_OVERSIZE and self._on_oversize is not None:
+            size, _, excerpt = payload.partition(b"\n")
+            self._on_oversize(int(size), excerpt)
 
     def _on_close(self, payload: bytes) -> None:
         code, reason = parse_close(payload)

@@ -5,6 +5,7 @@ Paths (protocol, section 1.1): ``/`` is a worker's link, ``/otel`` telemetry onl
 behind a link, and which channels exist, only the `ListenerHandler` knows.
 """
 
+import logging
 from typing import Final, Protocol, final
 from urllib.parse import parse_qs
 
@@ -12,9 +13,12 @@ from iii_trio.net import HTTPExchange, HTTPRequest, WebSocket, WebSocketSink
 from iii_trio.protocol import MAX_MESSAGE_BYTES
 from iii_trio.transport._deliver import deliver_binary
 from iii_trio.transport._link import Link, LinkSink
+from iii_trio.transport._oversize import judge_oversize
 
 MAX_CHANNEL_MESSAGE_BYTES: Final = 16 * 2**20
 _CHANNELS: Final = "/ws/channels/"
+
+_log: Final = logging.getLogger("iii_trio.transport")
 
 
 class ChannelSocket(WebSocketSink, Protocol):
@@ -64,6 +68,7 @@ class WebSocketLink:
         self.socket = socket
         self._outbox = socket.outbox
         self.send_nowait = socket.send_text_nowait
+        socket.skip_oversize(self._on_oversize)
 
     @property
     def peer(self) -> str:
@@ -106,6 +111,22 @@ class WebSocketLink:
     def on_binary(self, data: bytes) -> None:
         """Telemetry, or a frame that was sent as binary."""
         deliver_binary(self._sink, data, peer=self.peer)
+
+    def _on_oversize(self, size: int, excerpt: bytes) -> None:
+        """A message was too large: whoever waits for it learns that."""
+        verdict = judge_oversize(size, excerpt)
+        _log.warning(
+            "message of %d bytes from %s dropped: the limit is %d%s",
+            *(size, self.peer, MAX_MESSAGE_BYTES),
+            "" if verdict else ", and nobody is known who waits for it",
+        )
+        if verdict is None:
+            return
+        what, text = verdict
+        if what == "answer":
+            self.send_nowait(text)
+        else:
+            self.on_text(text)
 
     def on_writable(self) -> None:
         """Nobody waits for that: overload is answered, not queued."""

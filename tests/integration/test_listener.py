@@ -87,6 +87,9 @@ async def open_port(
             yield Port(engine, events, telemetry, door.addresses[0])
 
 
+CALL = b"11111111-1111-4111-8111-111111111111"
+
+
 async def frame(client: Client) -> Any:
     """The next message, which must be a text one."""
     opcode, data = await client.event()
@@ -284,10 +287,41 @@ async def test_a_taken_name_is_told_and_then_closed() -> None:
         await is_served(a)
 
 
-async def test_a_message_over_64_mib_ends_that_connection_alone() -> None:
+@pytest.mark.parametrize("fragmented", [True, False])
+async def test_a_call_over_64_mib_is_answered_and_the_connection_lives(
+    fragmented: bool,
+) -> None:
+    async with open_port() as port, port.peer() as large:
+        head = b'{"type":"invokefunction","invocation_id":"%s",' % CALL
+        head += b'"function_id":"f","data":"'
+        # An endless row of letters; the mask of zeros changes nothing.
+        piece, pieces = b"x" * 2**20, 66
+        first = 0x01 if fragmented else 0x81
+        whole = len(head) if fragmented else len(head) + pieces * len(piece) + 2
+        await large.send(bytes([first]) + frame_size(whole) + head)
+        for _ in range(pieces):
+            await large.send(b"\0" + frame_size(len(piece)) if fragmented else b"")
+            await large.send(piece)
+        await large.send((b"\x80" + frame_size(2) if fragmented else b"") + b'"}')
+        answer = await frame(large)
+        assert answer["invocation_id"] == CALL.decode()
+        assert answer["error"]["code"] == "payload_too_large"
+        await is_served(large)
+
+
+def frame_size(size: int) -> bytes:
+    """The rest of a masked frame's header, with a mask of zeros."""
+    if size < 126:
+        return struct.pack("!BI", 0x80 | size, 0)
+    if size < 0x10000:
+        return struct.pack("!BHI", 0x80 | 126, size, 0)
+    return struct.pack("!BQI", 0x80 | 127, size, 0)
+
+
+async def test_a_message_over_1_gib_ends_that_connection_alone() -> None:
     async with open_port() as port, port.peer() as large, port.peer() as other:
-        size = 64 * 2**20 + 1
-        await large.send(b"\x81" + struct.pack("!BQI", 0x80 | 127, size, 0))
+        await large.send(b"\x81" + frame_size(2**30 + 1) + b"x")
+        await large.send(b"x" * 10)
         assert await large.close_code() == 1009
         await port.events.wait_for(WorkerDetached)
         await is_served(other)

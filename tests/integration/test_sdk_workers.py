@@ -10,6 +10,7 @@ import trio
 from iii_trio.builtins.http import HTTPConfig, serve_http
 from iii_trio.errors import (
     FunctionFailedError,
+    InvocationRefusedError,
     InvocationStoppedError,
     InvocationTimeoutError,
     RegistrationError,
@@ -63,6 +64,22 @@ async def test_messages_of_many_megabytes_pass_both_ways(
         assert len(text) == 20 << 20
         payload = {"text": "y" * (20 << 20)}
         assert await echo(live, language, payload) == payload
+
+
+@pytest.mark.needs_node
+async def test_messages_that_no_engine_takes_cost_nobody_a_connection(
+    tmp_path: pathlib.Path,
+) -> None:
+    async with open_live_engine(tmp_path) as live:
+        await live.start_zoo("ts")
+        with pytest.raises(InvocationRefusedError, match="takes at most") as caught:
+            await live.caller.invoke("ts::repeat", {"megabytes": 70})
+        assert caught.value.code == "payload_too_large"
+        request = {"function_id": "ts::echo", "megabytes": 70}
+        answer = await live.caller.invoke("ts::shout", request)
+        assert answer["code"] == "payload_too_large"
+        assert not live.events.of(WorkerDetached)
+        assert await echo(live, "ts", {"still": "there"}) == {"still": "there"}
 
 
 @each_language

@@ -33,6 +33,19 @@ worker.registerFunction('ts::repeat', async (request: { megabytes: number }) =>
   'x'.repeat(request.megabytes << 20),
 )
 
+worker.registerFunction(
+  'ts::shout',
+  async (request: { function_id: string; megabytes: number }) => {
+    const { function_id, megabytes } = request
+    try {
+      await worker.trigger({ function_id, payload: { text: 'x'.repeat(megabytes << 20) } })
+      return { code: null }
+    } catch (error) {
+      return { code: (error as { code: string }).code }
+    }
+  },
+)
+
 worker.registerFunction('ts::leave', async () => process.exit(3))
 
 worker.registerFunction(
