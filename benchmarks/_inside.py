@@ -79,6 +79,42 @@ def durable_queue(rounds: int, seconds: float) -> Iterator[Figure]:
     )
 
 
+def stream_fan_out(rounds: int) -> Iterator[Figure]:
+    """Writes that 1,000 subscribers of a stream get."""
+    found = _measured("fan_out", rounds, 20, cores()[1])
+    yield Figure(
+        name="stream write to 1,000 subscribers, to plain sends",
+        value=found["ratio"],
+        note=f"{found['rate']:,.0f} deliveries/s; a loop of awaited sends "
+        f"{found['floor']:,.0f}/s; {found['cpu']:.2f} of its CPU",
+    )
+
+
+def many_cron_triggers(seconds: int) -> Iterator[Figure]:
+    """10,000 cron triggers: do they drift, does memory grow."""
+    found = _measured("cron_many", 10_000, seconds)
+    drift = found["last"] - found["first"]
+    yield Figure(
+        name="drift of 10,000 cron triggers",
+        value=drift * 1000,
+        unit="ms",
+        bar=50,
+        better="less",
+        note=f"1,000 ticks in each second, a tick {found['first'] * 1000:.0f} ms after "
+        f"its second at first, {found['last'] * 1000:.0f} ms at last (medians); worst "
+        f"{found['worst'] * 1000:.0f} ms; {found['missing']} of {found['ticks']} "
+        f"missing; {found['cpu']:.0%} of a core",
+    )
+    yield Figure(
+        name="memory with 10,000 cron triggers, to that before",
+        value=found["grown"] / found["memory"],
+        bar=1.05,
+        better="less",
+        note=f"{found['memory'] / 2**20:.1f} MiB, {seconds} s later "
+        f"{found['grown'] / 2**20:.1f} MiB",
+    )
+
+
 def _durable(what: str, rounds: int, seconds: float) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="iii-trio-bench-") as directory:
         found: dict[str, float] = _measured("durable", what, rounds, seconds, directory)

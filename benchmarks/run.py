@@ -68,6 +68,8 @@ def _groups(plan: Plan, engine_at: str) -> dict[str, Callable[[], Iterator[Figur
         "http": lambda: _http.http_triggers(rounds, seconds),
         "state": lambda: _inside.durable_state(rounds, seconds),
         "queue": lambda: _inside.durable_queue(rounds, seconds),
+        "fan-out": lambda: _inside.stream_fan_out(rounds),
+        "cron": lambda: _inside.many_cron_triggers(60 if plan.full else 20),
         "state-link": with_product(lambda p: _inside.state_over_sockets(p, seconds)),
         "start": lambda: _life.start_up(rounds),
     }
