@@ -19,10 +19,11 @@ from iii_trio.app._exposure import exposure
 from iii_trio.app._settings import CONFIGURATION, Settings
 from iii_trio.app._stores import Stores
 from iii_trio.app._supervise import RestartPolicy, StartedCallback, supervise
+from iii_trio.app._worker_port import WorkerPort, door_limits
 from iii_trio.builtins import BuiltinSpec, Resources
 from iii_trio.builtins.observability import Telemetry
 from iii_trio.engine import Engine, open_listener
-from iii_trio.net import Pump, limits_of
+from iii_trio.net import Pump
 from iii_trio.worker import Worker, open_worker
 
 logger = logging.getLogger("iii_trio.app")
@@ -58,6 +59,7 @@ class RunningEntry:
     worker: Worker | None = None
     reserved: set[str] = attrs.field(factory=set)
     _told: tuple[Address, ...] = ()
+    _warned: str | None = None
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -67,6 +69,8 @@ class RunningEntry:
 
     def takes(self, entry: WorkerEntry) -> bool:
         """Whether it can run on with the settings of ``entry``."""
+        if isinstance(self.handle, WorkerPort):
+            return self.handle.takes(entry.config)
         return hasattr(self.handle, "reconfigure") and (
             self.entry.backend == entry.backend
         )
@@ -83,21 +87,22 @@ class RunningEntry:
     def took_off(self, handle: object) -> None:
         """Note what a start gave, and say where it listens."""
         self.handle = handle
-        self._told = ()
+        self._told, self._warned = (), None
         self.tell_addresses()
 
     def tell_addresses(self) -> None:
-        """Log the addresses, unless they are those of the last time."""
-        if self.addresses == self._told:
-            return
-        self._told = self.addresses
-        for host, port in self.addresses:
-            shown = f"[{host}]" if ":" in host else host
-            logger.info("%s listening on %s:%d", self.entry.key, shown, port)
+        """Log the addresses, and who can reach them, unless it is as the last time."""
         entry = self.entry
+        if self.addresses != self._told:
+            self._told = self.addresses
+            for host, port in self.addresses:
+                shown = f"[{host}]" if ":" in host else host
+                logger.info("%s listening on %s:%d", entry.key, shown, port)
         warning = exposure(entry.key, entry.kind, entry.config, self.addresses)
-        if warning is not None:
-            logger.warning("%s", warning)
+        if warning != self._warned:
+            self._warned = warning
+            if warning is not None:
+                logger.warning("%s", warning)
 
     async def drain(self, grace: float) -> None:
         """Let it finish what was begun, if it knows how to."""
@@ -164,17 +169,16 @@ class EntryRunner:
         self, running: RunningEntry, task_status: trio.TaskStatus[Any]
     ) -> None:
         config: ListenerConfig = running.entry.config
-        limits = limits_of(config.limits, handshake_timeout=config.handshake_timeout)
         async with open_listener(
             self.engine,
             self.pump,
             host=config.host,
             port=config.port,
-            limits=limits,
+            limits=door_limits(config),
             tls=config.tls,
             access=config.access,
         ) as door:
-            task_status.started(door)
+            task_status.started(WorkerPort(door, config))
             try:
                 await trio.sleep_forever()
             finally:

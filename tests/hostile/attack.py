@@ -190,6 +190,8 @@ async def _collect(client: Client, due: dict[str, Message]) -> str | None:
         opcode, payload = data
         if opcode == OP_CLOSE:
             return f"the link was closed: {payload!r}"
+        if opcode != OP_TEXT:
+            continue  # the server looks whether we live
         answer = json.loads(payload)
         if answer.get("type") != "invocationresult":
             continue

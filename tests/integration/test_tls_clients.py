@@ -277,3 +277,37 @@ async def test_a_server_that_others_can_reach_unhindered_says_so(
         )
         assert await server.stop() == 0
     assert len([line for line in server.lines if "OTHERS CAN REACH" in line]) == 1
+
+
+async def test_a_worker_port_changes_its_tls_and_limits_without_dropping_a_worker(
+    authority: Authority, tmp_path: pathlib.Path
+) -> None:
+    def text(**settings: Any) -> str:
+        listener = {"name": "iii-worker-manager", "config": {"port": 0, **settings}}
+        state = {"name": "iii-state", "config": {"adapter": {"name": "memory"}}}
+        return json.dumps({"workers": [listener, state]})
+
+    tls = {"certificate": str(authority.issue("server"))}
+    async with open_server(tmp_path, text(), "--reload-delay=0.01") as server:
+        port = await server.port()
+        file = trio.Path(tmp_path, "config.yaml")
+        async with open_worker(f"ws://127.0.0.1:{port}", name="early") as early:
+            first_id = early.worker_id
+            await file.write_text(text(tls=tls))
+            await server.line("applied: changed iii-worker-manager")
+            url = f"wss://127.0.0.1:{port}"
+            context = authority.client_context()
+            async with open_worker(url, name="late", tls=context) as late:
+                await late.invoke("engine::workers::list", {})
+                seen = len(server.lines)
+                await file.write_text(text(tls=tls, limits={"head_fields": 1}))
+                await server.line("changed iii-worker-manager", after=seen)
+                with pytest.raises(trio.BrokenResourceError, match="431"):
+                    await dial(url, context)
+                seen = len(server.lines)
+                await file.write_text(text(tls={"certificate": "none.pem"}))
+                await server.line("could not be started or changed", after=seen)
+                await late.invoke("engine::workers::list", {})
+            await early.invoke("engine::workers::list", {})
+            assert early.worker_id == first_id
+        assert await server.stop() == 0
