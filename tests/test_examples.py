@@ -55,6 +55,16 @@ OUTPUT = {
         ),
         "kept: Ahoy",
     ),
+    "exec_worker.py": (
+        "command 1 begins: mkdir $PAGES",
+        "command 1 has ended",
+        (
+            "command 2 begins: trap 'rmdir $PAGES; exit' TERM; echo serving; "
+            "sleep 1000 & wait"
+        ),
+        "command 2: serving",
+        "cleaned up: True",
+    ),
     "cron_worker.py": (
         "30 2 * * * fires at 2026-03-29T01:00:00+00:00",
         "30 2 * * * fires at 2026-03-30T00:30:00+00:00",

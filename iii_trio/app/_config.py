@@ -68,7 +68,6 @@ _NOT_BUILT = {
     "iii-cron": _NotBuilt(aliases=("cron",)),
     "iii-stream": _NotBuilt(aliases=("stream",)),
     "iii-pubsub": _NotBuilt(aliases=("pubsub",)),
-    "iii-exec": _NotBuilt(aliases=("exec",)),
 }
 """Names of the reference engine that this version does not offer yet."""
 

@@ -19,6 +19,7 @@ from iii_trio.builtins.configuration import (
     serve_configuration,
 )
 from iii_trio.builtins.cron import CronConfig, serve_cron
+from iii_trio.builtins.exec import ExecConfig, serve_exec
 from iii_trio.builtins.http import HTTPConfig, serve_http
 from iii_trio.builtins.http_functions import (
     HTTPFunctionsConfig,
@@ -266,6 +267,16 @@ def _serve_observability(
     )
 
 
+def _serve_exec(
+    worker: Worker,
+    config: ExecConfig,
+    _resources: Resources,
+    *,
+    task_status: trio.TaskStatus[Any],
+) -> Awaitable[None]:
+    return serve_exec(worker, config, task_status=task_status)
+
+
 BUILTINS: Final = (
     BuiltinSpec(
         name="configuration",
@@ -346,6 +357,17 @@ BUILTINS: Final = (
         description="Lends functions to another engine, and borrows some of it.",
         config_class=BridgeConfig,
         serve=_serve_bridge,
+        # As above: what is lent to whom is for the operator to say.
+        has_settings=False,
+    ),
+    BuiltinSpec(
+        name="iii-exec",
+        aliases=("exec",),
+        description="Runs commands with the engine.",
+        config_class=ExecConfig,
+        serve=_serve_exec,
+        # Whoever could change them could run anything.
+        has_settings=False,
     ),
     BuiltinSpec(
         name="iii-observability",

@@ -1,0 +1,148 @@
+"""Running shell commands: each in a session of its own, its output in the log."""
+
+import logging
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Final, final
+
+import attrs
+import trio
+
+from iii_trio.builtins.exec._guard import GRACE, SHELL, Guard
+from iii_trio.builtins.exec._output import Lines
+
+logger = logging.getLogger("iii_trio.builtins.exec")
+
+LAST_WORDS: Final = 1.0
+"""Seconds for the rest of the output after the end of a command."""
+
+# The command begins once the guard knows of it; if we die before, it never does.
+_START: Final = f'read -r go || exit 125; exec {SHELL} -c "$1" </dev/null'
+
+
+@attrs.define(eq=False)
+class Command:
+    """A command that runs, or whose output is still open.
+
+    Attributes:
+        label: for the log.
+        process: the shell; its id is that of the process group too.
+        read: set at the end of the output.
+    """
+
+    label: str
+    process: trio.Process
+    read: trio.Event = attrs.field(factory=trio.Event)
+    _reading: trio.CancelScope = attrs.field(
+        factory=lambda: trio.CancelScope(shield=True)
+    )
+
+    async def log_output(self) -> None:
+        """Log what it prints, until nothing more can come."""
+        assert self.process.stdout is not None
+        lines = Lines()
+        try:
+            with self._reading:
+                async for data in self.process.stdout:
+                    self._log(lines.feed(bytes(data)))
+        finally:
+            self._log(lines.end())
+            self.read.set()
+        await trio.lowlevel.checkpoint()
+
+    def _log(self, lines: list[str]) -> None:
+        for line in lines:
+            logger.info("%s: %s", self.label, line)
+
+    def signal(self, number: int) -> bool:
+        """Send a signal to all of its processes; false if there is none left."""
+        try:
+            os.killpg(self.process.pid, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def stop_reading(self) -> None:
+        """Give up on output that somebody keeps open."""
+        self._reading.cancel(reason="the command was stopped")
+
+
+@final
+@attrs.define(eq=False)
+class Commands:
+    """The commands that run now."""
+
+    _guard: Guard
+    _nursery: trio.Nursery
+    _running: list[Command] = attrs.field(factory=list)
+
+    async def run(self, label: str, command: str) -> int:
+        """Run a command; wait for its end.
+
+        Returns:
+            Its exit code, negative for a signal.
+
+        Cancellation: it runs on, until `stop` or `kill`.
+        """
+        process = await trio.lowlevel.open_process(
+            [SHELL, "-c", _START, "sh", command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        running = Command(label, process)
+        self._running.append(running)
+        self._nursery.start_soon(running.log_output, name=f"output of {label}")
+        await self._guard.begun(process.pid)
+        assert process.stdin is not None
+        with suppress(trio.BrokenResourceError):  # killed by somebody already
+            await process.stdin.send_all(b"\n")
+        await process.stdin.aclose()
+        code = await process.wait()
+        # It may have left processes behind: they are kept in mind, and ended later.
+        if not running.signal(0):
+            await self._forget(running)
+        return code
+
+    async def stop(self) -> None:
+        """End all: SIGTERM, and SIGKILL for those that are left after `GRACE`."""
+        for running in self._running:
+            running.signal(signal.SIGTERM)
+        with trio.move_on_after(GRACE):
+            await trio.lowlevel.checkpoint()
+            for running in self._running:
+                await running.process.wait()
+                await running.read.wait()
+        await self.kill()
+
+    async def kill(self) -> None:
+        """End all at once."""
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        for running in self._running:
+            running.signal(signal.SIGKILL)
+        for running in list(self._running):
+            await running.process.wait()
+            with trio.move_on_after(LAST_WORDS):
+                await running.read.wait()
+            running.stop_reading()
+            await self._forget(running)
+
+    async def _forget(self, running: Command) -> None:
+        await self._guard.ended(running.process.pid)
+        self._running.remove(running)
+
+
+@asynccontextmanager
+async def open_commands(guard: Guard) -> AsyncIterator[Commands]:
+    """Open a place for commands; all of them are ended with the block."""
+    async with trio.open_nursery() as nursery:
+        commands = Commands(guard, nursery)
+        try:
+            yield commands
+        finally:
+            with trio.move_on_after(GRACE + 2 * LAST_WORDS, shield=True):
+                await commands.stop()
