@@ -105,7 +105,9 @@ class BuiltinSpec:
         unnamed_block: the ``config`` block with which such a worker runs then.
         opens_late: whether its collections are opened when something is written, if
             there is nothing to read.
-        has_settings: whether the configuration worker may change its ``config``.
+        has_settings: whether its ``config`` can be read and changed through the
+            configuration worker, by whoever may call functions: not if it holds
+            secrets, or says what those callers may do.
     """
 
     name: str
@@ -119,7 +121,7 @@ class BuiltinSpec:
     always: bool = False
     unnamed_block: Mapping[str, Any] = attrs.field(factory=dict)
     opens_late: bool = False
-    has_settings: bool = True
+    has_settings: bool = False
 
 
 def _serve_configuration(
@@ -286,7 +288,6 @@ BUILTINS: Final = (
         stores=("configuration",),
         always=True,
         opens_late=True,
-        has_settings=False,
     ),
     BuiltinSpec(
         name="iii-http",
@@ -294,6 +295,7 @@ BUILTINS: Final = (
         description="Serves HTTP requests as triggers.",
         config_class=HTTPConfig,
         serve=_serve_http,
+        has_settings=True,
     ),
     BuiltinSpec(
         name="iii-state",
@@ -303,6 +305,7 @@ BUILTINS: Final = (
         serve=_serve_state,
         stores=("state",),
         bridges=True,
+        has_settings=True,
     ),
     BuiltinSpec(
         name="iii-queue",
@@ -312,6 +315,7 @@ BUILTINS: Final = (
         serve=_serve_queue,
         stores=("queue",),
         keeps_messages=True,
+        has_settings=True,
     ),
     BuiltinSpec(
         name="iii-cron",
@@ -319,6 +323,7 @@ BUILTINS: Final = (
         description="Calls functions at the times of cron expressions.",
         config_class=CronConfig,
         serve=_serve_cron,
+        has_settings=True,
     ),
     BuiltinSpec(
         name="iii-pubsub",
@@ -326,6 +331,7 @@ BUILTINS: Final = (
         description="Sends what is published to the subscribers of a topic.",
         config_class=PubSubConfig,
         serve=_serve_pubsub,
+        has_settings=True,
     ),
     BuiltinSpec(
         name="iii-stream",
@@ -334,6 +340,7 @@ BUILTINS: Final = (
         config_class=StreamConfig,
         serve=_serve_stream,
         stores=("stream",),
+        has_settings=True,
     ),
     BuiltinSpec(
         name="iii-auth",
@@ -348,8 +355,6 @@ BUILTINS: Final = (
         description="Performs functions whose implementation is an HTTP endpoint.",
         config_class=HTTPFunctionsConfig,
         serve=_serve_http_functions,
-        # It is the operator's policy, not one of whoever may call a function.
-        has_settings=False,
     ),
     BuiltinSpec(
         name="iii-bridge",
@@ -357,8 +362,6 @@ BUILTINS: Final = (
         description="Lends functions to another engine, and borrows some of it.",
         config_class=BridgeConfig,
         serve=_serve_bridge,
-        # As above: what is lent to whom is for the operator to say.
-        has_settings=False,
     ),
     BuiltinSpec(
         name="iii-exec",
@@ -366,8 +369,6 @@ BUILTINS: Final = (
         description="Runs commands with the engine.",
         config_class=ExecConfig,
         serve=_serve_exec,
-        # Whoever could change them could run anything.
-        has_settings=False,
     ),
     BuiltinSpec(
         name="iii-observability",
@@ -377,6 +378,7 @@ BUILTINS: Final = (
         serve=_serve_observability,
         always=True,
         unnamed_block=DEFAULT_BLOCK,
+        has_settings=True,
     ),
 )
 """Every bundled worker of this version."""

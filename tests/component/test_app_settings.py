@@ -77,7 +77,7 @@ class Lamp:
             description="Shines.",
             config_class=LampConfig,
             serve=self.serve,
-            **more,
+            **{"has_settings": True, **more},
         )
 
 
@@ -330,9 +330,10 @@ async def test_settings_can_be_set_after_the_configuration_worker_was_changed(
         lamp = {"name": "lamp", "config": {"color": "red"}}
         report = await scene.app.reload(config(moved, lamp))
         assert report.changed == ("configuration",)
-        known: list[Any] = []
-        while not known:
-            known = (await scene.call("list"))["configurations"]
+        known: list[str] = []
+        while "lamp" not in known:
+            listed = await scene.call("list")
+            known = [entry["id"] for entry in listed["configurations"]]
         await scene.set({"color": "blue"})
         await scene.lamp.runs_with(color="blue")
 
@@ -351,7 +352,8 @@ async def test_a_stored_value_that_cannot_be_used_any_more_is_left_out(
 
 async def test_a_worker_without_settings_is_not_declared(tmp_path: Path) -> None:
     async with open_scene(tmp_path, spec={"has_settings": False}) as scene:
-        assert (await scene.call("list"))["configurations"] == []
+        known = (await scene.call("list"))["configurations"]
+        assert "lamp" not in [entry["id"] for entry in known]
 
 
 async def test_the_id_of_a_worker_that_was_removed_is_free_for_others(
