@@ -55,21 +55,12 @@ class KnownWorker(Protocol):
         """The ``config`` block with which it runs when no entry names it."""
 
 
-@attrs.frozen(kw_only=True)
-class _NotBuilt:
-    aliases: tuple[str, ...] = ()
-    skip: bool = False
-
-
-_NOT_BUILT = {
-    # Mandatory or on in the quickstart's files: a missing one must not stop the engine.
-    "iii-engine-functions": _NotBuilt(aliases=("engine-functions",), skip=True),
-    "iii-telemetry": _NotBuilt(aliases=("telemetry",), skip=True),
-    "iii-cron": _NotBuilt(aliases=("cron",)),
-    "iii-stream": _NotBuilt(aliases=("stream",)),
-    "iii-pubsub": _NotBuilt(aliases=("pubsub",)),
+_NEEDLESS: Mapping[str, str] = {
+    "iii-engine-functions": "the engine always has them",
+    "iii-telemetry": "nothing about the use of this engine is sent to anybody",
+    "iii-worker-ops": "workers are not started by this engine",
 }
-"""Names of the reference engine that this version does not offer yet."""
+"""Names that config files of the reference engine may have, and why they do nothing."""
 
 
 def _between(low: int, high: int) -> "Callable[[Any, attrs.Attribute[int], int], None]":
@@ -280,8 +271,9 @@ class _Reader:
         self._seen: dict[str, list[tuple[str, str]]] = defaultdict(list)
         self._specs = {spec.name: spec for spec in known}
         self._canonical = {LISTENER: LISTENER}
-        for name, later in _NOT_BUILT.items():
-            self._canonical |= dict.fromkeys((name, *later.aliases), name)
+        for name in _NEEDLESS:
+            short = name.removeprefix("iii-")
+            self._canonical |= dict.fromkeys((name, short), name)
         for spec in self._specs.values():
             self._canonical |= dict.fromkeys((spec.name, *spec.aliases), spec.name)
 
@@ -306,7 +298,8 @@ class _Reader:
         elif kind in self._specs:
             self._entries.append(self._bundled(kind, name, block, f"{path}.config"))
         else:
-            self._not_built(kind, name, path)
+            note = f"worker {name!r} needs no entry, skipped: {_NEEDLESS[kind]}"
+            self.notes.append(f"{path}: {note}")
 
     def finish(self) -> tuple[WorkerEntry, ...]:
         """All entries; refuses two of one worker, adds what is always there."""
@@ -370,9 +363,3 @@ class _Reader:
         entry, note = _bundled_entry(self._specs[kind], name, block, path)
         self.notes.extend([note] if note else [])
         return entry
-
-    def _not_built(self, kind: str, name: str, path: str) -> None:
-        if not _NOT_BUILT[kind].skip:
-            msg = f"worker {name!r} is not available in this version of iii-trio"
-            raise ConfigError(msg, path=f"{path}.name")
-        self.notes.append(f"{path}: worker {name!r} is not built yet, entry skipped")

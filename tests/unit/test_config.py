@@ -278,8 +278,7 @@ def test_old_and_new_names_are_the_same_worker(name: str) -> None:
         ("{name: {}}", "name", "got a mapping"),
         ("{name: http, confg: {}}", "confg", "did you mean 'config'?"),
         ("{name: http, image: x/y}", "image", "takes no image"),
-        ("{name: cron}", "name", "not available in this version"),
-        ("{name: iii-exec}", "name", "not available in this version"),
+        ("{name: iii-crom}", "name", "unknown worker 'iii-crom'"),
         ("5", "", "expected a mapping, got 5"),
     ],
 )
@@ -309,7 +308,7 @@ def test_quickstart_template_entries_are_skipped_with_one_note_each() -> None:
     )
     assert [entry.kind for entry in config.entries] == ["iii-worker-manager"]
     assert len(config.notes) == 2
-    assert "'telemetry' is not built yet" in config.notes[1]
+    assert "'telemetry' needs no entry, skipped: nothing about" in config.notes[1]
 
 
 @pytest.mark.parametrize(
@@ -325,13 +324,6 @@ def test_workers_from_elsewhere_are_skipped_with_a_note(entry: str) -> None:
     config = parse(f"workers: [{entry}]")
     assert len(config.entries) == 1
     assert "start it yourself" in config.notes[0]
-
-
-def test_a_row_that_appears_later_replaces_the_not_built_name() -> None:
-    cron = Row(name="iii-cron", aliases=("cron",), config_class=StoreConfig)
-    config = parse_config({"workers": [{"name": "cron"}]}, (*KNOWN, cron))
-    assert config.entries[0].kind == "iii-cron"
-    assert config.notes == ()
 
 
 def test_a_worker_that_always_runs_starts_first_named_or_not() -> None:
