@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iii_trio.net._connection import Connection
+from iii_trio.net._outboxes import Outboxes
 from iii_trio.net._readiness import WRITE
 
 LIMIT = 1 << 30
@@ -17,6 +18,7 @@ class Pump:
 
     def __init__(self) -> None:
         self.mask = 0
+        self.outboxes = Outboxes()
 
     def touch(self, connection: Connection) -> None:
         connection.dirty = True
@@ -78,3 +80,4 @@ def test_everything_is_sent_once_and_in_order_whatever_the_socket_takes(
     connection.on_ready(WRITE)
     assert sock.taken == queued
     assert not pump.mask
+    assert not pump.outboxes.total
