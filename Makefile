@@ -20,13 +20,14 @@ RATE ?= 2000
 # More arguments for pytest, such as ARGS="-k quickstart -x".
 ARGS ?=
 
-.PHONY: help env quickstart test test-full check bench bench-full autobahn flakes mutations hostile cuts matrix pythons lock clean
+.PHONY: help env quickstart test test-full deep check bench bench-full autobahn flakes mutations hostile cuts matrix pythons lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make quickstart  server, real SDK workers, the 20 steps; PORT=, HTTP_PORT="
 	@echo "make test        all tests but the long forms; ARGS= goes to pytest"
 	@echo "make test-full   the long forms too"
+	@echo "make deep        the property tests with 200,000 programs: an hour"
 	@echo "make check       formatter, linters, types, layers, coverage of pure modules"
 	@echo "make bench       short benchmarks; bench-full: the published ones"
 	@echo "make autobahn    Autobahn's fuzzing client against the front door"
@@ -61,6 +62,10 @@ test: $(INSTALLED)
 
 test-full: $(INSTALLED)
 	$(BIN)/python -m pytest -m "full or not full" $(ARGS)
+
+# No watchdog: these tests take minutes each, and a dump of a running thread may crash.
+deep: $(INSTALLED)
+	$(BIN)/python -m pytest -o faulthandler_timeout=0 --hypothesis-profile=deep tests/property $(ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/python tests/check.py
