@@ -73,11 +73,8 @@ class Writer:
         result: T = await trio.lowlevel.wait_task_rescheduled(submission.withdraw)
         return result
 
-    async def serve(
-        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
+    async def serve(self) -> None:
         """Write until `close`, then what still waits, at most `CLOSE_GRACE` seconds."""
-        task_status.started()
         try:
             with self._scope:
                 while self._waiting or not self._closed:
