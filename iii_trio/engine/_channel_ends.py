@@ -14,6 +14,8 @@ _CHUNK_BYTES: Final = 64 * 1024
 class _ContentSide:
     """The writing end of a channel whose content is all there: nothing to hear."""
 
+    holder: object = None
+
     def on_room(self) -> None:
         """There is no more."""
 
@@ -50,9 +52,19 @@ class LocalChannels:
 
 @final
 class LocalChannelEnd:
-    """One end of a channel in this process; see ``iii_trio.transport.ChannelEnd``."""
+    """One end of a channel in this process; see ``iii_trio.transport.ChannelEnd``.
 
-    def __init__(self, channel: Channel, direction: Literal["read", "write"]) -> None:
+    Attributes:
+        holder: the worker that took it; the end is lost with it.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        direction: Literal["read", "write"],
+        holder: object = None,
+    ) -> None:
+        self.holder = holder
         self._channel = channel
         self._peer: Literal["read", "write"] = (
             "write" if direction == "read" else "read"

@@ -10,6 +10,8 @@ from iii_trio.net import HIGH_WATER, WebSocket
 class ChannelWriterSocket:
     """The socket of a worker that writes: its frames go into the channel."""
 
+    holder: object = None
+
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._socket: WebSocket | None = None
@@ -59,6 +61,8 @@ class ChannelWriterSocket:
 @final
 class ChannelReaderSocket:
     """The socket of a worker that reads: the channel's frames go to it."""
+
+    holder: object = None
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel

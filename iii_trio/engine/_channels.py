@@ -60,7 +60,13 @@ class _Buffers:
 
 
 class WriterSide(Protocol):
-    """What a channel tells its writing end."""
+    """What a channel tells its writing end.
+
+    Attributes:
+        holder: the worker of this process that took it, ``None`` for a socket.
+    """
+
+    holder: object
 
     def on_room(self) -> None:
         """The buffer was full and no longer is."""
@@ -70,7 +76,13 @@ class WriterSide(Protocol):
 
 
 class ReaderSide(Protocol):
-    """What a channel tells its reading end."""
+    """What a channel tells its reading end.
+
+    Attributes:
+        holder: the worker of this process that took it, ``None`` for a socket.
+    """
+
+    holder: object
 
     def on_data(self) -> None:
         """There is a frame to `Channel.take`, or the end of the stream."""
@@ -312,9 +324,11 @@ class Channels:
         return channel if known else None
 
     def owner_gone(self, owner: object, *, holds_ends: bool) -> None:
-        """Abort the channels of a worker that went away and that nobody can finish.
+        """A worker went away: what nobody can finish any more is aborted.
 
-        A stream that ended is left to its reader, also to one that comes later.
+        A stream of its own that ended is left to its reader, also to one that comes
+        later. Of the streams of others it breaks those that it read, and ends those that
+        it wrote.
 
         Args:
             owner: the worker.
@@ -322,12 +336,16 @@ class Channels:
                 taken has a socket of its own, which tells how it ends: perhaps politely,
                 a moment later.
         """
-        for channel in [c for c in self._channels.values() if c.owner is owner]:
+        for channel in list(self._channels.values()):
             can_finish = channel.ended or (
                 channel.writer is not None and not holds_ends
             )
-            if not can_finish:
+            if channel.owner is owner and not can_finish:
                 channel.abort("the worker that made the channel is gone")
+            elif channel.reader is not None and channel.reader.holder is owner:
+                channel.abort("the worker that read the channel is gone")
+            elif channel.writer is not None and channel.writer.holder is owner:
+                channel.end("the worker that wrote to the channel is gone")
 
     def _forget(self, channel: Channel) -> None:
         del self._channels[channel.channel_id]

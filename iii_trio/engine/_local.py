@@ -1,7 +1,7 @@
 """What a worker of this process holds: see ``iii_trio.transport.AttachedPort``."""
 
 from collections.abc import Mapping
-from typing import Any, Final, final
+from typing import Any, Final, Literal, final
 
 import attrs
 import msgspec
@@ -288,7 +288,10 @@ class LocalWorkerPort:
         if channel is None:
             msg = f"channel {ref.channel_id} is not known, or its key is wrong"
             raise trio.BrokenResourceError(msg)
-        return LocalChannelEnd(channel, "read" if ref.direction == "read" else "write")
+        direction: Literal["read", "write"] = (
+            "read" if ref.direction == "read" else "write"
+        )
+        return LocalChannelEnd(channel, direction, holder=self._port)
 
 
 def _json(value: Any) -> bytes:  # noqa: ANN401 - any JSON value

@@ -17,7 +17,7 @@ MAX_STEPS: Final = 10_000
 class _CancelAtStep(trio.abc.Instrument):
     """Cancels a scope before the n-th scheduler step of the tasks inside it."""
 
-    def __init__(self, step: int) -> None:
+    def __init__(self, step: float) -> None:
         self._step = step
         self.taken = 0
         self.task: trio.lowlevel.Task | None = None

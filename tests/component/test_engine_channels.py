@@ -413,3 +413,42 @@ async def test_the_time_to_take_an_end_can_be_set_and_is_counted(
             await writer.send("late")
         counts = t.engine.channels.statistics()
         assert (counts.open, counts.expired) == (0, 1)
+
+
+async def test_a_reader_is_lost_with_its_worker_and_its_writer_is_told(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_test_engine() as t, t.open_worker("owner") as owner:
+        writer_ref, reader_ref = await create(owner, buffer_size=1)
+        writer = owner.open_writer(writer_ref)
+        await writer.send("first")
+        async with t.open_worker("reader") as other:
+            await other.open_reader(reader_ref).open()
+        with pytest.raises(trio.BrokenResourceError, match="read the channel is gone"):
+            await writer.send("second")  # the buffer is full: it would wait for ever
+        assert channels(t) == 0
+
+
+async def test_a_writer_is_lost_with_its_worker_and_its_reader_is_told(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_test_engine() as t, t.open_worker("owner") as owner:
+        writer_ref, reader_ref = await create(owner)
+        reader = owner.open_reader(reader_ref)
+        async with t.open_worker("writer") as other:
+            await other.open_writer(writer_ref).send("half")
+        assert await reader.receive() == "half"
+        await _expect_broken(reader, "wrote to the channel is gone")
+        assert channels(t) == 0
+
+
+async def test_a_worker_that_held_both_ends_leaves_no_channel(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_test_engine() as t:
+        async with t.open_worker("owner") as owner:
+            writer, _ = await ends(owner)
+            await writer.send("nobody reads it")
+            await writer.aclose()
+            assert channels(t) == 1
+        assert channels(t) == 0
