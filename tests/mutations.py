@@ -1,5 +1,5 @@
 # ruff: noqa: T201
-"""``make mutations``: can the tests of cancellation fail at all?
+"""``make mutations``: can the tests of cancellation and of access rules fail at all?
 
 Each entry of the table spoils one thing in a copy of the code; the test that it names
 must then fail. First all of those tests pass on the untouched copy.
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 
+from tests.access_mutations import ACCESS_MUTATIONS
 from tests.mutation_table import MUTATIONS, Mutation
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -71,7 +72,9 @@ def try_mutation(home: pathlib.Path, mutation: Mutation) -> str:
 def main(words: list[str]) -> int:
     """Try the mutations whose promise has one of the words, or all; tell each verdict."""
     chosen = [
-        one for one in MUTATIONS if not words or any(word in one.what for word in words)
+        one
+        for one in (*MUTATIONS, *ACCESS_MUTATIONS)
+        if not words or any(word in one.what for word in words)
     ]
     with tempfile.TemporaryDirectory() as directory:
         home = pathlib.Path(directory)

@@ -512,6 +512,8 @@ async def test_an_engine_function_is_no_target(autojump_clock: MockClock) -> Non
         peer = await rig.enter("w")
         for target in ("engine::functions::list", "engine::register_trigger"):
             bind(peer, "t", "http", target)
+            await rig.settle()
+            assert rig.t.engine.statistics().triggers == 0
             assert (await refused_trigger(peer, "t"))[0] == "FORBIDDEN"
         config = {"condition_function_id": "engine::unregister_trigger"}
         bind(peer, "t", "http", "open::f", config=config)
