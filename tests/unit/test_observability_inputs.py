@@ -175,6 +175,14 @@ def test_a_request_that_is_no_otlp_cannot_be_encoded() -> None:
         encode_request("traces", {"resourceSpans": "x"}, "http/protobuf")
 
 
+def test_a_request_that_nests_too_deep_cannot_be_encoded() -> None:
+    deep: Any = {}
+    for _ in range(5000):
+        deep = {"arrayValue": {"values": [deep]}}
+    with pytest.raises(ValueError, match="traces"):
+        encode_request("traces", {"resourceSpans": [deep]}, "http/protobuf")
+
+
 def test_protobuf_needs_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "google.protobuf.json_format", None)
     with pytest.raises(ConfigError, match=r"iii-trio\[otel\]"):

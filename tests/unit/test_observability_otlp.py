@@ -166,6 +166,8 @@ def test_a_span_is_read_exactly() -> None:
         ("STATUS_CODE_ERROR", "error"),
         (None, "unset"),
         (9, "unset"),
+        ([], "unset"),
+        ({"code": 1}, "unset"),
     ],
 )
 def test_the_status_of_a_span(code: Any, status: str) -> None:
@@ -361,6 +363,15 @@ def test_a_histogram_is_read_exactly() -> None:
 def test_a_metric_without_name_kind_or_points_is_left_out(wrong: Any) -> None:
     message = metrics(wrong)
     assert (message.metrics, message.left_out) == ([], 1)
+
+
+def test_a_number_of_more_than_64_bits_is_none() -> None:
+    huge = 10**400
+    [metric] = metrics(
+        {"name": "g", "gauge": {"dataPoints": [{"asInt": huge}, {"asDouble": huge}]}}
+    ).metrics
+    assert [point["value"] for point in metric.data_points] == [0, 0.0]
+    assert spans(raw_span(startTimeUnixNano=huge)).spans[0].start_time_unix_nano == 0
 
 
 def test_a_double_that_is_no_number_counts_as_zero() -> None:

@@ -114,6 +114,7 @@ class Intake:
             self._send_logs([record])
 
     async def _read(self, items: list[Item]) -> None:
+        await trio.lowlevel.checkpoint()
         spans: list[Span] = []
         lines: list[LogRecord] = []
         for item in items:
@@ -137,6 +138,7 @@ class Intake:
             self._send_logs(lines)
 
     async def _message(self, data: bytes) -> Message | None:
+        await trio.lowlevel.checkpoint()
         telemetry = self._telemetry
         now = int(telemetry.now() * 1e9)
         try:

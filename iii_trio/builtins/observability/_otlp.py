@@ -174,7 +174,7 @@ def _span(origin: _Origin, raw: Mapping[str, JSON]) -> Span | None:
         name=_text(raw.get("name")),
         start_time_unix_nano=_integer(raw.get("startTimeUnixNano")) or 0,
         end_time_unix_nano=_integer(raw.get("endTimeUnixNano")) or 0,
-        status=_STATUS.get(status.get("code"), "unset"),
+        status=_STATUS.get(str(status.get("code")), "unset"),
         status_description=_text(status.get("message")) or None,
         attributes=_pairs(raw),
         service_name=origin.service_name,
@@ -201,9 +201,9 @@ def _span(origin: _Origin, raw: Mapping[str, JSON]) -> Span | None:
     )
 
 
-_STATUS: Final[Mapping[JSON, Status]] = {
-    1: "ok",
-    2: "error",
+_STATUS: Final[Mapping[str, Status]] = {
+    "1": "ok",
+    "2": "error",
     "STATUS_CODE_OK": "ok",
     "STATUS_CODE_ERROR": "error",
 }
@@ -331,11 +331,11 @@ def _text(value: JSON) -> str:
 
 
 def _integer(value: JSON) -> int | None:
-    """A 64-bit number, exact."""
+    """A 64-bit number, exact; ``None`` if it is none."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
-        return value
+        return value if -(2**63) <= value < 2**64 else None
     if isinstance(value, str) and re.fullmatch("-?[0-9]{1,20}", value):
         return int(value)
     return None

@@ -181,7 +181,8 @@ def encode_request(signal: Signal, request: JSON, protocol: Protocol) -> bytes:
     try:
         parse(_with_base64_ids(request), message, ignore_unknown_fields=True)
         encoded: bytes = message.SerializeToString()
-    except error as exc:
+    except (error, RecursionError, AttributeError, TypeError, OverflowError) as exc:
+        # What a worker sent may have any shape at all.
         raise ValueError(f"{signal}: {exc}") from exc
     return encoded
 
