@@ -102,10 +102,10 @@ class CuttingProxy:
         """Cut the next link, counting from its first byte."""
         self._next = cut
 
-    def cut_now(self) -> None:
-        """Cut the link that is up, between two bytes."""
+    def cut_now(self, cut: Cut = Cut(direction="to_engine", after=0)) -> None:
+        """Cut the link that is up, without waiting for a byte."""
         assert self._link is not None
-        self._link.arm(Cut(direction="to_engine", after=0))
+        self._link.arm(cut)
         self._sever(self._link)
 
     async def wait_cuts(self, count: int) -> None:

@@ -36,6 +36,7 @@ from iii_trio.protocol import (
     WorkerDetached,
     WorkerRegistered,
     blank_namespace,
+    ends_at_close,
     is_blank,
 )
 from iii_trio.transport import Handlers, Link, WorkerSpec
@@ -166,7 +167,8 @@ class Supervisor:
             RegistrationError: its name is held, or its namespace blank.
         """
         if is_blank(spec.namespace):
-            raise _as_exception(blank_namespace())
+            blank = blank_namespace()
+            raise RegistrationError(blank.message, code=blank.code)
         record = self._new_record("local", None)
         told = Announcement(
             name=spec.name,
@@ -280,16 +282,17 @@ class Supervisor:
             )
         )
         message = f"worker name {told.name!r} in {namespace!r} is held by a live worker"
-        self.dismiss(port, message)
+        polite = not ends_at_close(told.runtime, told.version)
+        self.dismiss(port, message, polite=polite)
         return ErrorBody(code="WORKER_NAMESPACE_CONFLICT", message=message)
 
-    def dismiss(self, port: LinkPort, reason: str) -> None:
+    def dismiss(self, port: LinkPort, reason: str, *, polite: bool = True) -> None:
         """Close a refused connection; what it registered is never applied."""
         _log.warning("%s refused: %s", port, reason)
         port.held = []
         if port.grace is not None:
             self._timers.cancel(port.grace)
-        port.link.close(reason, polite=True)
+        port.link.close(reason, polite=polite)
 
     def _report_announced(self, record: WorkerRecord) -> None:
         self._on_event(
@@ -393,7 +396,3 @@ def _forbidden_namespace(port: LinkPort, namespace: str) -> ErrorBody | None:
     session = port.session
     reason = None if session is None else session.refuses_namespace(namespace)
     return None if reason is None else ErrorBody(code="FORBIDDEN", message=reason)
-
-
-def _as_exception(body: ErrorBody) -> RegistrationError:
-    return RegistrationError(body.message, code=body.code)

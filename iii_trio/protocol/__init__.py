@@ -48,6 +48,13 @@ from iii_trio.protocol._events import (
     WorkerAttached,
     WorkerDetached,
 )
+from iii_trio.protocol._generations import (
+    LARGE_MESSAGES_FEATURE,
+    MAX_MESSAGE_BYTES,
+    SMALL_MESSAGE_BYTES,
+    ends_at_close,
+    receive_limit,
+)
 from iii_trio.protocol._messages import (
     ABSENT,
     AnyFrame,
@@ -90,12 +97,6 @@ from iii_trio.protocol._session import (
     SENDERS,
     Side,
     may_send,
-)
-from iii_trio.protocol._sizes import (
-    LARGE_MESSAGES_FEATURE,
-    MAX_MESSAGE_BYTES,
-    SMALL_MESSAGE_BYTES,
-    receive_limit,
 )
 
 __all__ = [
@@ -164,6 +165,7 @@ __all__ = [
     "encode_error",
     "encode_invoke",
     "encode_result",
+    "ends_at_close",
     "exception_from",
     "function_field",
     "invoke_extras",

@@ -95,6 +95,21 @@ async def test_a_name_conflict_is_told_and_ends_only_the_second_connection(
         assert not second.unread(InvocationResult)
 
 
+async def test_an_old_python_sdk_that_is_refused_loses_tcp_so_that_it_comes_again(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_test_engine() as t, t.open_raw_peer("w"):
+        await trio.testing.wait_all_tasks_blocked()
+        ends = {}
+        for version in ("0.22.1", "0.23.0"):
+            peer = t.connect_raw_peer()
+            peer.announce("w", runtime="python", version=version)
+            await peer.expect(RegistrationRejected)
+            ends[version] = await peer.wait_closed()
+        assert ends["0.22.1"] == "the peer hung up"
+        assert "closed by the peer" in ends["0.23.0"]
+
+
 async def test_the_same_name_in_another_namespace_is_another_worker(
     autojump_clock: MockClock,
 ) -> None:

@@ -1,4 +1,4 @@
-"""What each generation of each SDK can take as one message."""
+"""What each generation of each SDK can take."""
 
 import pytest
 
@@ -6,6 +6,7 @@ from iii_trio.protocol import (
     LARGE_MESSAGES_FEATURE,
     MAX_MESSAGE_BYTES,
     SMALL_MESSAGE_BYTES,
+    ends_at_close,
     payload_too_large,
     receive_limit,
 )
@@ -51,3 +52,21 @@ def test_the_refusal_names_both_sizes_and_the_way_out() -> None:
     assert body.code == "payload_too_large"
     for part in ("2097152", "1048576", "worker 'w' (python 0.22.1)", "channel"):
         assert part in body.message
+
+
+@pytest.mark.parametrize(
+    ("runtime", "version", "ends"),
+    [
+        ("python", "0.11.6", True),
+        ("python", "0.22.1", True),
+        ("python", None, True),
+        ("python", "0.23.0", False),
+        ("python", "0.25.0", False),
+        ("node", "0.11.2", False),
+        (None, None, False),
+    ],
+)
+def test_an_old_python_sdk_is_silent_after_a_close(
+    runtime: str | None, version: str | None, ends: bool
+) -> None:
+    assert ends_at_close(runtime, version) is ends

@@ -1,8 +1,8 @@
-"""How large a message may be, and what each kind of worker can take. Pure.
+"""What each generation of each SDK can take. Pure.
 
 One message is one frame of the worker link, as JSON text. Engines take up to
 `MAX_MESSAGE_BYTES`, whole or in fragments. What a worker takes depends on its SDK.
-Source: the iii worker protocol, section 1.5.
+Source: the iii worker protocol, sections 1.5 and 1.6.
 """
 
 import re
@@ -24,6 +24,9 @@ _FULL_SIZE: Final = frozenset({"node", "rust", "go"})
 
 _PYTHON_GREW: Final = (0, 24, 5)
 """Until then the Python SDK closed its connection on more than 1 MiB."""
+
+_PYTHON_KNOWS_REJECTION: Final = (0, 23, 0)
+"""Until then the Python SDK does not know ``registrationrejected``."""
 
 _VERSION: Final = re.compile(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})$")
 
@@ -48,6 +51,20 @@ def receive_limit(
     if runtime == "python" and _release(version) >= _PYTHON_GREW:
         return MAX_MESSAGE_BYTES
     return SMALL_MESSAGE_BYTES
+
+
+def ends_at_close(runtime: str | None, version: str | None) -> bool:
+    """Whether a worker that is refused, and hears a Close, is silent for ever.
+
+    The Python SDK did not reconnect after a Close without a code. That is right for one
+    that knows why it was refused; an older one may be refused because of its own former
+    connection, and has to come again. It does when TCP is dropped.
+
+    Args:
+        runtime: as announced.
+        version: of its SDK.
+    """
+    return runtime == "python" and _release(version) < _PYTHON_KNOWS_REJECTION
 
 
 def _release(version: str | None) -> tuple[int, ...]:
