@@ -7,8 +7,9 @@ from iii_trio._listening import (
     TLSConfig,
 )
 from iii_trio.net._connection import HIGH_WATER
+from iii_trio.net._door_counts import FrontDoorStatistics
 from iii_trio.net._exchange import HTTPExchange
-from iii_trio.net._front_door import FrontDoor, FrontDoorStatistics, open_front_door
+from iii_trio.net._front_door import FrontDoor, open_front_door
 from iii_trio.net._handshake import accept_key
 from iii_trio.net._http1 import BodyTooLargeError, HTTPRequest
 from iii_trio.net._http_connection import RequestHandler

@@ -19,6 +19,7 @@ from iii_trio.net._addresses import client_of
 from iii_trio.net._binding import bind
 from iii_trio.net._certificates import Certificates
 from iii_trio.net._connection import Connection
+from iii_trio.net._door_counts import DoorCounts, FrontDoorStatistics
 from iii_trio.net._http_connection import HTTPConnection, RequestHandler
 from iii_trio.net._limits import HTTPLimits
 from iii_trio.net._pump import Pump
@@ -26,7 +27,7 @@ from iii_trio.net._readiness import READ
 from iii_trio.net._tls import TLSSocket
 from iii_trio.net._tls_connection import TLSConnection
 
-__all__ = ["FrontDoor", "FrontDoorStatistics", "open_front_door"]
+__all__ = ["FrontDoor", "open_front_door"]
 
 _logger = logging.getLogger("iii_trio.net")
 
@@ -73,7 +74,7 @@ class Listener:
 
     def _pause(self, exc: OSError) -> None:
         _logger.warning("Cannot accept: %s. Trying again soon.", exc.strerror)
-        self._door.refused += 1
+        self._door.counts.refused += 1
         self._pump.change(self, READ, 0)
         self._pump.schedule(self, self._pump.now() + _REFUSED_PAUSE_SECONDS)
 
@@ -92,31 +93,6 @@ class Listener:
             self.sock.close()
 
 
-@attrs.frozen(kw_only=True)
-class FrontDoorStatistics:
-    """What came through a front door so far.
-
-    Attributes:
-        connections: open now, WebSockets included.
-        accepted: connections so far.
-        refused: times that a connection could not be accepted.
-        crowded: connections closed because their address had too many.
-        throttled: times that a WebSocket which sent too much was not read for a while.
-        bad_requests: requests answered with an error before any handler saw them.
-        tls_handshakes: completed so far.
-        tls_failures: handshakes that failed, and connections that broke TLS later.
-    """
-
-    connections: int
-    accepted: int
-    refused: int
-    crowded: int
-    throttled: int
-    bad_requests: int
-    tls_handshakes: int
-    tls_failures: int
-
-
 @final
 @attrs.define(eq=False, kw_only=True, repr=False)
 class FrontDoor(metaclass=NoPublicConstructor):
@@ -128,23 +104,15 @@ class FrontDoor(metaclass=NoPublicConstructor):
         limits: of each connection.
         draining: connections end after the response they are working on.
         pump: what moves their bytes.
-        accepted: see `FrontDoorStatistics`, as the following.
-        refused: see there.
-        crowded: see there.
-        throttled: see there.
-        bad_requests: see there.
+        counts: what happened so far.
     """
 
     addresses: tuple[tuple[str, int], ...]
     handler: RequestHandler
     limits: HTTPLimits
     draining: bool = False
-    accepted: int = 0
-    refused: int = 0
-    crowded: int = 0
-    throttled: int = 0
-    bad_requests: int = 0
     pump: Pump
+    counts: DoorCounts = attrs.Factory(DoorCounts)
     _certificates: Certificates | None
     _tls_changed: trio.Event = attrs.Factory(trio.Event)
     _listeners: list[Listener] = attrs.Factory(list)
@@ -169,11 +137,13 @@ class FrontDoor(metaclass=NoPublicConstructor):
         tls = self._certificates
         return FrontDoorStatistics(
             connections=len(self._connections),
-            accepted=self.accepted,
-            refused=self.refused,
-            crowded=self.crowded,
-            throttled=self.throttled,
-            bad_requests=self.bad_requests,
+            accepted=self.counts.accepted,
+            refused=self.counts.refused,
+            crowded=self.counts.crowded,
+            throttled=self.counts.throttled,
+            late=self.counts.late,
+            bad_requests=self.counts.bad_requests,
+            large_bodies=self.counts.large_bodies,
             tls_handshakes=0 if tls is None else tls.handshakes,
             tls_failures=0 if tls is None else tls.failures,
         )
@@ -220,7 +190,7 @@ class FrontDoor(metaclass=NoPublicConstructor):
 
     def admit(self, sock: socket.socket, peer: tuple[str, int]) -> None:
         """Take an accepted socket."""
-        self.accepted += 1
+        self.counts.accepted += 1
         client = client_of(peer[0])
         if not self._has_room(client):
             sock.close()
@@ -245,7 +215,7 @@ class FrontDoor(metaclass=NoPublicConstructor):
     def _has_room(self, client: str) -> bool:
         if self._by_client.get(client, 0) < self.limits.connections_per_address:
             return True
-        self.crowded += 1
+        self.counts.crowded += 1
         if client not in self._told_crowded:
             self._told_crowded.add(client)
             _logger.warning(

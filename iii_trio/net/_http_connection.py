@@ -11,8 +11,8 @@ from enum import Enum, auto
 from functools import partial
 from typing import Final, Protocol
 
-from iii_trio.net._byte_handler import ByteHandler
 from iii_trio.net._connection import Connection
+from iii_trio.net._door_counts import DoorCounts
 from iii_trio.net._exchange import HTTPExchange
 from iii_trio.net._handshake import accept_key
 from iii_trio.net._http1 import (
@@ -24,7 +24,7 @@ from iii_trio.net._http1 import (
 from iii_trio.net._http1_response import content_length, response_head, upgrade_response
 from iii_trio.net._limits import HTTPLimits
 from iii_trio.net._pump import Pump
-from iii_trio.net._throttle import CountingSink, Throttle
+from iii_trio.net._throttle import CountingSink, throttled
 from iii_trio.net._websocket import Piece
 from iii_trio.net._websocket_connection import WebSocket, WebSocketSink
 
@@ -53,8 +53,7 @@ class HTTPHost(Protocol):
     handler: RequestHandler
     limits: HTTPLimits
     draining: bool
-    throttled: int
-    bad_requests: int
+    counts: DoorCounts
 
     @property
     def pump(self) -> Pump:
@@ -203,7 +202,7 @@ class HTTPConnection:
 
     def _refuse(self, failure: HTTPFailure) -> None:
         """Answer what is no request, or whose body broke, if that is still possible."""
-        self._host.bad_requests += 1
+        self._host.counts.bad_requests += 1
         exchange = self._exchange
         text = f"HTTP {failure.status}: {failure.message}"
         if exchange is not None and exchange.answered and not exchange.done:
@@ -244,6 +243,11 @@ class HTTPConnection:
     def date_line(self) -> bytes:
         """The Date header line."""
         return self._host.date_line()
+
+    @property
+    def counts(self) -> DoorCounts:
+        """Those of the door."""
+        return self._host.counts
 
     def on_body_wanted(self) -> None:
         """The reader took everything, or begins to wait: read on."""
@@ -288,9 +292,7 @@ class HTTPConnection:
             return websocket
         rest = self._rest
         self._over()
-        handler: ByteHandler = websocket
-        if counter is not None:
-            handler = Throttle(self._host, connection, websocket, counter)
+        handler = throttled(self._host, connection, websocket, counter)
         connection.handler = handler
         connection.write(head)
         connection.expire_in(math.inf)
@@ -341,6 +343,7 @@ class HTTPConnection:
         if self._phase is Phase.BODY:
             self._refuse(HTTPFailure(408, "no more of the body came in time"))
         elif self._phase is Phase.HEAD:
+            self._host.counts.late += 1
             self.connection.lose("no request in time")
         elif self.connection.is_stalled():
             self.connection.lose("the client does not read")

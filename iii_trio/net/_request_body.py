@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import trio
 
 from iii_trio.net._connection import Connection
+from iii_trio.net._door_counts import DoorCounts
 from iii_trio.net._http1 import BodyTooLargeError, HTTPRequest
 from iii_trio.net._http1_response import CONTINUE
 
@@ -19,6 +20,10 @@ class BodySource(Protocol):
     """Where a body comes from."""
 
     connection: Connection
+
+    @property
+    def counts(self) -> DoorCounts:
+        """Those of the door."""
 
     def on_body_wanted(self) -> None:
         """The reader took everything, or begins to wait."""
@@ -127,18 +132,18 @@ class RequestBody:
         """See ``HTTPExchange.read_body``."""
         if length is not None and length > max_bytes:
             await trio.lowlevel.checkpoint()
-            raise _too_large(max_bytes)
+            raise self._too_large(max_bytes)
         pieces = []
         size = 0
         while piece := await self.receive_some():
             pieces.append(piece)
             size += len(piece)
             if size > max_bytes:
-                raise _too_large(max_bytes)
+                raise self._too_large(max_bytes)
             if self.state == "whole" and not self.size:
                 break  # it was taken as a whole: spare the wait for the end
         return b"".join(pieces)
 
-
-def _too_large(max_bytes: int) -> BodyTooLargeError:
-    return BodyTooLargeError(f"request body over {max_bytes} bytes")
+    def _too_large(self, max_bytes: int) -> BodyTooLargeError:
+        self._source.counts.large_bodies += 1
+        return BodyTooLargeError(f"request body over {max_bytes} bytes")

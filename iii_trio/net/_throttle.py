@@ -8,13 +8,14 @@ from typing import Final, Protocol
 
 from iii_trio.net._byte_handler import ByteHandler
 from iii_trio.net._connection import Connection
+from iii_trio.net._door_counts import DoorCounts
 from iii_trio.net._limits import HTTPLimits
 from iii_trio.net._pump import Pump
 from iii_trio.net._token_bucket import TokenBucket
 from iii_trio.net._websocket import Piece
 from iii_trio.net._websocket_connection import WebSocketSink
 
-__all__ = ["Throttle", "ThrottleHost"]
+__all__ = ["CountingSink", "ThrottleHost", "throttled"]
 
 _LONGEST_PAUSE: Final = 10.0
 """Seconds; what is owed after that is still owed. Pings must be answered meanwhile."""
@@ -24,7 +25,7 @@ class ThrottleHost(Protocol):
     """What throttles need of their door."""
 
     limits: HTTPLimits
-    throttled: int
+    counts: DoorCounts
 
     @property
     def pump(self) -> Pump:
@@ -134,7 +135,7 @@ class Throttle:
         wait = max(self._bytes.take(size, now), self._messages.take(sink.seen, now))
         sink.seen = 0
         if wait:
-            self._host.throttled += 1
+            self._host.counts.throttled += 1
             self._connection.set_paused(True)
             self._host.pump.schedule(self._pause, now + min(wait, _LONGEST_PAUSE))
 
@@ -153,3 +154,13 @@ class Throttle:
     def on_deadline(self) -> None:
         """Pass on."""
         self._handler.on_deadline()
+
+
+def throttled(
+    host: ThrottleHost,
+    connection: Connection,
+    handler: ByteHandler,
+    sink: CountingSink | None,
+) -> ByteHandler:
+    """A throttle around a WebSocket, or the WebSocket itself if nobody counts."""
+    return handler if sink is None else Throttle(host, connection, handler, sink)

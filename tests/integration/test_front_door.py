@@ -35,7 +35,7 @@ async def test_requests_on_one_connection_are_answered_one_after_the_other(
             assert response.headers["date"].endswith(" GMT")
             assert "connection" not in response.headers
         assert rig.host.exchanges[1].request.query == "c"
-        assert rig.door.accepted == 1
+        assert rig.door.counts.accepted == 1
 
 
 @each_driver

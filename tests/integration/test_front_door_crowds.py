@@ -151,7 +151,7 @@ async def test_a_refused_accept_does_not_spin_and_is_tried_again() -> None:
                 fill(hoard)
             waiting.connect(rig.door.addresses[0])
             waiting.send(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
-            while not rig.door.refused:
+            while not rig.door.counts.refused:
                 await trio.testing.wait_all_tasks_blocked()
             before = rig.pump.statistics().passes
             for _ in range(100):

@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from iii_trio.net import OP_TEXT
+from iii_trio.net import OP_TEXT, BodyTooLargeError
 from tests.integration.net_rig import DRIVERS, Driver, Ear, Host, frame, open_rig
 
 MIB = 1024 * 1024
@@ -147,3 +147,29 @@ async def test_what_waits_for_all_peers_together_has_a_cap(driver: Driver) -> No
                 await trio.testing.wait_all_tasks_blocked()
         assert heard[:3] == [False, True, False]
         assert not heard[-1]
+
+
+@each_driver
+async def test_a_late_head_is_counted(driver: Driver) -> None:
+    async with (
+        open_rig(driver, handshake_timeout=0.05) as rig,
+        rig.client() as client,
+    ):
+        await client.send("GET / HT")
+        assert await client.at_end()
+        assert rig.door.statistics().late == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["Content-Length: 9\r\n\r\n123456789", "Transfer-Encoding: chunked\r\n\r\n9\r\n"],
+)
+async def test_a_body_over_its_limit_is_counted(body: str) -> None:
+    async with open_rig() as rig, rig.client() as client:
+        rig.host.on_path["/body"] = lambda exchange: None
+        await client.send(f"POST /body HTTP/1.1\r\nHost: x\r\n{body}")
+        await client.send("123456789")
+        exchange = await rig.host.came(1)
+        with pytest.raises(BodyTooLargeError):
+            await exchange.read_body(8)
+        assert rig.door.statistics().large_bodies == 1

@@ -9,10 +9,13 @@ from typing import Any, get_args
 
 import pytest
 import trio
+import trio.testing
 
+from iii_trio.access import Access, parse_rules
 from iii_trio.engine import Engine, open_engine, open_listener
+from iii_trio.errors import FunctionFailedError
 from iii_trio.net import TLSConfig, open_pump
-from iii_trio.protocol import FunctionRegistered
+from iii_trio.protocol import AccessDenied, FunctionRegistered
 from iii_trio.testing import EventRecorder
 from iii_trio.transport import open_trio_websocket
 from iii_trio.worker import ChannelWriter, open_worker
@@ -64,6 +67,7 @@ async def open_secure(
         open_listener(engine, pump, host="127.0.0.1", port=0, tls=tls) as door,
     ):
         with trio.fail_after(60):
+            await trio.lowlevel.checkpoint()
             yield engine, f"wss://127.0.0.1:{door.addresses[0][1]}", events
 
 
@@ -311,3 +315,55 @@ async def test_a_worker_port_changes_its_tls_and_limits_without_dropping_a_worke
             await early.invoke("engine::workers::list", {})
             assert early.worker_id == first_id
         assert await server.stop() == 0
+
+
+# Access rules by certificate.
+
+
+async def knock(url: str, context: ssl.SSLContext) -> None:
+    async with open_worker(url, tls=context):
+        pytest.fail("let in")
+
+
+async def test_an_auth_function_decides_by_the_certificate_of_a_worker(
+    authority: Authority,
+) -> None:
+    config = authority.config(
+        client_ca=str(authority.file), client_certificates="optional"
+    )
+    asked: list[dict[str, Any]] = []
+    access = Access(rules=parse_rules({"auth_function_id": "auth::check"}))
+    events = EventRecorder()
+    async with (
+        open_engine(on_event=events) as engine,
+        open_pump() as pump,
+        open_worker(engine, name="operator") as operator,
+        open_listener(
+            engine, pump, host="127.0.0.1", port=0, tls=config, access=access
+        ) as door,
+    ):
+
+        @operator.function("auth::check")
+        async def check(request: dict[str, Any]) -> dict[str, Any]:
+            await trio.lowlevel.checkpoint()
+            asked.append(request)
+            if request.get("peer_certificate", {}).get("common_name") != "billing":
+                raise FunctionFailedError("not with this certificate", code="NO")
+            return {"allowed_functions": ["engine::workers::list"]}
+
+        url = f"wss://127.0.0.1:{door.addresses[0][1]}"
+        for name in (None, "intruder"):
+            file = None if name is None else authority.issue(name)
+            denied = len(events.of(AccessDenied)) + 1
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(knock, url, authority.client_context(file))
+                while len(events.of(AccessDenied)) < denied:
+                    await trio.testing.wait_all_tasks_blocked()
+                nursery.cancel_scope.cancel(reason="it was turned away")
+        context = authority.client_context(authority.issue("billing", "billing.test"))
+        with trio.fail_after(60):
+            async with open_worker(url, name="billing", tls=context) as worker:
+                listed = await worker.invoke("engine::workers::list", {})
+    assert "billing" in {one["name"] for one in listed["workers"]}
+    assert "peer_certificate" not in asked[0]
+    assert asked[-1]["peer_certificate"]["dns_names"] == ["billing.test"]
