@@ -36,6 +36,7 @@ class _KVConfig:
     store_method: str = "file_based"
     file_path: str | None = None
     save_interval_ms: int | None = None
+    channel_size: int | None = None
 
 
 def _url(_config: object, _field: "attrs.Attribute[str]", value: str) -> None:
