@@ -89,6 +89,15 @@ OUTPUT = {
         "trigger order::pay: error",
         "calls: {'order::pay': 1, 'on::error': 1}",
     ),
+    "locked_engine.py": (
+        "refused: the token is not good: it has expired",
+        "catalogue::list",
+        "orders::create",
+        (
+            "FORBIDDEN: function 'orders::delete' not allowed"
+            " (add to rbac.expose_functions)"
+        ),
+    ),
     "pubsub_worker.py": ("counted 1", "counted 2", "celebrated 2"),
 }
 ELSEWHERE = {"worker_over_url.py", "test_with_harness.py", "quickstart"}
