@@ -1,7 +1,7 @@
 """Random messages through a queue worker in virtual time, with restarts, keep the rules.
 
-Each message says how often its function fails. Whatever the settings and whenever the
-worker is stopped: every message is delivered until it succeeds or is dead, none is
+Each message says how often its function fails. Whatever the settings, whenever the worker
+is stopped and however often dead messages are sent again: every message is delivered until it succeeds or is dead, none is
 delivered again after it succeeded, and groups keep their order.
 """
 
@@ -37,6 +37,7 @@ class Scenario:
     queue: NamedQueue
     jobs: list[Job]
     stops: list[int]
+    redrives: int
 
 
 jobs = st.builds(
@@ -62,6 +63,7 @@ scenarios = st.builds(
         lambda jobs: sorted(jobs, key=lambda job: job.at)
     ),
     stops=st.lists(st.integers(1, 30), max_size=3, unique=True).map(sorted),
+    redrives=st.integers(0, 2),
 )
 
 
@@ -110,12 +112,22 @@ class World:
     async def live(self, stores: MemoryStores) -> None:
         """Run the lives of the queue worker, one after another."""
         start = trio.current_time()
-        for stop in self.scenario.stops:
-            # Never in the instant in which a handler returns: that one may come again.
-            await self.one_life(stores, start, stop + 0.0137)
-        await self.one_life(stores, start, 1000)
+        for number, stop in enumerate(self.scenario.stops, 1):
+            # Never in the instant in which a handler returns, of this life or an
+            # earlier one: that message may come again.
+            await self.one_life(stores, start, stop + 0.0137 * number)
+        for number in range(self.scenario.redrives):
+            await self.one_life(stores, start, 1000 * (number + 1), redrive=True)
+        await self.one_life(stores, start, 5000)
 
-    async def one_life(self, stores: MemoryStores, start: float, until: float) -> None:
+    async def one_life(
+        self,
+        stores: MemoryStores,
+        start: float,
+        until: float,
+        *,
+        redrive: bool = False,
+    ) -> None:
         queues = {"q": self.scenario.queue}
         async with open_queue_rig(queues, stores=stores, since=start) as rig:
             rig.client.register_function("job::run", self.work)
@@ -123,6 +135,9 @@ class World:
             await trio.sleep_until(start + until)
             rows = await rig.dead("q")
             self.dead = [row["payload"]["number"] for row in rows]
+            if redrive:
+                answer = await rig.call("iii::queue::redrive", queue="q")
+                assert answer == {"queue": "q", "redriven": len(rows)}
 
 
 @hypothesis.given(scenarios)
@@ -137,15 +152,15 @@ def test_messages_are_delivered_until_they_succeed_or_are_dead(
             await world.live(stores)
 
     run(main)
-    limit = max(scenario.queue.max_retries, 1)
+    limit = max(scenario.queue.max_retries, 1) * (1 + scenario.redrives)
     for number, job in enumerate(scenario.jobs):
         succeeds = job.failures < limit
         assert world.finished.count(number) == succeeds
         assert world.dead.count(number) == (not succeeds)
         assert world.attempts[number] == min(job.failures + 1, limit)
         cut_off = world.begun.count(number) - world.attempts[number]
-        assert 0 <= cut_off <= len(scenario.stops)
-    if scenario.queue.type == "fifo":
+        assert 0 <= cut_off <= len(scenario.stops) + scenario.redrives
+    if scenario.queue.type == "fifo" and not scenario.redrives:
         check_group_order(world)
 
 
