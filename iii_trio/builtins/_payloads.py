@@ -71,7 +71,10 @@ class InputReader(Generic[T]):
                 ``invalid_payload`` if nothing could decode it.
         """
         payload = bytes(text)
-        if not any(alias in payload for alias in self._aliases):
+        for alias in self._aliases:
+            if alias in payload:
+                break
+        else:
             try:
                 return self._decode(payload)
             except (msgspec.DecodeError, RecursionError):

@@ -87,14 +87,19 @@ class LocalWorkerPort:
 
     async def invoke(self, request: Request) -> bytes:
         """Call and wait; see `AttachedPort.invoke`."""
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
         invocation = self._invocation_for(request)
         invocation.caller = self._port
         error = self._router.route(invocation, request.function_id, request.action)
         if error is not None:
+            await trio.lowlevel.cancel_shielded_checkpoint()
             raise exception_from(error, function_id=request.function_id)
+        if not invocation.function.brief:
+            await trio.lowlevel.cancel_shielded_checkpoint()
         callee = invocation.callee
-        if isinstance(callee, LocalPort) and invocation.caller is not None:
+        if invocation.outcome is not None:
+            pass  # the callee is gone meanwhile
+        elif isinstance(callee, LocalPort) and invocation.caller is not None:
             await callee.run_inline(invocation, request.scope)
         else:
             callee.dispatch(invocation)
@@ -169,6 +174,7 @@ class LocalWorkerPort:
                 response_format=_json(spec.response_format),
                 metadata=spec.metadata,
                 invocation=spec.invocation,
+                brief=spec.brief,
             )
         )
         if conflict is not None:

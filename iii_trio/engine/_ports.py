@@ -110,6 +110,10 @@ class LocalPort(Connection):
             return
         token = _depth.set(depth + 1)
         try:
+            if invocation.function.brief and scope is None and not invocation.timer:
+                outcome = await self._handlers.run(incoming_call(invocation))
+                self._invocations.settle(invocation, outcome)
+                return
             with scope or trio.CancelScope() as invocation.scope:
                 outcome = await self._handlers.run(incoming_call(invocation))
                 self._invocations.settle(invocation, outcome)

@@ -65,6 +65,7 @@ class Function(Generic[OwnerT]):
             runs it.
         callee: the port that its calls go to: its owner's, if that runs it.
         run: what performs its calls, if its owner does not.
+        brief: see `FunctionSpec`.
         known_as: what its owner calls it, where that is another id.
         field: its id as a member of results, made once for the hot path.
         invoke_field: the same for calls, with the id that its owner knows.
@@ -78,6 +79,7 @@ class Function(Generic[OwnerT]):
     response_format: bytes = b""
     metadata: Any = None
     invocation: Any = attrs.field(default=None, repr=False)
+    brief: bool = False
     callee: Any = attrs.field(init=False)
     run: Any = attrs.field(default=None, init=False)
     tally: Tally | None = attrs.field(default=None, init=False, repr=False)

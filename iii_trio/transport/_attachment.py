@@ -47,6 +47,8 @@ class FunctionSpec:
     Attributes:
         invocation: JSON value that says how others perform it, ``None``: the worker
             itself runs it.
+        brief: its handler always waits for something, and only for a moment: calls in
+            process need neither a checkpoint nor a cancel scope of their own.
     """
 
     function_id: str
@@ -55,6 +57,7 @@ class FunctionSpec:
     response_format: Any = None
     metadata: Any = None
     invocation: Any = attrs.field(default=None, repr=False)
+    brief: bool = False
 
 
 @attrs.frozen(kw_only=True)

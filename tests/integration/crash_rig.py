@@ -181,6 +181,7 @@ class Client:
 
     async def acknowledgements(self, count: int) -> None:
         """Wait for so many more."""
+        await trio.lowlevel.checkpoint()
         wanted = self.history.acknowledgements + count
         while self.history.acknowledgements < wanted:
             await self._news.wait()

@@ -77,10 +77,13 @@ class Writer:
         """Write until `close`, then what still waits, at most `CLOSE_GRACE` seconds."""
         try:
             with self._scope:
+                await trio.lowlevel.checkpoint()
                 while self._waiting or not self._closed:
                     if not self._waiting:
                         await self._news.park()
-                    await self._write_together(self._take_waiting())
+                    batch = self._take_waiting()
+                    if batch:
+                        await self._write_together(batch)
         finally:
             self._closed = True
             self._give_up(self._take_waiting(len(self._waiting)))
@@ -97,8 +100,6 @@ class Writer:
 
     async def _write_together(self, batch: "list[_Submission]") -> None:
         writes = [submission.write for submission in batch]
-        if not writes:
-            return
         try:
             outcomes = await self._run_sync(
                 partial(write_batch, self._connection, self._path, writes),

@@ -37,6 +37,7 @@ JSON = Any
 
 ENQUEUE: Final = InputReader("engine::queue::enqueue", EnqueueInput)
 PUBLISH: Final = InputReader("iii::durable::publish", PublishInput)
+ENQUEUE_FAILS: Final = FailingAs("enqueue_failed")
 
 
 @final
@@ -92,7 +93,7 @@ class QueueFunctions:
             traceparent=given.traceparent or call.traceparent,
             baggage=delivered_baggage(baggage, given.function_id),
         )
-        with FailingAs("enqueue_failed"):
+        with ENQUEUE_FAILS:
             await self._store.put([message])
         self._consumers.wake(stored, message.due)
         return {"messageReceiptId": given.messageReceiptId}

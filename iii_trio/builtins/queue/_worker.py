@@ -110,6 +110,7 @@ async def _registered(
                 handler,
                 description=DESCRIPTIONS[function_id],
                 request_format=REQUEST_FORMATS[function_id],
+                brief=True,
             )
             registered.append(function_id)
         worker.register_function(

@@ -43,6 +43,8 @@ class StateTriggers:
 
     def matching(self, scope: str, key: str) -> list[Trigger]:
         """The triggers that a write to that key fires."""
+        if not self._bound:
+            return []
         return [
             trigger
             for trigger, config in self._bound.values()

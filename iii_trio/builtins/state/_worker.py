@@ -47,6 +47,7 @@ encode: Final = msgspec.json.encode
 decode: Final = msgspec.json.decode
 
 SET: Final = InputReader("state::set", SetInput)
+SET_FAILS: Final = FailingAs("SET_ERROR", "Failed to set value")
 
 
 @final
@@ -89,7 +90,7 @@ async def serve_state(
     updates = StoredUpdates(store)
     triggers = StateTriggers(worker)
     state = _State(config=config, store=store, updates=updates, triggers=triggers)
-    with _registered(worker, state, triggers):
+    with _registered(worker, state, triggers, brief=True):
         task_status.started(StateHandle(state))
         await trio.sleep_forever()
     raise AssertionError  # pragma: no cover - sleep_forever does not return
@@ -128,7 +129,7 @@ async def serve_bridged_state(
         data = RemoteState(remote)
         triggers = StateTriggers(worker)
         state = _State(config=config, store=data, updates=data, triggers=triggers)
-        with _registered(worker, state, triggers):
+        with _registered(worker, state, triggers, brief=False):
             task_status.started(StateHandle(state))
             await trio.sleep_forever()
     raise AssertionError  # pragma: no cover - sleep_forever does not return
@@ -136,7 +137,7 @@ async def serve_bridged_state(
 
 @contextmanager
 def _registered(
-    worker: Worker, state: "_State", triggers: StateTriggers
+    worker: Worker, state: "_State", triggers: StateTriggers, *, brief: bool
 ) -> Iterator[None]:
     registered: list[str] = []
     worker.register_trigger_type(
@@ -154,6 +155,7 @@ def _registered(
                 handler,
                 description=DESCRIPTIONS[function_id],
                 request_format=REQUEST_FORMATS[function_id],
+                brief=brief,
             )
             registered.append(function_id)
         yield
@@ -190,7 +192,7 @@ class _State:
     async def set(self, payload: msgspec.Raw) -> JSON:
         given = SET.read(payload)
         value = self._encode_within_limit(given.value)
-        with FailingAs("SET_ERROR", "Failed to set value"):
+        with SET_FAILS:
             change = await self._store.set(given.scope, given.key, value)
         self._written(given.scope, given.key, change)
         old = b"null" if change.old is None else change.old
