@@ -6,7 +6,9 @@ from typing import Final, Literal
 
 import structlog
 
+from iii_trio.app._config import AppConfig
 from iii_trio.app._log_floods import FloodFilter
+from iii_trio.builtins.observability import ObservabilityConfig, level_number
 
 LogFormat = Literal["text", "json"]
 
@@ -56,3 +58,23 @@ def configure_logging(log_format: LogFormat) -> None:
     root.setLevel(logging.INFO)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def follow_config(config: AppConfig, *, default_format: LogFormat) -> None:
+    """Let the ``level`` and ``format`` of the observability entry hold for log lines.
+
+    Args:
+        config: what runs from now on.
+        default_format: unless the entry asks for ``json``.
+    """
+    wanted = [
+        entry.config
+        for entry in config.entries
+        if isinstance(entry.config, ObservabilityConfig)
+    ]
+    level, log_format = logging.NOTSET, default_format
+    for block in wanted:
+        level = level_number(block.level) if block.level else level
+        log_format = "json" if block.format == "json" else log_format
+    logging.getLogger("iii_trio").setLevel(level)
+    configure_logging(log_format)

@@ -3,7 +3,7 @@
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -47,6 +47,7 @@ async def serve(
     drain_timeout: float = DRAIN_TIMEOUT,
     reload_delay: float = 0.5,
     signals: bool = True,
+    on_config: Callable[[AppConfig], None] = lambda _config: None,
     task_status: trio.TaskStatus[App] = trio.TASK_STATUS_IGNORED,
 ) -> bool:
     """Run an app until a signal ends it, as ``python -m iii_trio`` does.
@@ -62,6 +63,7 @@ async def serve(
         drain_timeout: seconds that calls in flight may take after a signal.
         reload_delay: seconds without an event before a change of the file counts.
         signals: false outside the main thread, and where the host handles them.
+        on_config: gets each configuration of the file before it is run.
         task_status: gets the app once everything listens.
 
     Returns:
@@ -75,12 +77,14 @@ async def serve(
     Cancellation: stops at once, without draining.
     """
     source = await _find_source(config_path)
+    if source.config is not None:
+        on_config(source.config)
     async with _open_stop(signals=signals) as stop:
         async with open_app(source.config, data_dir=data_dir) as app:
             task_status.started(app)
             async with trio.open_nursery() as nursery:
                 if source.path is not None:
-                    apply = partial(_apply, app, source.path)
+                    apply = partial(_apply, app, source.path, on_config)
                     nursery.start_soon(
                         partial(watch_text, settle=reload_delay),
                         source.path,
@@ -115,7 +119,9 @@ async def _find_source(config_path: str | os.PathLike[str] | None) -> _Source:
     return _Source(config=config, path=Path(path), text=text)
 
 
-async def _apply(app: App, path: Path, text: str) -> None:
+async def _apply(
+    app: App, path: Path, on_config: Callable[[AppConfig], None], text: str
+) -> None:
     """Apply a new text of the file, or log why not."""
     try:
         config = config_of_text(text, os.environ)
@@ -125,6 +131,7 @@ async def _apply(app: App, path: Path, text: str) -> None:
             "%s: parse failed, the running configuration is kept: %s", path, exc
         )
         return
+    on_config(config)
     report = await app.reload(config)
     logger.info("%s applied: %s", path, report)
     for key, error in report.failed.items():

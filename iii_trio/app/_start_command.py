@@ -2,11 +2,12 @@
 
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 
 import trio
 
-from iii_trio.app._logging import LogFormat, configure_logging
+from iii_trio.app._logging import LogFormat, configure_logging, follow_config
 from iii_trio.app._server import serve
 from iii_trio.errors import AdapterError, ConfigError, RegistrationError
 
@@ -30,6 +31,7 @@ async def start(
             data_dir=data_dir,
             drain_timeout=drain_timeout,
             reload_delay=reload_delay,
+            on_config=partial(follow_config, default_format=log_format),
         )
     except (AdapterError, ConfigError, RegistrationError, OSError) as exc:
         print_failure(exc)

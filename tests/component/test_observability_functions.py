@@ -320,13 +320,37 @@ async def test_a_firing_and_what_it_calls_are_one_trace() -> None:
     ]
 
 
+async def test_spans_of_firings_are_kept_without_anybody_asking(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_observability_rig() as rig:
+        rig.client.register_function("a::b", _nothing)
+        await rig.client.invoke("a::b", kind="delivery")
+        assert rig.handle.statistics().waiting == 1
+        await trio.sleep(1)
+        statistics = rig.handle.statistics()
+    assert (statistics.waiting, statistics.spans) == (0, 1)
+
+
+async def test_too_many_spans_at_once_drop_the_oldest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(telemetry_module, "INBOX_ITEMS", 2)
+    async with open_observability_rig() as rig:
+        for name in ("a", "b", "c"):
+            rig.client.register_function(name, _nothing)
+            await rig.client.invoke(name, kind="delivery")
+        listed = await rig.call("engine::traces::list")
+        assert rig.handle.statistics().dropped == 1
+    assert [span["name"] for span in listed["spans"]] == ["trigger b", "trigger c"]
+
+
 async def test_sampled_out_firings_leave_no_span() -> None:
     sampling = SamplingConfig(rules=(SamplingRule(operation="trigger *", rate=0.0),))
     async with open_observability_rig(sampling=sampling) as rig:
         rig.client.register_function("a::b", _nothing)
         await rig.client.invoke("a::b", kind="delivery")
-        await rig.settle()
-        assert rig.handle.statistics().spans == 0
+        assert (await rig.call("engine::traces::list"))["total"] == 0
         rules = await rig.call("engine::sampling::rules")
     assert rules["traces"]["rules"] == [
         {"operation": "trigger *", "service": None, "rate": 0.0}

@@ -297,7 +297,7 @@ async def test_spans_of_firings_of_others_fire_it_too(
         await rig.failure("a::bad", {})
         with pytest.raises(FunctionFailedError):
             await rig.client.invoke("a::bad", kind="delivery")
-        await trio.sleep(0.31)
+        await trio.sleep(0.5)
         [root] = (await rig.call("engine::traces::list", status="error"))["spans"]
     assert got == [{"trace_ids": [root["trace_id"]]}]
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 import httpx2
+import msgspec
 import pytest
 import trio
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
@@ -141,27 +142,43 @@ async def test_a_busy_port_at_start_is_fatal(tmp_path: Path) -> None:
     assert caught.value.errno == errno.EADDRINUSE
 
 
-@pytest.mark.parametrize(
-    ("module", "block", "extra"),
-    [
-        ("prometheus_client", {"prometheus": {"port": 0}}, "metrics"),
-        ("google.protobuf.json_format", {"exporter": "otlp"}, "otel"),
-    ],
-)
+MISSING: dict[str, tuple[str, dict[str, Any]]] = {
+    "metrics": ("prometheus_client", {"prometheus": {"port": 0}}),
+    "otel": ("google.protobuf.json_format", {"exporter": "otlp"}),
+}
+
+
+@pytest.mark.parametrize("extra", MISSING)
 async def test_a_missing_extra_is_named(
-    module: str,
-    block: dict[str, Any],
-    extra: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    module, block = MISSING[extra]
     monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
     with pytest.raises(ConfigError, match=rf"iii-trio\[{extra}\]"):
         async with open_app(config(**block), data_dir=tmp_path):
             pass
     async with open_app(config(), data_dir=tmp_path) as app:
         report = await app.reload(config(**block))
         assert f"iii-trio[{extra}]" in report.failed["iii-observability"]
+
+
+async def test_without_the_extra_otlp_goes_as_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    module, _ = MISSING["otel"]
+    monkeypatch.setitem(sys.modules, module, None)
+    async with open_collector() as collector:
+        block = config(exporter="otlp", endpoint=collector.url)
+        async with open_app(block, data_dir=tmp_path) as app:
+            app.engine.supervisor.on_telemetry(span_frame())
+            await collector.wait(1)
+            await app.drain(30)
+    [(path, request), *_] = collector.got
+    assert path == "/v1/traces"
+    [group] = request["resourceSpans"]
+    assert group["scopeSpans"][0]["spans"][0]["traceId"] == TRACE
+    assert any("sent as JSON" in one.message for one in caplog.records)
 
 
 # --- OTLP
@@ -194,11 +211,18 @@ class Collector:
         status = self.statuses.pop(0) if self.statuses else 200
         if status == 200:
             path = exchange.request.path
-            self.got.append((path, REQUESTS[path].FromString(body)))
+            self.got.append((path, self._read(exchange, body)))
             self.headers.append(dict(exchange.request.headers))
         exchange.respond(status, [], b"")
         self._more.set()
         self._more = trio.Event()
+
+    @staticmethod
+    def _read(exchange: HTTPExchange, body: bytes) -> Any:
+        headers = dict(exchange.request.headers)
+        if headers["content-type"] == "application/json":
+            return msgspec.json.decode(body)
+        return REQUESTS[exchange.request.path].FromString(body)
 
     async def wait(self, count: int) -> list[tuple[str, Any]]:
         with trio.fail_after(30):

@@ -210,3 +210,18 @@ async def test_skipped_entries_are_warned_about_once(tmp_path: Path) -> None:
         assert await server.stop() == 0
     warned = [line for line in server.lines if "needs no entry" in line]
     assert len(warned) == 2
+
+
+async def test_the_format_of_log_lines_follows_the_config_file(
+    tmp_path: Path,
+) -> None:
+    config = f"workers: [{LISTENER}, {{name: iii-observability, config: {{}}}}]"
+    as_json = config.replace("{}", "{format: json}")
+    async with open_server(tmp_path, as_json, "--reload-delay", "0.05") as server:
+        await server.port()
+        [line] = [line for line in server.lines if "127.0.0.1" in line]
+        assert json.loads(line)["level"] == "info"
+        await trio.Path(tmp_path, "config.yaml").write_text(config)
+        applied = await server.line("applied: changed iii-observability")
+        assert not applied.string.startswith("{")
+        assert await server.stop() == 0

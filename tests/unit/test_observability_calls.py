@@ -7,6 +7,7 @@ import pytest
 
 from iii_trio.builtins.observability import (
     ObservabilityConfig,
+    RateLimit,
     SamplingConfig,
     SamplingRule,
 )
@@ -188,6 +189,15 @@ def test_a_trace_that_is_not_wanted_is_not_begun_by_others_either(rig: Rig) -> N
     assert rig.spans == []
     assert call.span is not None
     assert call.span.endswith("-00")
+
+
+def test_beyond_the_limit_the_engine_says_nothing_of_traces(rig: Rig) -> None:
+    rig.trace(rate_limit=RateLimit(max_traces_per_second=1))
+    first, second = rig.run(Call(kind="delivery")), rig.run(Call(kind="delivery"))
+    assert (first.span is None, second.span) == (False, None)
+    assert len(rig.spans) == 1
+    rig.run(Call(kind="delivery", traceparent=f"00-{TRACE}-{PARENT}-01"))
+    assert len(rig.spans) == 2
 
 
 def test_a_caller_that_is_not_sampled_decides_for_its_trace(rig: Rig) -> None:

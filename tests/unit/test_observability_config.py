@@ -270,6 +270,12 @@ def test_a_parent_decides_unless_it_is_not_asked() -> None:
     assert wants(stubborn, parent_sampled=False)
 
 
+def test_without_a_limit_the_engine_begins_a_hundred_a_second() -> None:
+    one = sampler()
+    assert sum(wants(one, now=0.0) for _ in range(500)) == 100
+    assert wants(one, parent_sampled=True)
+
+
 def test_a_rate_limit_holds_over_time() -> None:
     limit = RateLimit(max_traces_per_second=2)
     one = sampler(sampling=SamplingConfig(rate_limit=limit))
@@ -277,5 +283,8 @@ def test_a_rate_limit_holds_over_time() -> None:
     assert [wants(one, now=0.5) for _ in range(2)] == [True, False]
     assert [wants(one, now=100.0) for _ in range(3)] == [True, True, False]
     assert not wants(one, now=1.0)
+    slow = RateLimit(max_traces_per_second=0.5)
+    seldom = sampler(sampling=SamplingConfig(rate_limit=slow))
+    assert [wants(seldom, now=now) for now in (0.0, 1.0, 2.0)] == [True, False, True]
     none = RateLimit(max_traces_per_second=0)
     assert not wants(sampler(sampling=SamplingConfig(rate_limit=none)))

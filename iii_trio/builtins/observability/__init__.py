@@ -7,6 +7,7 @@ from iii_trio.builtins.observability._config import (
     RateLimit,
     SamplingConfig,
     SamplingRule,
+    level_number,
 )
 from iii_trio.builtins.observability._export import ExportStatistics
 from iii_trio.builtins.observability._lines import EngineLines
@@ -30,5 +31,6 @@ __all__ = [
     "SamplingConfig",
     "SamplingRule",
     "Telemetry",
+    "level_number",
     "serve_observability",
 ]

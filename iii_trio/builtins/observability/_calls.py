@@ -60,13 +60,13 @@ class NewBits(Protocol):
 
 @attrs.define(eq=False)
 class _Begun:
-    """What is kept with a call: when it began, and the span around it."""
+    """The span around a call, kept with the call until it ends."""
 
     at: float
-    trace_id: str = ""
-    span_id: str = ""
-    parent_id: str | None = None
-    name: str = ""
+    trace_id: str
+    span_id: str
+    parent_id: str | None
+    name: str
 
 
 @final
@@ -105,48 +105,55 @@ class CallRecorder:
 
     def call_began(self, call: ObservedCall) -> None:
         """Note when, and begin a span if one belongs around the call."""
-        call.note = begun = _Begun(self._now())
+        call.note = now = self._now()
         if self.sampler is not None and self._wants_span(call):
-            self._begin_span(call, begun, self.sampler)
+            call.note = self._begin_span(call, now, self.sampler) or now
 
     def call_ended(self, call: ObservedCall, code: str | None) -> None:
         """Count the call, and end its span."""
-        begun = call.note
-        if not isinstance(begun, _Begun):
+        note = call.note
+        if note is None:
             return  # it began before anybody watched
         now = self._now()
-        function_id = call.function_id
+        began = note.at if isinstance(note, _Begun) else note
         if self.counting:
-            if call.kind == "enqueue":
-                self._metrics.deferred += code is None
-            if not function_id.startswith("engine::"):
-                self._metrics.call_ended(
-                    function_id, max(0.0, now - begun.at), failed=code is not None
-                )
-        if begun.span_id:
-            self._on_span(self._span_of(function_id, begun, now, code))
+            self._count(call, max(0.0, now - began), code)
+        if isinstance(note, _Begun):
+            self._on_span(self._span_of(call.function_id, note, now, code))
+
+    def _count(self, call: ObservedCall, seconds: float, code: str | None) -> None:
+        function_id = call.function_id
+        if not function_id.startswith("engine::"):
+            self._metrics.call_ended(function_id, seconds, failed=code is not None)
+        elif call.kind == "enqueue" and code is None:
+            self._metrics.deferred += 1
 
     def _wants_span(self, call: ObservedCall) -> bool:
-        if call.function_id.startswith(OWN_PREFIXES):
+        if call.kind == "call" and not (
+            call.is_inside and (self.trace_calls or call.traceparent is not None)
+        ):
             return False
-        if call.kind == "call":
-            return call.is_inside and (self.trace_calls or call.traceparent is not None)
-        return True
+        return not call.function_id.startswith(OWN_PREFIXES)
 
-    def _begin_span(self, call: ObservedCall, begun: _Begun, sampler: Sampler) -> None:
+    def _begin_span(
+        self, call: ObservedCall, now: float, sampler: Sampler
+    ) -> _Begun | None:
+        """The span around a call, ``None`` if its trace is not wanted."""
         parent = read_traceparent(call.traceparent)
+        if parent is None and not sampler.has_room(now):
+            return None
         name = _name_of(call)
         trace_id = parent.trace_id if parent else f"{self._new_bits(128) or 1:032x}"
+        span_id = f"{self._new_bits(64) or 1:016x}"
         decided = parent.sampled if parent else None
-        if not sampler.wants(name, trace_id, decided, begun.at):
-            if parent is None:
-                # So that the workers further on do not begin the trace themselves.
-                call.enter_span(f"00-{trace_id}-{self._new_bits(64) or 1:016x}-00")
-            return
-        begun.trace_id, begun.name = trace_id, name
-        begun.span_id = f"{self._new_bits(64) or 1:016x}"
-        begun.parent_id = parent.span_id if parent else None
-        call.enter_span(f"00-{trace_id}-{begun.span_id}-01")
+        if sampler.wants(name, trace_id, decided, now):
+            call.enter_span(f"00-{trace_id}-{span_id}-01")
+            above = parent.span_id if parent else None
+            return _Begun(now, trace_id, span_id, above, name)
+        if parent is None:
+            # So that the workers further on do not begin the trace themselves.
+            call.enter_span(f"00-{trace_id}-{span_id}-00")
+        return None
 
     def _span_of(
         self, function_id: str, begun: _Begun, now: float, code: str | None

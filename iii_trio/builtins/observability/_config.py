@@ -31,6 +31,8 @@ GRPC_PORT: Final = ":4317"
 HTTP_PORT: Final = ":4318"
 DEFAULT_ENDPOINT: Final = "http://localhost:4318"
 
+PROTOCOL_VARIABLE: Final = "OTEL_EXPORTER_OTLP_PROTOCOL"
+
 _FALSE: Final = ("false", "0", "no", "off")
 _TRUE: Final = ("true", "1", "yes", "on")
 
@@ -242,7 +244,7 @@ def settings_of(
         level=(config.level or "info").lower().replace("warning", "warn"),
         endpoints=_endpoints(config.endpoint, env),
         headers=_headers(env.text("OTEL_EXPORTER_OTLP_HEADERS") or ""),
-        protocol=env.get("OTEL_EXPORTER_OTLP_PROTOCOL", _protocol) or "http/protobuf",
+        protocol=env.get(PROTOCOL_VARIABLE, _protocol) or "http/protobuf",
         prometheus=prometheus,
     )
     if config.alerts:
@@ -251,8 +253,9 @@ def settings_of(
 
 
 def level_number(level: str) -> int:
-    """The level of Python's ``logging`` for one of `LEVELS`."""
-    return {"trace": 5, "debug": 10, "info": 20, "warn": 30}.get(level, 40)
+    """The level of Python's ``logging`` for one of `LEVELS`, in any case."""
+    numbers = {"trace": 5, "debug": 10, "info": 20, "warn": 30, "warning": 30}
+    return numbers.get(level.lower(), 40)
 
 
 class _Environment:

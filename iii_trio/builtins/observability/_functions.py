@@ -237,8 +237,8 @@ class ObservabilityFunctions:
         export = self._exporter.statistics()
         sends = attrs.asdict(export) if settings.sends else None
         lost = {
-            "waiting": len(telemetry.inbox),
-            "dropped": telemetry.inbox.dropped,
+            "waiting": len(telemetry.inbox) + len(telemetry.ended),
+            "dropped": telemetry.inbox.dropped + telemetry.ended.dropped,
             "refused": telemetry.refused,
             "left_out": telemetry.left_out,
         }

@@ -36,6 +36,10 @@ SMALL_MESSAGE: Final = 128 * 1024
 SWEEP_EVERY: Final = 60.0
 """Seconds between sweeps, as in the reference; also between points of engine metrics."""
 
+SPAN_PAUSE: Final = 0.05
+"""Seconds that spans of the engine's own may wait: a wake-up for each costs more than
+the span."""
+
 _CONSOLE_LEVELS: Final = {
     "trace": 5,
     "debug": logging.DEBUG,
@@ -77,6 +81,7 @@ class Intake:
     async def wait_read(self) -> None:
         """Wait until all that was told so far is read."""
         await trio.lowlevel.checkpoint()
+        self.take_spans()
         while self._busy or len(self._telemetry.inbox):
             await self._idle.park()
 
@@ -89,6 +94,22 @@ class Intake:
             self._busy = False
             if not len(self._telemetry.inbox):
                 self._idle.unpark_all()
+
+    async def run_spans(self) -> NoReturn:
+        """Take the engine's own spans, those of a moment together."""
+        while True:
+            await self._telemetry.ended.wait()
+            await trio.sleep(SPAN_PAUSE)
+            self.take_spans()
+
+    def take_spans(self) -> None:
+        """Take the engine's own spans that ended so far. Sync."""
+        spans = self._telemetry.ended.take()
+        for span in spans:
+            self._keep_span(span)
+        if spans and self.settings.traces_sent:
+            request = spans_request(spans, self.settings.resource)
+            self._exporter.offer("traces", request)
 
     async def run_clock(self) -> NoReturn:
         """Drop what is too old, and note the engine's own metrics, every minute."""
@@ -115,25 +136,17 @@ class Intake:
 
     async def _read(self, items: list[Item]) -> None:
         await trio.lowlevel.checkpoint()
-        spans: list[Span] = []
         lines: list[LogRecord] = []
         for item in items:
             if isinstance(item, bytes):
                 message = await self._message(item)
                 if message is not None:
                     self._take_message(message)
-            elif isinstance(item, Span):
-                spans.append(item)
             else:
                 lines.append(item)
-        for span in spans:
-            self._keep_span(span)
         for line in lines:
             if self.settings.logs_kept:
                 self._add_log(line)
-        if spans and self.settings.traces_sent:
-            request = spans_request(spans, self.settings.resource)
-            self._exporter.offer("traces", request)
         if lines:
             self._send_logs(lines)
 

@@ -138,7 +138,7 @@ class _Collector:
             labels=["what"],
         )
         for what, count in (
-            ("inbox", telemetry.inbox.dropped),
+            ("inbox", telemetry.inbox.dropped + telemetry.ended.dropped),
             ("unreadable", telemetry.refused + telemetry.left_out),
             ("logs", telemetry.logs.dropped),
             ("spans", telemetry.spans.dropped),

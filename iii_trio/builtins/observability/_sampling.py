@@ -7,6 +7,10 @@ from iii_trio.builtins.observability._config import Settings
 
 JSON = Any
 
+TRACES_PER_SECOND: Final = 100.0
+"""Traces that the engine begins unless the configuration says otherwise: one for each of
+17,000 requests a second would cost a quarter of them."""
+
 _LARGEST: Final = 1 << 64
 
 
@@ -22,8 +26,12 @@ class Sampler:
         self._settings = settings
         self._sampling = settings.sampling
         limit = settings.sampling.rate_limit
-        self._per_second = None if limit is None else limit.max_traces_per_second
-        self._tokens = self._burst = max(1.0, self._per_second or 0.0)
+        self._per_second = TRACES_PER_SECOND
+        if limit is not None:
+            self._per_second = limit.max_traces_per_second
+        # A limit below one a second still lets one begin now and then.
+        self._burst = max(1.0, self._per_second) if self._per_second else 0.0
+        self._tokens = self._burst
         self._filled_at: float | None = None
 
     def wants(
@@ -39,7 +47,21 @@ class Sampler:
         """
         if parent_sampled is not None and self._sampling.parent_based:
             return parent_sampled
-        return self._by_ratio(self.ratio(name), trace_id) and self._has_token(now)
+        wanted = self._by_ratio(self.ratio(name), trace_id) and self.has_room(now)
+        self._tokens -= wanted
+        return wanted
+
+    def has_room(self, now: float) -> bool:
+        """Whether the limit lets one more trace begin.
+
+        Args:
+            now: seconds.
+        """
+        if self._filled_at is not None:
+            grown = max(0.0, now - self._filled_at) * self._per_second
+            self._tokens = min(self._burst, self._tokens + grown)
+        self._filled_at = now
+        return self._tokens >= 1.0
 
     def ratio(self, name: str) -> float:
         """The part of the traces that is wanted for spans of a name."""
@@ -75,16 +97,3 @@ class Sampler:
     @staticmethod
     def _by_ratio(ratio: float, trace_id: str) -> bool:
         return ratio >= 1.0 or int(trace_id[16:], 16) < ratio * _LARGEST
-
-    def _has_token(self, now: float) -> bool:
-        """Take one of the tokens that grow with time, if there is a limit."""
-        if self._per_second is None:
-            return True
-        if self._filled_at is not None:
-            grown = max(0.0, now - self._filled_at) * self._per_second
-            self._tokens = min(self._burst, self._tokens + grown)
-        self._filled_at = now
-        if self._per_second == 0 or self._tokens < 1.0:
-            return False
-        self._tokens -= 1.0
-        return True

@@ -33,8 +33,8 @@ from iii_trio.protocol import (
 
 JSON = Any
 
-Item = bytes | Span | LogRecord
-"""A message of a worker, a span around a call of the engine, or a line of its log."""
+Item = bytes | LogRecord
+"""A message of a worker, or a line of the engine's log."""
 
 INBOX_ITEMS: Final = 10_000
 INBOX_BYTES: Final = 32 * 2**20
@@ -94,6 +94,44 @@ class Inbox:
         return taken
 
 
+@final
+class EndedSpans:
+    """Spans around calls of the engine; the oldest are dropped when there are too many.
+
+    There is one for each firing, so adding one wakes whoever waits only if there was
+    none before.
+    """
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self._spans: deque[Span] = deque()
+        self._waiting = trio.lowlevel.ParkingLot()
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    def put(self, span: Span) -> None:
+        """Add a span. Sync, never fails."""
+        if len(self._spans) >= INBOX_ITEMS:
+            self._spans.popleft()
+            self.dropped += 1
+        self._spans.append(span)
+        if self._waiting:
+            self._waiting.unpark()
+
+    def take(self) -> list[Span]:
+        """Take all."""
+        spans = list(self._spans)
+        self._spans.clear()
+        return spans
+
+    async def wait(self) -> None:
+        """Wait until there is one."""
+        await trio.lowlevel.checkpoint()
+        while not self._spans:
+            await self._waiting.park()
+
+
 def _size(item: Item) -> int:
     return len(item) if isinstance(item, bytes) else 500
 
@@ -142,6 +180,7 @@ class Telemetry:
         self.now = now
         self.new_bits = new_bits
         self.inbox = Inbox()
+        self.ended = EndedSpans()
         self.logs: Ring[LogRecord] = Ring(
             max_count=1000, max_bytes=LOG_BYTES, max_age=3600
         )
@@ -159,7 +198,7 @@ class Telemetry:
         self._engine: ObservedEngine | None = None
         self._end_observing: Callable[[], None] | None = None
         self.recorder = CallRecorder(
-            self.calls, now=now, new_bits=new_bits, on_span=self.inbox.put
+            self.calls, now=now, new_bits=new_bits, on_span=self.ended.put
         )
 
     # What the engine calls

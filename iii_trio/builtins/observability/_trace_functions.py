@@ -125,6 +125,7 @@ class TraceFunctions:
     async def _clear(self, _payload: JSON) -> JSON:
         await trio.lowlevel.checkpoint()
         self._require_spans()
+        self._intake.take_spans()
         self._telemetry.spans.clear()
         return {"success": True}
 
@@ -132,6 +133,7 @@ class TraceFunctions:
         """Work on the spans that a query looks at; in a thread if they are many."""
         await trio.lowlevel.checkpoint()
         self._require_spans()
+        self._intake.take_spans()
         spans = query.candidates(self._telemetry.spans)
         if len(spans) <= MANY_SPANS:
             return work(spans)

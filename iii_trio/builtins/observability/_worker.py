@@ -17,6 +17,7 @@ from iii_trio._util import (
     open_background_nursery,
 )
 from iii_trio.builtins.observability._config import (
+    PROTOCOL_VARIABLE,
     ObservabilityConfig,
     PrometheusConfig,
     Settings,
@@ -42,6 +43,7 @@ from iii_trio.builtins.observability._triggers import (
     LogTriggers,
     TraceTriggers,
 )
+from iii_trio.errors import ConfigError
 from iii_trio.net import FrontDoor, Pump, open_front_door
 from iii_trio.worker import Worker
 
@@ -109,8 +111,8 @@ class ObservabilityHandle(metaclass=NoPublicConstructor):
             logs=len(telemetry.logs),
             spans=len(telemetry.spans),
             metrics=len(telemetry.metrics),
-            waiting=len(telemetry.inbox),
-            dropped=telemetry.inbox.dropped,
+            waiting=len(telemetry.inbox) + len(telemetry.ended),
+            dropped=telemetry.inbox.dropped + telemetry.ended.dropped,
             unreadable=telemetry.refused + telemetry.left_out,
             export=self._exporter.statistics(),
         )
@@ -193,11 +195,17 @@ def _settings(config: ObservabilityConfig, environ: Mapping[str, str]) -> Settin
     """Fill in a configuration, and look whether it can be had.
 
     Raises:
-        ConfigError: an extra is missing.
+        ConfigError: the environment asks for protobuf, and the extra ``otel`` is missing.
     """
     settings, notes = settings_of(config, environ)
     if settings.sends:
-        require_encoder(settings.protocol)
+        try:
+            require_encoder(settings.protocol)
+        except ConfigError:
+            if environ.get(PROTOCOL_VARIABLE):
+                raise
+            notes.append("OTLP is sent as JSON: the extra `otel` is not installed")
+            settings = attrs.evolve(settings, protocol="http/json")
     for note in notes:
         logger.warning("%s", note)
     return settings
@@ -257,6 +265,7 @@ async def serve_observability(
             registered.callback(telemetry.stop_observing)
             handle.apply(settings)
             nursery.start_soon(intake.run, name="telemetry")
+            nursery.start_soon(intake.run_spans, name="engine spans")
             nursery.start_soon(intake.run_clock, name="telemetry clock")
             nursery.start_soon(exporter.run, name="telemetry export")
             task_status.started(handle)

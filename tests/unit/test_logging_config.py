@@ -1,0 +1,58 @@
+"""Which log lines the server shows, by the configuration."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from iii_trio.app import AppConfig
+from iii_trio.app._app import config_of_text
+from iii_trio.app._logging import follow_config
+
+ROOT, PACKAGE = logging.getLogger(), logging.getLogger("iii_trio")
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    handlers, levels = ROOT.handlers[:], (ROOT.level, PACKAGE.level)
+    yield
+    ROOT.handlers[:] = handlers
+    ROOT.setLevel(levels[0])
+    PACKAGE.setLevel(levels[1])
+
+
+def config(block: str) -> AppConfig:
+    text = f"workers: [{{name: iii-observability, config: {block}}}]"
+    return config_of_text(text, {})
+
+
+def renderer() -> Any:
+    [formatter] = [one.formatter for one in ROOT.handlers]
+    assert isinstance(formatter, structlog.stdlib.ProcessorFormatter)
+    return formatter.processors[-1]
+
+
+@pytest.mark.parametrize(
+    ("block", "level"),
+    [
+        ("{}", logging.NOTSET),
+        ("{level: debug}", logging.DEBUG),
+        ("{level: WARNING}", logging.WARNING),
+        ("{level: error}", logging.ERROR),
+    ],
+)
+def test_the_level_is_that_of_the_observability_entry(block: str, level: int) -> None:
+    PACKAGE.setLevel(7)
+    follow_config(config(block), default_format="text")
+    assert PACKAGE.level == level
+
+
+def test_json_is_what_the_entry_or_the_command_line_asks_for() -> None:
+    follow_config(config("{format: json}"), default_format="text")
+    assert isinstance(renderer(), structlog.processors.JSONRenderer)
+    follow_config(config("{format: default}"), default_format="text")
+    assert isinstance(renderer(), structlog.dev.ConsoleRenderer)
+    follow_config(config("{}"), default_format="json")
+    assert isinstance(renderer(), structlog.processors.JSONRenderer)
