@@ -27,7 +27,10 @@ workers:
 - {name: iii-worker-manager, config: {port: 0, handshake_timeout_ms: 5000}}
 - {name: iii-http, config: {port: 0, handshake_timeout_ms: 5000}}
 - {name: iii-state, config: {adapter: {name: memory}}}
+- name: iii-observability
+  config: {memory_max_spans: 200, logs_max_count: 200, metrics_max_count: 200}
 """
+"""What observability keeps is small, so that it is full after the warm-up."""
 
 ROOT: Final = pathlib.Path(__file__).parent.parent.parent
 WARM_UP: Final = 0.2
