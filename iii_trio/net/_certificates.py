@@ -26,7 +26,7 @@ Stamp = tuple[tuple[int, int, int, int] | None, ...]
 class Certificates:
     """The TLS side of a front door.
 
-    Made by `load`, which reads the files.
+    Made by `load`: the files are read in a thread.
 
     Attributes:
         config: which files.
@@ -35,12 +35,13 @@ class Certificates:
         failures: handshakes that failed, and connections that broke TLS later.
     """
 
-    def __init__(self, config: TLSConfig, context: ssl.SSLContext) -> None:
+    def __init__(self, config: TLSConfig) -> None:
         self.config = config
-        self.context = context
+        # First: what is replaced from now on is seen at the next look.
+        self._seen = _stamp(config)
+        self.context = _context(config)
         self.handshakes = 0
         self.failures = 0
-        self._seen = _stamp(config)
 
     @classmethod
     async def load(cls, config: TLSConfig) -> "Certificates":
@@ -49,7 +50,7 @@ class Certificates:
         Raises:
             ConfigError: one cannot be read or used; the message names it.
         """
-        return await trio.to_thread.run_sync(lambda: cls(config, _context(config)))
+        return await trio.to_thread.run_sync(cls, config)
 
     def take_over(self, former: "Certificates") -> None:
         """Count on from where others were."""

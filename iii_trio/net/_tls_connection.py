@@ -1,7 +1,6 @@
 """A connection with TLS: what TLS itself has to send, and how it says goodbye."""
 
 from collections.abc import Callable
-from functools import partial
 
 from iii_trio.net._connection import Connection
 from iii_trio.net._peer_certificate import PeerCertificate
@@ -36,7 +35,12 @@ class TLSConnection(Connection):
         """See `Connection`; what was read already comes without the socket's help."""
         super().set_reading(wanted)
         if wanted and self._tls.owes_end:
-            self.defer(partial(self.on_ready, READ))
+            self.defer(self._tell_end)
+
+    def _tell_end(self) -> None:
+        """Read the end of input, once, unless nobody wants to read."""
+        if self._tls.owes_end:
+            super().on_ready(READ)
 
     def on_ready(self, mask: int) -> None:
         """See `Connection`; what TLS itself has to send goes first."""
@@ -53,7 +57,7 @@ class TLSConnection(Connection):
         if self._tls.is_stuck:
             self._watch(self._interest | WRITE)
         if self._tls.owes_end:
-            self.defer(partial(self.on_ready, READ))
+            self.defer(self._tell_end)
 
     def _on_empty(self) -> None:
         if self.ending and not self._linger:

@@ -421,6 +421,23 @@ async def test_a_goodbye_in_the_same_read_as_the_last_data_ends_the_connection(
             assert ear.texts == [b"last words"]
 
 
+@each_pump
+async def test_a_goodbye_in_the_same_read_as_half_a_body_is_answered(
+    driver: Any, authority: Authority
+) -> None:
+    async with (
+        open_rig(driver, tls=authority.config(), linger_timeout=0.2) as rig,
+        await trio.open_tcp_stream(*rig.door.addresses[0]) as tcp,
+    ):
+        rig.host.on_path["/x"] = lambda exchange: None
+        client = MemoryClient(tcp, authority.client_context())
+        await client.shake_hands()
+        client.tls.write(b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab")
+        client.say_goodbye()
+        await client.flush()
+        assert (await client.read()).startswith(b"HTTP/1.1 400 ")
+
+
 @attrs.define(eq=False)
 class MemoryClient:
     """A client that decides which encrypted bytes are sent together."""
@@ -438,6 +455,16 @@ class MemoryClient:
 
     async def shake_hands(self) -> None:
         await self._go_on(self.tls.do_handshake)
+
+    async def read(self) -> bytes:
+        """Some bytes; TLS lets us read on after our own goodbye."""
+        while True:
+            try:
+                return self.tls.read(65536)
+            except ssl.SSLWantReadError:
+                data = await self.tcp.receive_some()
+                assert data, "the connection ended"
+                self.incoming.write(data)
 
     async def _go_on(self, action: Callable[[], None]) -> None:
         while True:
