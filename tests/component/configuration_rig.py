@@ -6,32 +6,20 @@ from functools import partial
 from typing import Any
 
 import attrs
-import pytest
-import trio
-import trio.testing
 
 from iii_trio._util import open_background_nursery
 from iii_trio.adapters import KeyValueStore
 from iii_trio.adapters.memory import open_memory
-from iii_trio.builtins.configuration import (
-    ConfigurationConfig,
-    ConfigurationHandle,
-    serve_configuration,
-)
-from iii_trio.errors import InvocationError
-from iii_trio.testing import EngineUnderTest, open_test_engine
-from iii_trio.worker import Worker
+from iii_trio.builtins.configuration import ConfigurationConfig, serve_configuration
+from iii_trio.testing import open_test_engine
+from tests.component.builtin_rig import BuiltinRig
 
 
 @attrs.frozen
-class ConfigurationRig:
+class ConfigurationRig(BuiltinRig):
     """What `open_configuration_rig` yields."""
 
-    under_test: EngineUnderTest
-    client: Worker
-    handle: ConfigurationHandle
     environ: dict[str, str]
-    serving: trio.CancelScope
 
     async def call(self, name: str, /, **payload: Any) -> Any:
         """Call ``configuration::<name>``."""
@@ -42,30 +30,10 @@ class ConfigurationRig:
         about = {"id": configuration_id, "name": "A name", "description": "For tests."}
         return await self.call("register", **about, schema=schema, **more)
 
-    async def failure(self, name: str, /, **payload: Any) -> tuple[str, str]:
+    async def refusal(self, name: str, /, **payload: Any) -> tuple[str, str]:
         """Call ``configuration::<name>``, which must fail; give code and message."""
-        with pytest.raises(InvocationError) as caught:
-            await self.call(name, **payload)
-        code = caught.value.code
-        return code, str(caught.value).removeprefix(f"{code}: ")
-
-    async def record(
-        self, function_id: str, config: object, **options: Any
-    ) -> list[Any]:
-        """Bind a function that collects events; give the list that they go to."""
-        events: list[Any] = []
-
-        async def collect(event: Any) -> None:
-            await trio.lowlevel.checkpoint()
-            events.append(event)
-
-        self.client.register_function(function_id, collect)
-        await self.client.bind("configuration", function_id, config, **options)
-        return events
-
-    async def settle(self) -> None:
-        """Wait until all that was started is done."""
-        await trio.testing.wait_all_tasks_blocked()
+        error = await self.failure(f"configuration::{name}", payload)
+        return error.code, str(error).removeprefix(f"{error.code}: ")
 
 
 @asynccontextmanager
@@ -95,6 +63,5 @@ async def open_configuration_rig(
                 **options,
             )
         )
-        yield ConfigurationRig(
-            under_test, client, handle, variables, nursery.cancel_scope
-        )
+        scope = nursery.cancel_scope
+        yield ConfigurationRig(under_test, server, client, handle, scope, variables)

@@ -47,7 +47,7 @@ async def test_registering_again_renews_what_is_said_and_keeps_the_value() -> No
             "schema": {"type": "string"},
             "value": {"port": 1},  # kept, and not checked again
         }
-        refused = await rig.failure("get", id="web")
+        refused = await rig.refusal("get", id="web")
         assert refused[0] == "SCHEMA_INVALID"
 
 
@@ -74,7 +74,7 @@ async def test_a_bad_schema_is_refused_also_without_a_value(
     schema: Any, reason: str
 ) -> None:
     async with open_configuration_rig() as rig:
-        code, message = await rig.failure("register", **(ABOUT | {"schema": schema}))
+        code, message = await rig.refusal("register", **(ABOUT | {"schema": schema}))
         assert code == "SCHEMA_INVALID"
         assert message.startswith("schema validation failed: invalid JSON Schema: ")
         assert reason in message
@@ -83,11 +83,11 @@ async def test_a_bad_schema_is_refused_also_without_a_value(
 
 async def test_a_bad_initial_value_is_refused_and_nothing_is_registered() -> None:
     async with open_configuration_rig() as rig:
-        code, message = await rig.failure("register", **ABOUT, initial_value={})
+        code, message = await rig.refusal("register", **ABOUT, initial_value={})
         assert code == "SCHEMA_INVALID"
         expected = '$: "port" is a required property'
         assert message == f"schema validation failed: {expected}"
-        assert (await rig.failure("schema", id="web"))[0] == "NOT_FOUND"
+        assert (await rig.refusal("schema", id="web"))[0] == "NOT_FOUND"
 
 
 # --- set
@@ -109,7 +109,7 @@ async def test_all_problems_of_a_value_are_named_with_their_paths() -> None:
     async with open_configuration_rig() as rig:
         await rig.declare("any", schema)
         value = {"l": ["a", 1, 2], "m": 0}
-        code, message = await rig.failure("set", id="any", value=value)
+        code, message = await rig.refusal("set", id="any", value=value)
         assert code == "SCHEMA_INVALID"
         assert message.startswith("schema validation failed: ")
         assert '$.l[1]: 1 is not of type "string"' in message
@@ -126,20 +126,20 @@ async def test_an_id_that_cannot_be(configuration_id: str) -> None:
             ("register", {k: v for k, v in ABOUT.items() if k != "id"}),
             ("set", {"value": 1}),
         ):
-            code, message = await rig.failure(name, id=configuration_id, **more)
+            code, message = await rig.refusal(name, id=configuration_id, **more)
             assert (code, message) == (
                 refused[0],
                 refused[1] + "must match [a-z0-9_-]{1,64}",
             )
         for name in ("get", "schema"):
             missing = f"configuration '{configuration_id}' not found"
-            failure = await rig.failure(name, id=configuration_id)
+            failure = await rig.refusal(name, id=configuration_id)
             assert failure == ("NOT_FOUND", missing)
 
 
 async def test_what_is_not_registered_cannot_be_set() -> None:
     async with open_configuration_rig() as rig:
-        assert await rig.failure("set", id="web", value=1) == (
+        assert await rig.refusal("set", id="web", value=1) == (
             "NOT_REGISTERED",
             "configuration 'web' is not registered; call configuration::register first",
         )
@@ -158,7 +158,7 @@ async def test_what_is_not_registered_cannot_be_set() -> None:
 )
 async def test_input_that_does_not_fit(name: str, payload: Any, reason: str) -> None:
     async with open_configuration_rig() as rig:
-        code, message = await rig.failure(name, **payload)
+        code, message = await rig.refusal(name, **payload)
         assert code == "deserialization_error"
         prefix = f"Failed to deserialize input for configuration::{name}: "
         assert message.startswith(prefix + reason)
@@ -189,7 +189,7 @@ async def test_placeholders_are_replaced_when_a_value_is_read() -> None:
         assert (await rig.call("get", id="web"))["value"] == {"port": 81}
         assert (await rig.call("get", id="web", raw=True))["value"] == value
         rig.environ["PORT"] = "high"
-        code, message = await rig.failure("get", id="web")
+        code, message = await rig.refusal("get", id="web")
         assert code == "SCHEMA_INVALID"
         assert '$.port: "high" is not of type "integer"' in message
 
@@ -198,7 +198,7 @@ async def test_an_unset_variable_is_stored_unchecked_and_refused_when_read() -> 
     async with open_configuration_rig() as rig:
         await declared(rig)
         await rig.call("set", id="web", value={"port": "${B} ${A}", "x": "${A}"})
-        assert await rig.failure("get", id="web") == (
+        assert await rig.refusal("get", id="web") == (
             "EXPAND_FAILED",
             (
                 "configuration 'web' references unset environment variable(s) with no "
@@ -222,7 +222,7 @@ async def test_after_a_restart_values_are_there_and_wait_for_their_schema() -> N
             shown = {**ABOUT, "schema": None, "metadata": "m"}
             assert await rig.call("schema", id="web") == shown
             assert (await rig.call("get", id="web"))["value"] == {"port": 1}
-            assert await rig.failure("set", id="web", value={"port": 2}) == (
+            assert await rig.refusal("set", id="web", value={"port": 2}) == (
                 "SCHEMA_UNAVAILABLE",
                 (
                     "configuration 'web' has no schema available yet; the owning worker "
@@ -238,7 +238,7 @@ async def test_a_null_that_was_set_is_a_value() -> None:
         await rig.declare("any", {"type": ["null", "integer"]}, initial_value=1)
         await rig.call("set", id="any", value=None)
         await rig.declare("any", {"type": "integer"})
-        assert (await rig.failure("get", id="any"))[0] == "SCHEMA_INVALID"
+        assert (await rig.refusal("get", id="any"))[0] == "SCHEMA_INVALID"
 
 
 # --- seeds
@@ -280,7 +280,7 @@ async def test_the_first_seed_leaves_alone_what_was_set_before() -> None:
 
 async def test_a_bad_seed_is_refused() -> None:
     async with open_configuration_rig() as rig:
-        refused = await rig.failure("register", **ABOUT, seed={"port": "x"})
+        refused = await rig.refusal("register", **ABOUT, seed={"port": "x"})
         assert refused[0] == "SCHEMA_INVALID"
 
 
@@ -295,7 +295,7 @@ async def test_a_check_of_the_host_refuses_what_the_schema_takes() -> None:
     async with open_configuration_rig(checks={"web": check}) as rig:
         await declared(rig)
         await rig.declare("other", PORT, initial_value={"port": 1})
-        code, message = await rig.failure("set", id="web", value={"port": 1})
+        code, message = await rig.refusal("set", id="web", value={"port": 1})
         assert (code, message) == (
             "SCHEMA_INVALID",
             "schema validation failed: port: port 1 is taken",
@@ -333,13 +333,13 @@ async def test_what_could_not_be_stored_did_not_happen() -> None:
     async with open_memory() as stores:
         store: Any = FaultyStore(stores.key_value("configuration"))
         async with open_configuration_rig(store) as rig:
-            events = await rig.record("test::on_change", {})
+            events = await rig.record("configuration", "test::on_change", {})
             await declared(rig, seed={"port": 1}, initial_value={"port": 1})
             store.broken = True
             full = ("ADAPTER_ERROR", "the disk is full")
-            assert await rig.failure("set", id="web", value={"port": 2}) == full
-            assert await rig.failure("register", **(ABOUT | {"id": "new"})) == full
-            assert await rig.failure("register", **ABOUT, seed={"port": 3}) == full
+            assert await rig.refusal("set", id="web", value={"port": 2}) == full
+            assert await rig.refusal("register", **(ABOUT | {"id": "new"})) == full
+            assert await rig.refusal("register", **ABOUT, seed={"port": 3}) == full
             assert (await rig.call("get", id="web"))["value"] == {"port": 1}
             assert len((await rig.call("list"))["configurations"]) == 1
             await rig.settle()
@@ -356,6 +356,6 @@ async def test_a_value_nested_too_deep_is_refused() -> None:
         value = [value]
     async with open_configuration_rig() as rig:
         await rig.declare("any", True)
-        code, message = await rig.failure("set", id="any", value=value)
+        code, message = await rig.refusal("set", id="any", value=value)
         assert code == "SCHEMA_INVALID"
         assert message == "schema validation failed: $: it nests deeper than 128"

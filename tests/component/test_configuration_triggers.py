@@ -27,7 +27,9 @@ def kinds(events: list[Any]) -> list[str]:
 
 async def test_events_tell_old_and_new_value_with_placeholders_replaced() -> None:
     async with open_configuration_rig(environ={"A": "1"}) as rig:
-        events = await rig.record("test::on_change", {"configuration_id": "web"})
+        events = await rig.record(
+            "configuration", "test::on_change", {"configuration_id": "web"}
+        )
         await rig.declare("web", True, metadata="m")
         await rig.call("set", id="web", value=["${A}", "${UNSET}"])
         await rig.call("set", id="web", value=["${A}", "${UNSET}"])
@@ -69,12 +71,16 @@ async def test_events_tell_old_and_new_value_with_placeholders_replaced() -> Non
 
 async def test_a_trigger_hears_of_its_id_and_its_event_types_only() -> None:
     async with open_configuration_rig() as rig:
-        everything = await rig.record("test::all", None)
-        of_one = await rig.record("test::one", {"configuration_id": "b"})
-        updates = await rig.record(
-            "test::updates", {"event_types": ["configuration:updated"]}
+        everything = await rig.record("configuration", "test::all", None)
+        of_one = await rig.record(
+            "configuration", "test::one", {"configuration_id": "b"}
         )
-        nothing = await rig.record("test::nothing", {"event_types": []})
+        updates = await rig.record(
+            "configuration", "test::updates", {"event_types": ["configuration:updated"]}
+        )
+        nothing = await rig.record(
+            "configuration", "test::nothing", {"event_types": []}
+        )
         for name in ("a", "b"):
             await rig.declare(name, True, initial_value=0)
             await rig.call("set", id=name, value=1)
@@ -121,7 +127,9 @@ async def test_a_condition_gets_the_event_and_decides(
             asked.append(event)
             return answer
 
-        events = await rig.record("test::f", {}, condition="test::condition")
+        events = await rig.record(
+            "configuration", "test::f", {}, condition="test::condition"
+        )
         await rig.declare("web", True)
         await rig.settle()
     assert kinds(asked) == ["registered"]
@@ -137,8 +145,10 @@ async def test_a_failing_condition_or_handler_stops_nobody_else() -> None:
             raise FunctionFailedError("on purpose", code="oops")
 
         await rig.client.bind("configuration", "test::fails", {})
-        skipped = await rig.record("test::skipped", {}, condition="test::fails")
-        events = await rig.record("test::f", {}, metadata={"m": 1})
+        skipped = await rig.record(
+            "configuration", "test::skipped", {}, condition="test::fails"
+        )
+        events = await rig.record("configuration", "test::f", {}, metadata={"m": 1})
         await rig.declare("a", True)
         await rig.declare("b", True)
         await rig.settle()
@@ -158,7 +168,7 @@ async def test_a_slow_trigger_gets_changes_in_order_and_delays_nobody(
             values.append(event["new_value"])
 
         await rig.client.bind("configuration", "test::slow", {"configuration_id": "a"})
-        events = await rig.record("test::quick", {})
+        events = await rig.record("configuration", "test::quick", {})
         await rig.declare("a", True, initial_value=0)
         for number in range(1, 4):
             await rig.call("set", id="a", value=number)
@@ -261,7 +271,7 @@ async def test_an_entry_goes_with_the_time_after_its_last_trigger(
             stores.key_value("configuration"), config=EXPIRING
         ) as rig,
     ):
-        events = await rig.record("test::all", {})
+        events = await rig.record("configuration", "test::all", {})
         await rig.declare("a", True, initial_value=5)
         await rig.declare("b", True)
         one, two = Watched(rig, "one"), Watched(rig, "two")

@@ -13,9 +13,11 @@ import pytest
 import trio
 
 from iii_trio._util import open_background_nursery
+from iii_trio.app import open_app
 from iii_trio.builtins.exec import ExecConfig, serve_exec
 from iii_trio.builtins.exec._worker import MANY_RUNS
 from iii_trio.testing import open_test_engine
+from iii_trio.worker import open_worker
 from tests.integration.server_rig import LISTENER, PATIENCE, open_server, run_cli
 
 SLEEPER = "sleep 1000"
@@ -258,6 +260,22 @@ async def test_an_entry_that_is_removed_ends_its_commands_alone(tmp_path: Path) 
         await server.line("removed iii-exec")
         assert not lives(lines_of(tmp_path / "pids")[0])
         assert server.process.poll() is None
+
+
+@pytest.mark.usefixtures("directory", "log")
+async def test_output_is_found_among_the_logs_of_the_engine() -> None:
+    entry = {"name": "exec", "config": {"exec": ["echo found me"]}}
+    listener = {"name": "iii-worker-manager", "config": {"port": 0}}
+    async with (
+        open_app({"workers": [listener, entry]}) as app,
+        open_worker(app.engine) as worker,
+    ):
+        bodies: list[str] = []
+        with trio.fail_after(PATIENCE):
+            await trio.lowlevel.checkpoint()
+            while "command 1: found me" not in bodies:
+                listed = await worker.invoke("engine::logs::list", {})
+                bodies = [record["body"] for record in listed["logs"]]
 
 
 async def test_commands_cannot_be_changed_by_calls(tmp_path: Path) -> None:

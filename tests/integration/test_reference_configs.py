@@ -55,7 +55,9 @@ async def test_a_file_is_read_and_what_it_loses_is_noted(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", STARTED)
-async def test_a_file_starts(name: str, tmp_path: Path) -> None:
+async def test_a_file_starts(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     config = await load_config(FILES / name, ANY_PORT)
     async with (
         open_app(config, data_dir=tmp_path / "data") as app,
@@ -69,6 +71,8 @@ async def test_a_file_starts(name: str, tmp_path: Path) -> None:
         )
         offered = {function["function_id"] for function in listed["functions"]}
         assert offered >= STARTED[name] | {"configuration::get"}
+    mistakes = [one for one in caplog.records if one.levelname == "ERROR"]
+    assert [one.getMessage() for one in mistakes if one.name == "iii_trio.app"] == []
 
 
 @pytest.mark.parametrize(

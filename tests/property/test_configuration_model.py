@@ -174,7 +174,7 @@ async def follow(
 ) -> None:
     """Run a program and compare every answer, and every event, with the model's."""
     async with open_configuration_rig(store, environ=ENVIRON) as rig:
-        events = await rig.record("test::all", {})
+        events = await rig.record("configuration", "test::all", {})
         expected_events = []
         for name, given in program:
             new = given.get("id") not in model.rows
