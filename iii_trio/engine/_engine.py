@@ -321,7 +321,6 @@ def _compose(
         supervisor=supervisor,
         registrar=registrar,
         triggers=triggers,
-        invocations=invocations,
         on_event=publish,
     )
     own = supervisor.add_engine(EnginePort(engine_record(new_id(), now()), invocations))

@@ -27,7 +27,7 @@ from iii_trio.engine._engine_port import EnginePort
 from iii_trio.engine._guard import Guard
 from iii_trio.engine._hooks import Hooks
 from iii_trio.engine._inquiries import Inquiries
-from iii_trio.engine._invocation import Invocation, InvocationTable, RawOutcome
+from iii_trio.engine._invocation import Invocation, RawOutcome
 from iii_trio.engine._link_port import LinkPort
 from iii_trio.engine._ports import AnyPort
 from iii_trio.engine._registrar import Registrar
@@ -268,7 +268,11 @@ class Gate:
         if frame.invocation_id is not None and not _is_void(frame):
             invocation.caller = port
             invocation.caller_ref = frame.invocation_id
-        error = self._router.route(invocation, middleware)
+        quotas = self._router.invocations.quotas
+        if invocation.caller is port and len(port.made) >= quotas.pending_calls:
+            error: ErrorBody | None = quotas.refuse_call("this worker")
+        else:
+            error = self._router.route(invocation, middleware)
         if error is not None:
             _refuse_frame(port, frame, error)
             return
@@ -283,12 +287,11 @@ def compose_gate(
     supervisor: Supervisor,
     registrar: Registrar,
     triggers: Triggers[AnyPort],
-    invocations: InvocationTable,
     on_event: Callable[[Event], None],
 ) -> tuple[Gate, TriggerVetting]:
     """Make a gate, and what vets triggers for it and for ``engine::register_trigger``."""
     denials = Denials(on_event)
-    inquiries = Inquiries(router, invocations)
+    inquiries = Inquiries(router)
     hooks = Hooks(router.registry, inquiries)
     gate = Gate(router, supervisor, inquiries, hooks, denials)
     Vetting(

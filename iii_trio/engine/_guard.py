@@ -57,6 +57,7 @@ class Guard:
         line: registrations that wait for their turn.
         asking: a hook is asked about one of them; the link is on hold.
         advancing: the line is being worked on, further up the stack.
+        warnings: how often the log was told of what was refused.
     """
 
     __slots__ = (
@@ -68,6 +69,7 @@ class Guard:
         "session",
         "triggers",
         "types",
+        "warnings",
     )
 
     def __init__(self, access: Access, session: Session) -> None:
@@ -79,6 +81,7 @@ class Guard:
         self.line: deque[AnyFrame] = deque()
         self.asking = False
         self.advancing = False
+        self.warnings = 0
 
     def own_spec(self, spec: TriggerSpec) -> TriggerSpec:
         """A binding as its binder knows it."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import final
 
-from iii_trio.engine._invocation import Invocation, InvocationTable, RawOutcome
+from iii_trio.engine._invocation import Invocation, RawOutcome
 from iii_trio.engine._router import Router
 
 Then = Callable[[RawOutcome], None]
@@ -16,15 +16,14 @@ class Inquiries:
 
     worker_id = ""
 
-    def __init__(self, router: Router, invocations: InvocationTable) -> None:
+    def __init__(self, router: Router) -> None:
         self.made: dict[Invocation, None] = {}
         self._router = router
-        self._invocations = invocations
         self._then: dict[Invocation, Then] = {}
 
     def ask(
         self, function_id: str, payload: bytes, then: Then, *, timeout: float
-    ) -> Invocation:
+    ) -> None:
         """Call a function, hidden sender, and go on when it has answered.
 
         Args:
@@ -32,9 +31,6 @@ class Inquiries:
             payload: JSON text.
             then: gets the result, or the failure, which may be ``TIMEOUT``.
             timeout: seconds.
-
-        Returns:
-            The call, for `forget`.
         """
         invocation = Invocation(payload, "default")
         invocation.caller = self
@@ -42,15 +38,9 @@ class Inquiries:
         error = self._router.route(invocation, function_id)
         if error is not None:
             then(error)
-            return invocation
+            return
         self._then[invocation] = then
         invocation.callee.dispatch(invocation)
-        return invocation
-
-    def forget(self, invocation: Invocation, reason: str) -> None:
-        """Nobody wants that answer any more; ``then`` is not called."""
-        if self._then.pop(invocation, None) is not None:
-            self._invocations.cancel(invocation, reason)
 
     def answer(self, invocation: Invocation, outcome: RawOutcome) -> None:
         """The answer came."""

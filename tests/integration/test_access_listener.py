@@ -1,5 +1,6 @@
 """A listener with rules on real sockets: refusal, the wait for the auth function, /otel."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, final
@@ -162,3 +163,29 @@ async def test_two_listeners_of_one_engine_have_rules_of_their_own() -> None:
             assert (await frame(client))["type"] == "workerregistered"
         async with port.socket("/") as client:
             assert (await frame(client))["type"] == "error"
+
+
+async def test_a_token_in_an_address_is_not_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    secret = "hush-0a9"
+    async with open_locked_port() as (port, auth):
+        auth.go.set()
+        for path in ("/", "/otel"):
+            async with port.socket(f"{path}?token={secret}") as client:
+                assert (await frame(client))["type"] == "error"
+        async with port.socket(f"/?token=open-sesame&also={secret}") as client:
+            assert (await frame(client))["type"] == "workerregistered"
+            await client.text(b"no json")
+            await client.frame(OP_BINARY, b"\xff")
+            await client.answers_ping()
+        for target in (f"/ws/channels/{secret}?key={secret}&dir=read", f"/x?{secret}"):
+            async with port.client() as client:
+                head = f"Authorization: Bearer {secret}\r\n"
+                assert (await client.get(target, head=head)).status in {404, 426}
+        async with port.client() as client:
+            await client.send(f"GET /?{secret} HTTP/9.9\r\nA\x00: {secret}\r\n\r\n")
+            assert (await client.response()).status in {400, 505}
+    assert len(auth.asked) == 3
+    assert secret not in caplog.text + repr(port.events.events)
