@@ -379,6 +379,62 @@ async def test_reload_removes_a_worker_and_frees_its_ids() -> None:
             assert await local.invoke("state::get", {}) == "mine"
 
 
+async def test_reload_that_takes_a_worker_away_cancels_its_handlers() -> None:
+    running, begun, reasons = 0, trio.Event(), list[str]()
+
+    async def serve(
+        worker: Worker,
+        _config: GreeterConfig,
+        _resources: Resources,
+        *,
+        task_status: trio.TaskStatus[None],
+    ) -> None:
+        @worker.function("greeter::wait")
+        async def wait() -> None:
+            await trio.lowlevel.checkpoint()
+            nonlocal running
+            running += 1
+            if running == 2:
+                begun.set()
+            try:
+                await trio.sleep_forever()
+            except trio.Cancelled as exc:
+                reasons.append(exc.reason or "")
+                raise
+
+        task_status.started()
+        await trio.sleep_forever()
+
+    spec = attrs.evolve(Greeter().builtins[-1], serve=serve)
+    codes: list[str] = []
+
+    async def call(caller: Worker) -> None:
+        await trio.lowlevel.checkpoint()
+        try:
+            await caller.invoke("greeter::wait")
+        except InvocationError as exc:
+            codes.append(exc.code)
+
+    async with (
+        open_app(config({"name": "greeter"}), builtins=(*BUILTINS, spec)) as app,
+        open_worker(url_of(app)) as remote,
+        open_worker(app.engine) as local,
+    ):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call, local)
+            nursery.start_soon(call, remote)
+            await begun.wait()
+            report = await app.reload(config())
+        assert report.removed == ("greeter",)
+        assert codes == ["invocation_stopped"] * 2
+        # One ran in its caller's task, one in the worker's.
+        assert sorted(reasons) == [
+            "its worker is gone: the worker closed",
+            "removed from the configuration",
+        ]
+        assert app.engine.statistics().invocations == 0
+
+
 async def test_reload_restarts_a_changed_worker_with_its_new_settings() -> None:
     greeter = Greeter()
     entry = {"name": "greeter", "config": {"greeting": "hello"}}

@@ -93,9 +93,7 @@ async def open_sqlite(
 async def _open_writer(file: DatabaseFile, run: RunSync) -> AsyncIterator[Writer]:
     writer = Writer(file.connection, file.path, run)
     async with open_background_nursery("storage closed") as nursery:
-        # Not `nursery.start`: cancelled there, it would wait for ever for what only
-        # `close` ends.
-        nursery.start_soon(writer.serve, name=f"writer of {file.path}")
+        await nursery.start(writer.serve, name=f"writer of {file.path}")
         try:
             yield writer
         finally:

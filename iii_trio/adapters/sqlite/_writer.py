@@ -73,11 +73,15 @@ class Writer:
         result: T = await trio.lowlevel.wait_task_rescheduled(submission.withdraw)
         return result
 
-    async def serve(self) -> None:
+    async def serve(
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
         """Write until `close`, then what still waits, at most `CLOSE_GRACE` seconds."""
+        task_status.started()
         try:
+            # Whoever was cancelled while it started this never comes to close it.
+            await trio.lowlevel.checkpoint()
             with self._scope:
-                await trio.lowlevel.checkpoint()
                 while self._waiting or not self._closed:
                     if not self._waiting:
                         await self._news.park()

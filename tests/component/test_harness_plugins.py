@@ -1,0 +1,63 @@
+"""The pytest plugin beside pytest-trio, beside anyio's plugin, beside both and neither."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+TRIO = """
+async def test_with_pytest_trio(iii_engine, autojump_clock):
+    async with iii_engine() as harness, harness.open_worker() as worker:
+        worker.register_function("math::one", lambda: 1)
+        assert await worker.invoke("math::one") == 1
+"""
+
+ANYIO = """
+import pytest
+
+@pytest.fixture
+def anyio_backend():
+    return "trio"
+
+@pytest.mark.anyio
+async def test_with_anyio(iii_engine):
+    async with iii_engine() as harness, harness.open_link_worker("far") as far:
+        await far.invoke("engine::workers::list")
+"""
+
+PLAIN = """
+from iii_trio.testing import open_test_engine
+
+def test_without_any(iii_run):
+    async def main():
+        async with open_test_engine() as harness, harness.open_worker() as worker:
+            worker.register_function("math::one", lambda: 1)
+            return await worker.invoke("math::one")
+
+    assert iii_run(main) == 1
+"""
+
+CASES = {
+    "pytest-trio": (["-p", "no:anyio", "-o", "trio_mode=true"], TRIO, 1),
+    "anyio": (["-p", "no:trio"], ANYIO, 1),
+    "both": (["-o", "trio_mode=false"], ANYIO + "@pytest.mark.trio" + TRIO, 2),
+    "neither": (["-p", "no:trio", "-p", "no:anyio"], PLAIN, 1),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_fixtures_work_beside(case: str, tmp_path: pathlib.Path) -> None:
+    options, text, tests = CASES[case]
+    path = tmp_path / "test_user.py"
+    path.write_text(text)
+    command = ["-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [sys.executable, *command, *options, str(path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{tests} passed" in done.stdout
