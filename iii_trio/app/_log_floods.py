@@ -24,11 +24,19 @@ class FloodFilter(logging.Filter):
     """Lets the first lines of a second through, by where they are written.
 
     What was left out is counted in the next such line that is let through.
+
+    Args:
+        now: seconds.
+        tells: whether it says in that line how many were left out; lines are shared by
+            all handlers, so only one filter may.
     """
 
-    def __init__(self, now: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, now: Callable[[], float] = monotonic, *, tells: bool = True
+    ) -> None:
         super().__init__()
         self._now = now
+        self._tells = tells
         self._seen: dict[tuple[str, int], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -41,7 +49,7 @@ class FloodFilter(logging.Filter):
         if now - since >= 1:
             left_out = count - LINES_PER_SECOND
             since, count = now, 0
-            if left_out > 0:
+            if left_out > 0 and self._tells:
                 record.msg = f"{record.getMessage()} (and {left_out} more like it)"
                 record.args = None
         self._seen[place] = (since, count + 1)

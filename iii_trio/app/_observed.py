@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from iii_trio.app._config import AppConfig
+from iii_trio.app._log_floods import FloodFilter
 from iii_trio.builtins.observability import EngineLines, Telemetry
 from iii_trio.engine import Engine, open_engine
 
@@ -15,6 +16,7 @@ async def open_observed_engine(
 ) -> AsyncIterator[Engine]:
     """Open an engine that tells ``telemetry`` everything, its own log lines too."""
     lines, package = EngineLines(telemetry), logging.getLogger("iii_trio")
+    lines.addFilter(FloodFilter(tells=False))
     package.addHandler(lines)
     try:
         async with open_engine(

@@ -173,6 +173,30 @@ async def test_records_of_workers_are_kept_and_shown_on_the_console(
     assert ("WARNING", 'shop: careful {"log.data":"x"}') in shown
 
 
+async def test_what_is_only_sent_is_not_kept_but_fires_and_shows_nothing_here(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with open_observability_rig(
+        {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"},
+        exporter="otlp",
+        logs_exporter="otlp",
+        logs_console_output=False,
+        metrics_exporter="otlp",
+        endpoint="http://127.0.0.1:9",
+    ) as rig:
+        got = await rig.record("log", {})
+        gauge = gauge_frame(rig.client.worker_id, "iii.worker.memory.rss", 1)
+        await rig.tell(log_frame(), span_frame(), gauge)
+        statistics = rig.handle.statistics()
+        info = await rig.call("engine::workers::info", name="client")
+        assert await rig.logged() == []
+    assert (statistics.logs, statistics.spans, statistics.metrics) == (0, 0, 0)
+    assert statistics.export.waiting + statistics.export.sent == 3
+    assert len(got) == 1
+    assert info["worker"]["latest_metrics"]["memory_rss"] == 1
+    assert not [one for one in caplog.records if one.name == "iii_trio.workers"]
+
+
 # --- traces
 
 

@@ -50,3 +50,15 @@ def test_a_second_without_a_flood_leaves_the_line_alone() -> None:
 def test_lines_that_no_peer_provokes_all_pass() -> None:
     flood = FloodFilter(Hand())
     assert all(flood.filter(record("iii_trio.app")) for _ in range(100))
+
+
+def test_a_filter_that_does_not_tell_leaves_the_line_as_it_is() -> None:
+    hand = Hand()
+    flood = FloodFilter(hand, tells=False)
+    kept = [flood.filter(record()) for _ in range(LINES_PER_SECOND + 5)]
+    assert sum(kept) == LINES_PER_SECOND
+    hand.now += 1
+    later = record()
+    before = later.getMessage()
+    assert flood.filter(later)
+    assert later.getMessage() == before
