@@ -519,7 +519,18 @@ async def test_alerts_are_always_none() -> None:
     assert "Alertmanager" in evaluated["message"]
 
 
-async def test_the_engine_s_own_baggage() -> None:
+async def test_the_baggage_of_one_caller_is_not_shown_to_another() -> None:
+    async with (
+        open_observability_rig() as rig,
+        rig.under_test.open_worker("other") as other,
+    ):
+        await rig.call("engine::baggage::set", key="a", value="1")
+        assert await other.invoke("engine::baggage::get_all") == {"baggage": {}}
+        asked = {"key": "a"}
+        assert await other.invoke("engine::baggage::get", asked) == {"value": None}
+
+
+async def test_baggage_that_the_engine_keeps() -> None:
     async with open_observability_rig() as rig:
         await rig.call("engine::baggage::set", key="a", value="1")
         assert await rig.call("engine::baggage::get", key="a") == {"value": "1"}

@@ -64,7 +64,8 @@ class ObservabilityFunctions:
         self._telemetry = telemetry
         self._intake = intake
         self._exporter = exporter
-        self._baggage: dict[str, str] = {}
+        # By caller: what one session leaves is nobody else's to read.
+        self._baggage: dict[tuple[str, str], str] = {}
 
     def by_id(self) -> Table:
         """Handler, input class and description of every function."""
@@ -112,17 +113,17 @@ class ObservabilityFunctions:
             "engine::baggage::get": (
                 self._baggage_get,
                 inputs.BaggageKeyInput,
-                "Gives an entry of the engine's own baggage.",
+                "Gives an entry of the caller's baggage that the engine keeps.",
             ),
             "engine::baggage::set": (
                 self._baggage_set,
                 inputs.BaggageSetInput,
-                "Sets an entry of the engine's own baggage.",
+                "Sets an entry of the caller's baggage that the engine keeps.",
             ),
             "engine::baggage::get_all": (
                 self._baggage_get_all,
                 None,
-                "Gives the engine's own baggage.",
+                "Gives the caller's baggage that the engine keeps.",
             ),
         }
 
@@ -289,7 +290,7 @@ class ObservabilityFunctions:
     async def _baggage_get(self, payload: JSON) -> JSON:
         await trio.lowlevel.checkpoint()
         given = read_input("engine::baggage::get", payload, inputs.BaggageKeyInput)
-        return {"value": self._baggage.get(given.key)}
+        return {"value": self._baggage.get((_caller(), given.key))}
 
     async def _baggage_set(self, payload: JSON) -> JSON:
         await trio.lowlevel.checkpoint()
@@ -299,18 +300,31 @@ class ObservabilityFunctions:
                 f"key and value may have {MAX_BAGGAGE_TEXT} characters together",
                 code="baggage_too_large",
             )
-        self._baggage.pop(given.key, None)
-        self._baggage[given.key] = given.value
+        place = (_caller(), given.key)
+        self._baggage.pop(place, None)
+        self._baggage[place] = given.value
         if len(self._baggage) > MAX_BAGGAGE:
             del self._baggage[next(iter(self._baggage))]
         return {"success": True}
 
     async def _baggage_get_all(self, _payload: JSON) -> JSON:
         await trio.lowlevel.checkpoint()
-        return {"baggage": dict(self._baggage)}
+        own = _caller()
+        return {
+            "baggage": {
+                key: value
+                for (caller, key), value in self._baggage.items()
+                if caller == own
+            }
+        }
 
     def _now_ms(self) -> int:
         return int(self._telemetry.now() * 1000)
+
+
+def _caller() -> str:
+    """The worker that calls, as a key."""
+    return current_invocation().caller_worker_id or ""
 
 
 def _component(enabled: bool, details: JSON) -> JSON:
