@@ -55,6 +55,7 @@ async def be_team(url: str) -> None:
 
         @worker.function("ping")
         async def ping(_payload: object) -> list[str]:
+            await trio.lowlevel.checkpoint()
             said = []
             for function_id in ("catalogue::list", "orders::create", "orders::delete"):
                 try:
