@@ -57,11 +57,19 @@ READY: Final = f"""
     SELECT {COLUMNS} FROM queue_message WHERE queue = ? AND state = 0
     ORDER BY priority DESC, place LIMIT ?
 """  # noqa: S608 - our own constant
+TAKE_READY: Final = """
+    UPDATE queue_message SET state = 3 WHERE place IN (
+        SELECT place FROM queue_message WHERE queue = ? AND state = 0
+        ORDER BY priority DESC, place LIMIT ?)
+"""
 LISTED_DEAD: Final = f"""
     SELECT {COLUMNS} FROM queue_message WHERE queue = ? AND state = 4
     ORDER BY failed_at DESC, place DESC LIMIT ? OFFSET ?
 """  # noqa: S608 - our own constant
 DELETE: Final = "DELETE FROM queue_message WHERE place = ?"
+DELETE_IN_DELIVERY: Final = """
+    DELETE FROM queue_message WHERE queue = ? AND state = 3 AND place = ? RETURNING grp
+"""
 FAILED: Final = """
     UPDATE queue_message
     SET state = ?, due = ?, attempts = attempts + 1, error = ?, failed_at = ?
@@ -191,7 +199,8 @@ def _state_of_newcomer(
 def _take(connection: apsw.Connection, queue: str, limit: int, now: float) -> Taken:
     connection.execute(BECAME_DUE, (queue, now))
     rows = connection.execute(READY, (queue, limit)).fetchall()
-    connection.executemany(SET_STATE, [(ACTIVE, row[0]) for row in rows])
+    if rows:
+        connection.execute(TAKE_READY, (queue, limit))
     next_due: Any = connection.execute(NEXT_DUE, (queue,)).get
     return Taken([_message(row) for row in rows], next_due)
 
@@ -200,14 +209,17 @@ def _find(
     connection: apsw.Connection, which: str, queue: str, message_id: str | None
 ) -> list[tuple[int, str | None, float]]:
     """Rows as (place, group, due), the oldest first."""
-    cursor = connection.cursor()
     found: list[Any] = []
     if message_id is None:
-        found = cursor.execute(f"{which} ORDER BY place", (queue,)).fetchall()
-    elif message_id.isdecimal() and len(message_id) < 19:
-        place = int(message_id)
-        found = cursor.execute(f"{which} AND place = ?", (queue, place)).fetchall()
+        found = connection.execute(f"{which} ORDER BY place", (queue,)).fetchall()
+    elif _is_place(message_id):
+        row = (queue, int(message_id))
+        found = connection.execute(f"{which} AND place = ?", row).fetchall()
     return found
+
+
+def _is_place(message_id: str) -> bool:
+    return message_id.isdecimal() and len(message_id) < 19
 
 
 def _settle(
@@ -216,6 +228,9 @@ def _settle(
     message_id: str | None,
     settlement: Settlement,
 ) -> None:
+    if isinstance(settlement, Done) and message_id is not None:
+        _remove(connection, queue, message_id)
+        return
     for place, group, due in _find(connection, IN_DELIVERY, queue, message_id):
         match settlement:
             case Done():
@@ -229,6 +244,15 @@ def _settle(
                 _let_next_move(connection, queue, group)
             case _:
                 connection.execute(SET_STATE, (DELAYED if due else WAITING, place))
+
+
+def _remove(connection: apsw.Connection, queue: str, message_id: str) -> None:
+    """What most settlements are, in one statement: each gives up the interpreter."""
+    if _is_place(message_id):
+        row = (queue, int(message_id))
+        removed: list[Any] = connection.execute(DELETE_IN_DELIVERY, row).fetchall()
+        for (group,) in removed:
+            _let_next_move(connection, queue, group)
 
 
 def _let_next_move(connection: apsw.Connection, queue: str, group: str | None) -> None:
