@@ -32,7 +32,7 @@ from iii_trio.builtins.observability import (
     serve_observability,
 )
 from iii_trio.builtins.pubsub import PubSubConfig, serve_pubsub
-from iii_trio.builtins.queue import QueueConfig, serve_queue
+from iii_trio.builtins.queue import QueueConfig, serve_bridged_queue, serve_queue
 from iii_trio.builtins.state import (
     StateConfig,
     serve_bridged_state,
@@ -176,6 +176,14 @@ def _serve_queue(
     *,
     task_status: trio.TaskStatus[Any],
 ) -> Awaitable[None]:
+    if resources.bridge_url is not None:
+        return serve_bridged_queue(
+            worker,
+            config,
+            url=resources.bridge_url,
+            new_id=uuid_source(),
+            task_status=task_status,
+        )
     assert resources.queue is not None, "its row asks for it"
     return serve_queue(
         worker,
@@ -314,6 +322,7 @@ BUILTINS: Final = (
         config_class=QueueConfig,
         serve=_serve_queue,
         stores=("queue",),
+        bridges=True,
         keeps_messages=True,
         has_settings=True,
     ),

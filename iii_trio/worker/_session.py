@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Final, Protocol, final
 
@@ -123,6 +124,8 @@ class Session:
         self._announcement = ""
         self._calls: dict[str, _PendingCall] = {}
         self._running: dict[str, trio.CancelScope] = {}
+        self._waiting: deque[tuple[IncomingCall, InvokeFunction, trio.CancelScope]]
+        self._waiting = deque()
         self._bound: set[str] = set()
 
     # What the worker does
@@ -263,9 +266,12 @@ class Session:
         )
         # Known before its task runs: the next frame may cancel it.
         scope = self._running[invocation_id] = trio.CancelScope(deadline=deadline)
-        self._handlers.start_soon(
-            self._run, call, frame, scope, name=f"call {frame.function_id}"
-        )
+        self._waiting.append((call, frame, scope))
+        self._handlers.start_soon(self._run_oldest, name=f"call {frame.function_id}")
+
+    async def _run_oldest(self) -> None:
+        """Trio starts tasks in any order; handlers begin in that of the calls."""
+        await self._run(*self._waiting.popleft())
 
     async def _run(
         self, call: IncomingCall, frame: InvokeFunction, scope: trio.CancelScope

@@ -791,3 +791,24 @@ def test_a_remote_call_can_be_cancelled_at_every_step() -> None:
                 assert await worker.invoke("f") == 1
 
     assert cancel_at_every_step(scenario) > 5
+
+
+async def test_calls_begin_in_the_order_in_which_they_came(
+    autojump_clock: MockClock,
+) -> None:
+    engine = ScriptedEngine()
+    begun: list[int] = []
+    async with open_worker(engine.attachment()) as worker:
+
+        @worker.function("f")
+        async def f(number: int) -> None:
+            begun.append(number)
+            await trio.lowlevel.checkpoint()
+
+        for number in range(100):
+            call = f"{number:08}-2222-4222-8222-222222222222"
+            engine.link.say(
+                "invokefunction", invocation_id=call, function_id="f", data=number
+            )
+        await wait_all_tasks_blocked()
+    assert begun == list(range(100))

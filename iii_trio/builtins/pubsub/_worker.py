@@ -7,6 +7,9 @@ subscription begin in the order of publishing, then run side by side; there are 
 """
 
 import logging
+import uuid
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from contextvars import Context, copy_context
 from operator import itemgetter
 from typing import Any, Final, NoReturn, final
@@ -15,8 +18,15 @@ import attrs
 import msgspec
 import trio
 
+from iii_trio.builtins._failures import FailingAs
 from iii_trio.builtins._payloads import structure_input
+from iii_trio.builtins._remote_engine import (
+    Connect,
+    connect_by_url,
+    open_remote_engine,
+)
 from iii_trio.builtins.pubsub._config import PublishInput, PubSubConfig
+from iii_trio.builtins.pubsub._remote import RemoteTopics
 from iii_trio.builtins.pubsub._topics import Topics, topic_of
 from iii_trio.errors import FunctionFailedError, InvocationError
 from iii_trio.worker import Trigger, Worker, current_invocation
@@ -64,10 +74,6 @@ class PubSubHandle:
 
     _pubsub: "_PubSub"
 
-    def reconfigure(self, config: PubSubConfig) -> None:
-        """Take other settings; none of this version has an effect."""
-        self._pubsub.config = config
-
     async def drain(self, grace: float) -> None:
         """Wait until every delivery has ended, at most ``grace`` seconds."""
         with trio.move_on_after(grace):
@@ -82,13 +88,17 @@ async def serve_pubsub(
     worker: Worker,
     config: PubSubConfig,
     *,
+    new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+    connect: Connect = connect_by_url,
     task_status: trio.TaskStatus[PubSubHandle] = trio.TASK_STATUS_IGNORED,
 ) -> NoReturn:
     """Offer the function ``publish`` and the trigger type ``subscribe``, until cancelled.
 
     Args:
         worker: what offers them.
-        config: settings; changed later through the handle.
+        config: settings.
+        new_id: makes UUID text.
+        connect: what the worker of an engine that carries messages attaches to.
         task_status: gets a `PubSubHandle` once everything is registered.
 
     Raises:
@@ -96,7 +106,24 @@ async def serve_pubsub(
 
     Cancellation: the function and the trigger type are withdrawn.
     """
-    pubsub = _PubSub(worker=worker, config=config)
+    pubsub = _PubSub(worker=worker)
+    url = None if config.adapter is None else config.adapter.bridge_url
+    async with AsyncExitStack() as opened:
+        if url is not None:
+            remote = await opened.enter_async_context(
+                open_remote_engine(
+                    url, name="iii-pubsub-bridge", new_id=new_id, connect=connect
+                )
+            )
+            pubsub.elsewhere = RemoteTopics(remote, new_id, pubsub.deliver)
+        with _registered(worker, pubsub):
+            task_status.started(PubSubHandle(pubsub))
+            await trio.sleep_forever()
+    raise AssertionError  # pragma: no cover - sleep_forever does not return
+
+
+@contextmanager
+def _registered(worker: Worker, pubsub: "_PubSub") -> Iterator[None]:
     worker.register_trigger_type(
         TRIGGER_TYPE,
         bind=pubsub.bind,
@@ -113,8 +140,7 @@ async def serve_pubsub(
             request_format=msgspec.json.schema(PublishInput),
         )
         try:
-            task_status.started(PubSubHandle(pubsub))
-            await trio.sleep_forever()
+            yield
         finally:
             worker.unregister_function(PUBLISH)
     finally:
@@ -134,8 +160,8 @@ class _Subscription:
 
 @attrs.define(eq=False, kw_only=True)
 class _PubSub:
-    config: PubSubConfig
     _worker: Worker
+    elsewhere: RemoteTopics | None = None
     _topics: Topics[_Subscription] = attrs.field(init=False, factory=Topics)
     # Invocation id, the publisher's context, message.
     _published: list[tuple[str, Context, PublishInput]] = attrs.field(
@@ -147,7 +173,7 @@ class _PubSub:
         init=False, factory=trio.lowlevel.ParkingLot
     )
 
-    def bind(self, trigger: Trigger) -> None:
+    def bind(self, trigger: Trigger) -> Coroutine[Any, Any, None] | None:
         """Subscribe a trigger; one without a topic is taken, and never fires."""
         topic = topic_of(trigger.config)
         if topic is None:
@@ -155,18 +181,30 @@ class _PubSub:
                 "subscribe trigger %s names no topic and never fires",
                 trigger.trigger_id,
             )
-            return
+            return None
         begun = trio.Event()
         begun.set()
         # The reference hands no metadata of the trigger to subscribers.
         subscription = _Subscription(attrs.evolve(trigger, metadata=None), begun)
         self._topics.add(topic, trigger.trigger_id, subscription)
+        return None if self.elsewhere is None else self._join(self.elsewhere, topic)
+
+    async def _join(self, elsewhere: RemoteTopics, topic: str) -> None:
+        if self._topics.subscriptions(topic):
+            await elsewhere.join(topic)
+        else:  # it has gone meanwhile
+            await trio.lowlevel.checkpoint()
 
     def unbind(self, trigger: Trigger) -> None:
         """End one subscription; deliveries that have not begun are not made."""
         subscription = self._topics.remove(trigger.trigger_id)
-        if subscription is not None:
-            subscription.ended = True
+        if subscription is None:
+            return
+        subscription.ended = True
+        topic = topic_of(trigger.config)
+        assert topic is not None, "it was subscribed"
+        if self.elsewhere is not None and not self._topics.subscriptions(topic):
+            self.elsewhere.leave(topic)
 
     async def publish(self, payload: JSON) -> None:
         """The function ``publish``: start the deliveries, wait for none."""
@@ -174,6 +212,10 @@ class _PubSub:
         given = structure_input(PUBLISH, payload, PublishInput)
         if not given.topic:
             raise FunctionFailedError("Topic is not set", code="topic_not_set")
+        if self.elsewhere is not None:
+            with FailingAs("publish_failed", "Failed to publish"):
+                await self.elsewhere.publish(given)
+            return
         call = current_invocation()
         self._published.append((call.invocation_id, copy_context(), given))
         # Trio starts the tasks of calls that came together in any order: meet here.
@@ -187,8 +229,12 @@ class _PubSub:
         """
         published, self._published = self._published, []
         for _, context, given in sorted(published, key=itemgetter(0)):
-            for subscription in self._topics.subscriptions(given.topic):
-                context.run(self._start, subscription, given.data)
+            context.run(self.deliver, given.topic, given.data)
+
+    def deliver(self, topic: str, data: JSON) -> None:
+        """Start the deliveries of one message."""
+        for subscription in self._topics.subscriptions(topic):
+            self._start(subscription, data)
 
     async def wait_all_delivered(self) -> None:
         """Wait until no delivery is under way."""

@@ -1,0 +1,182 @@
+"""Queues and topics of another engine."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from iii_trio.adapters.memory import open_memory
+from iii_trio.builtins.queue import (
+    NamedQueue,
+    QueueConfig,
+    serve_bridged_queue,
+    serve_queue,
+)
+from iii_trio.errors import FunctionFailedError
+from tests.component.bridge_rig import BridgeRig, Side, open_bridge_rig
+
+
+@asynccontextmanager
+async def open_queue_rigs(
+    config: QueueConfig | None = None,
+) -> AsyncIterator[BridgeRig]:
+    async with open_bridge_rig() as rig, open_memory() as stores:
+        await rig.serve(
+            rig.there,
+            serve_queue,
+            config=QueueConfig(queue_configs={"mail": NamedQueue(backoff_ms=10)}),
+            store=stores.queue(),
+            records=stores.key_value("queue"),
+            now=rig.there.under_test.clock,
+        )
+        await rig.serve_bridged(serve_bridged_queue, config or QueueConfig())
+        yield rig
+
+
+async def publish(side: Side, data: Any) -> None:
+    await side.worker.invoke("iii::durable::publish", {"topic": "t", "data": data})
+    await wait_all_tasks_blocked()
+
+
+async def test_calls_are_enqueued_and_delivered_over_there(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_queue_rigs() as rig:
+        got = rig.there.offer("mail::send", None)
+        receipt = await rig.here.worker.enqueue("mail::send", {"n": 1}, queue="mail")
+        await wait_all_tasks_blocked()
+        assert receipt
+        assert got == [{"n": 1}]
+        with pytest.raises(FunctionFailedError, match="queue_not_defined") as caught:
+            await rig.here.worker.enqueue("mail::send", 1, queue="none")
+        assert caught.value.code == "enqueue_error"
+
+
+async def test_topics_reach_the_subscribers_of_both_engines(
+    autojump_clock: MockClock,
+) -> None:
+    kind = "durable:subscriber"
+    async with open_queue_rigs() as rig:
+        here = await rig.here.record(kind, "on::here", {"topic": "t"})
+        there = await rig.there.record(kind, "on::there", {"queue": "t"})
+        await publish(rig.here, 1)
+        await publish(rig.there, {"n": None})
+        assert here == there == [1, {"n": None}]
+
+
+async def test_a_failed_delivery_is_retried_and_buried_over_there(
+    autojump_clock: MockClock,
+) -> None:
+    attempts: list[float] = []
+    async with open_queue_rigs() as rig:
+
+        @rig.here.worker.function("on::fail")
+        async def fail() -> None:
+            await trio.lowlevel.checkpoint()
+            attempts.append(trio.current_time())
+            raise FunctionFailedError("no luck", code="bad_day")
+
+        settings = {"maxRetries": 2, "backoffDelayMs": 100}
+        config = {"topic": "t", "queue_config": settings}
+        await rig.here.worker.bind("durable:subscriber", "on::fail", config)
+        await publish(rig.here, 1)
+        await trio.sleep(5)
+        asked = {"topic": "t"}
+        dead = await rig.here.worker.invoke("engine::queue::dlq_messages", asked)
+        assert [one["error"] for one in dead] == ["bad_day: no luck"]
+        moved = await rig.here.worker.invoke("iii::queue::redrive", {"queue": "t"})
+        assert moved["redriven"] == 1
+        await trio.sleep(5)
+    assert len(attempts) == 6
+    assert attempts[2] - attempts[1] == pytest.approx(0.2, abs=0.05)
+
+
+async def test_conditions_are_asked_here_and_metadata_is_kept(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_queue_rigs() as rig:
+
+        @rig.here.worker.function("is::large")
+        async def is_large(data: int) -> bool:
+            await trio.lowlevel.checkpoint()
+            return data > 10
+
+        kind, config = "durable:subscriber", {"topic": "t"}
+        got = await rig.here.record(kind, "on::t", config, condition="is::large")
+        await publish(rig.there, 5)
+        await publish(rig.there, 50)
+        stats = await rig.here.worker.invoke(
+            "engine::queue::topic_stats", {"topic": "t"}
+        )
+    assert got == [50]
+    assert (stats["depth"], stats["dlq_depth"]) == (0, 0)
+
+
+async def test_messages_collect_while_the_subscriber_is_away(
+    autojump_clock: MockClock,
+) -> None:
+    kind, config = "durable:subscriber", {"topic": "t"}
+    got: list[Any] = []
+
+    async def collect(payload: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        got.append(payload)
+
+    async with open_queue_rigs() as rig:
+        async with rig.here.under_test.open_worker("away") as worker:
+            worker.register_function("on::t", collect)
+            await worker.bind(kind, "on::t", config)
+            await publish(rig.there, 1)
+        await publish(rig.there, 2)
+        await trio.sleep(60)
+        assert got == [1]
+        rig.here.wire.cut()
+        await publish(rig.there, 3)
+        await trio.sleep(60)
+        async with rig.here.under_test.open_worker("away") as worker:
+            worker.register_function("on::t", collect)
+            await worker.bind(kind, "on::t", config)
+            await trio.sleep(60)
+            assert sorted(got) == [1, 2, 3]  # ten at a time, in no order
+
+
+async def test_several_triggers_of_a_function_are_one_subscriber(
+    autojump_clock: MockClock,
+) -> None:
+    kind, config = "durable:subscriber", {"topic": "t"}
+    async with open_queue_rigs() as rig:
+        got = rig.here.offer("on::t", None)
+        for trigger_id in ("one", "two"):
+            await rig.here.worker.bind(kind, "on::t", config, trigger_id=trigger_id)
+        await wait_all_tasks_blocked()
+        await publish(rig.here, 1)
+        rig.here.worker.unbind("one")
+        await wait_all_tasks_blocked()
+        await publish(rig.here, 2)
+        assert got == [1, 2]
+        rig.here.worker.unbind("two")
+        rig.here.worker.unbind("two")
+        await wait_all_tasks_blocked()
+        assert rig.there.under_test.engine.statistics().triggers == 1  # its own
+        await publish(rig.here, 3)
+        await trio.sleep(60)
+        assert got == [1, 2]
+
+
+async def test_what_does_not_fit_is_refused(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = QueueConfig(queue_configs={"mine": NamedQueue()})
+    async with open_queue_rigs(config) as rig:
+        with pytest.raises(Exception, match="Failed to parse trigger config"):
+            await rig.here.worker.bind("durable:subscriber", "f", {"topic": 5})
+        failure = await rig.here.failure("iii::durable::publish", {"topic": ""})
+        assert failure.code in ("deserialization_error", "topic_not_set")
+        rig.here.wire.cut(stay_down=True)
+        failure = await rig.here.failure("iii::durable::publish", {"topic": "t"})
+        assert failure.code == "TIMEOUT"
+        assert "not connected" in failure.message
+    assert "queue_configs is ignored" in caplog.text
