@@ -9,7 +9,7 @@ import logging
 import os
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, TypeVar, final
 
 import attrs
@@ -50,8 +50,11 @@ Connect = Callable[[str], Attachment]
 TIMEOUT: Final = 30.0
 """Seconds that a call may take, with waiting for the connection."""
 
+ACCEPTANCE_PATIENCE: Final = 2.0
+"""Seconds that an engine has to show that it took our name; silence takes it."""
+
 RETRY_PAUSE: Final = 1.0
-"""Seconds before another name is tried when one is taken."""
+"""Seconds before another name is tried."""
 
 
 def connect_by_url(url: str) -> Attachment:
@@ -107,9 +110,9 @@ class RemoteEngine(metaclass=NoPublicConstructor):
     async def invoke_json(
         self, function_id: str, payload: bytes, *, seconds: float = TIMEOUT
     ) -> bytes:
-        """Call a function over there from inside a handler.
+        """Call a function over there.
 
-        The handler's deadline counts too, and its cancellation cancels the call over
+        Inside a handler its deadline counts too, and its cancellation cancels the call over
         there, if that engine can.
 
         Args:
@@ -126,16 +129,21 @@ class RemoteEngine(metaclass=NoPublicConstructor):
                 lost meanwhile, `InvocationRefusedError` for a loop.
         """
         with self._crossing(), trio.move_on_after(seconds) as scope:
-            worker = await self._connected()
-            left = scope.deadline - trio.current_time()
-            try:
-                return await worker.invoke_json(
-                    function_id, payload, namespace="default", deadline=left
-                )
-            except trio.ClosedResourceError:
-                raise InvocationStoppedError(
-                    f"the connection to {self.url} was lost", function_id=function_id
-                ) from None
+            while True:
+                worker = await self._connected()
+                left = scope.deadline - trio.current_time()
+                try:
+                    return await worker.invoke_json(
+                        function_id, payload, namespace="default", deadline=left
+                    )
+                except RegistrationError:
+                    # Refused before anything was sent; the next has another name.
+                    self._forget(worker)
+                except trio.ClosedResourceError:
+                    raise InvocationStoppedError(
+                        f"the connection to {self.url} was lost",
+                        function_id=function_id,
+                    ) from None
         state = "" if self.is_connected else ": not connected"
         raise InvocationTimeoutError(
             f"no answer from {self.url} within {seconds * 1000:g} ms{state}",
@@ -192,7 +200,12 @@ class RemoteEngine(metaclass=NoPublicConstructor):
 
     @contextmanager
     def _crossing(self) -> Iterator[None]:
-        baggage = current_invocation().baggage
+        try:
+            baggage = current_invocation().baggage
+        except LookupError:  # nobody's call: it begins here
+            with self._crossings.crossing(None):
+                yield
+            return
         try:
             with self._crossings.crossing(baggage) as taken:
                 with passing_baggage(taken):
@@ -269,6 +282,10 @@ class RemoteEngine(metaclass=NoPublicConstructor):
             await self._changed.wait()
         return self._worker
 
+    def _forget(self, worker: Worker) -> None:
+        if self._worker is worker:
+            self._worker = None
+
     async def _stay(self, attachment: Attachment, names: Iterator[str]) -> None:
         """Be attached; under the next name when one is taken."""
         await trio.lowlevel.checkpoint()
@@ -286,6 +303,9 @@ class RemoteEngine(metaclass=NoPublicConstructor):
 
     async def _attach(self, attachment: Attachment, name: str) -> None:
         async with open_worker(attachment, name=name) as worker:
+            # A refused name is told after the greeting: any answer says it was not.
+            with trio.move_on_after(ACCEPTANCE_PATIENCE), suppress(InvocationError):
+                await worker.invoke("engine::workers::info", {"id": worker.worker_id})
             for function_id, handler in self._functions.items():
                 _register(worker, function_id, handler)
             for binding_id, binding in self._bindings.items():
@@ -297,7 +317,7 @@ class RemoteEngine(metaclass=NoPublicConstructor):
             try:
                 await trio.sleep_forever()
             finally:
-                self._worker = None
+                self._forget(worker)
 
 
 def read_answer(answer: bytes, kind: type[T]) -> T:

@@ -38,7 +38,11 @@ from iii_trio.builtins.state import (
     serve_bridged_state,
     serve_state,
 )
-from iii_trio.builtins.stream import StreamConfig, serve_stream
+from iii_trio.builtins.stream import (
+    StreamConfig,
+    serve_bridged_stream,
+    serve_stream,
+)
 from iii_trio.net import Pump
 from iii_trio.worker import Worker
 
@@ -231,6 +235,15 @@ def _serve_stream(
     *,
     task_status: trio.TaskStatus[Any],
 ) -> Awaitable[None]:
+    if resources.bridge_url is not None:
+        return serve_bridged_stream(
+            worker,
+            config,
+            url=resources.bridge_url,
+            pump=resources.pump,
+            new_id=uuid_source(),
+            task_status=task_status,
+        )
     return serve_stream(
         worker,
         config,
@@ -349,6 +362,7 @@ BUILTINS: Final = (
         config_class=StreamConfig,
         serve=_serve_stream,
         stores=("stream",),
+        bridges=True,
         has_settings=True,
     ),
     BuiltinSpec(

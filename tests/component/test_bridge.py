@@ -373,6 +373,29 @@ async def test_a_taken_name_is_not_the_end_of_a_bridge(
     assert "refuses the worker name 'iii-bridge-client', trying another" in caplog.text
 
 
+async def test_calls_wait_while_a_name_is_found_that_is_free(
+    autojump_clock: MockClock,
+) -> None:
+    results: list[object] = []
+    async with (
+        open_bridge_rig() as rig,
+        rig.there.under_test.open_worker("iii-bridge-client"),
+    ):
+        rig.there.offer("math::add", 5)
+        rig.here.wire.up = False
+        await rig.bridge(rig.here, bridge_config(forward={"far": "math::add"}))
+
+        async def call() -> None:
+            results.append(await rig.here.worker.invoke("far"))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(call)
+            await wait_all_tasks_blocked()
+            rig.here.wire.up = True
+    assert results == [5] * 10
+
+
 async def test_a_function_that_is_taken_over_there_is_told_in_the_log(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -496,7 +519,7 @@ async def test_an_engine_that_knows_no_cancellation_is_told_of_none(
     async with open_bridge_rig() as rig:
         handle = await rig.bridge(
             rig.here,
-            bridge_config(forward={"far": "near"}, timeout_ms=1000),
+            bridge_config(forward={"far": "near"}, timeout_ms=5000),
             connect=lambda _url: other.attachment(),
         )
         assert "TIMEOUT" in (await rig.here.failure("far", 1)).message

@@ -15,6 +15,7 @@ from iii_trio.builtins.stream import _events as events
 from iii_trio.builtins.stream._inputs import Deleted, Place, Written
 from iii_trio.builtins.stream._order import WriteOrder
 from iii_trio.builtins.stream._providers import ProviderError, Providers
+from iii_trio.builtins.stream._remote import RemoteStreams
 from iii_trio.errors import FunctionFailedError
 
 JSON = Any
@@ -41,10 +42,15 @@ def space_of(stream_name: str, group_id: str) -> str:
 class StreamData:
     """Reads and writes. ``tell`` gets every event; it is sync."""
 
-    _store: KeyValueStore
-    _providers: Providers
+    _store: KeyValueStore | None
+    _providers: Providers | RemoteStreams
     _tell: Callable[[Place, JSON], None]
     _order: WriteOrder = attrs.field(factory=WriteOrder)
+
+    @property
+    def _kept(self) -> KeyValueStore:
+        assert self._store is not None, "what takes its place always answers"
+        return self._store
 
     async def set(self, place: Place, data: JSON) -> Change:
         """Store a value."""
@@ -57,7 +63,7 @@ class StreamData:
             async with self._order.writing(place):
                 return self._told(
                     place,
-                    await self._store.set(_space(place), place.item_id, encode(data)),
+                    await self._kept.set(_space(place), place.item_id, encode(data)),
                 )
 
     async def delete(self, place: Place) -> Change:
@@ -69,7 +75,7 @@ class StreamData:
             assert place.item_id is not None
             async with self._order.writing(place):
                 return self._told(
-                    place, await self._store.delete(_space(place), place.item_id)
+                    place, await self._kept.delete(_space(place), place.item_id)
                 )
 
     async def update(self, place: Place, ops: list[UpdateOp], raw: JSON) -> Updated:
@@ -97,7 +103,7 @@ class StreamData:
         if answer is not None:
             return answer or None
         assert place.item_id is not None
-        return await self._store.get(_space(place), place.item_id)
+        return await self._kept.get(_space(place), place.item_id)
 
     async def items(
         self, place: Place, *, deadline: float | None = None
@@ -107,7 +113,7 @@ class StreamData:
         answer = await self._providers.read("list", fields, deadline=deadline)
         if answer is not None:
             return answer or None
-        items = await self._store.items(_space(place))
+        items = await self._kept.items(_space(place))
         return encode([msgspec.Raw(value) for _, value in items])
 
     async def groups(self, stream_name: str) -> bytes | None:
@@ -120,8 +126,11 @@ class StreamData:
 
     async def streams(self) -> dict[str, list[str]]:
         """The groups of every stream that the store holds, both sorted."""
+        elsewhere = await self._providers.streams()
+        if elsewhere is not None:
+            return elsewhere
         found: dict[str, list[str]] = {}
-        for space in await self._store.spaces():
+        for space in await self._kept.spaces():
             stream_name, group_id = decode(space)
             found.setdefault(stream_name, []).append(group_id)
         return {name: sorted(found[name]) for name in sorted(found)}
@@ -171,7 +180,7 @@ class StreamData:
 
         assert place.item_id is not None
         async with self._order.writing(place):
-            change = await self._store.update(_space(place), place.item_id, apply)
+            change = await self._kept.update(_space(place), place.item_id, apply)
             self._told(place, change)
         return Updated(change, [error.to_json() for error in errors])
 

@@ -83,6 +83,11 @@ class Providers:
                 f"Failed to convert result to value: {exc}", code="JSON_ERROR"
             ) from exc
 
+    async def streams(self) -> dict[str, list[str]] | None:
+        """Nobody provides a list of all streams: ``None``."""
+        await trio.lowlevel.checkpoint()
+        return None
+
     async def _call(
         self, operation: str, fields: Mapping[str, JSON], deadline: float | None
     ) -> bytes | None:

@@ -1,8 +1,8 @@
 """The stream worker: functions, trigger types and the door for subscribers."""
 
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any, NoReturn, final
 
 import attrs
@@ -11,12 +11,18 @@ import trio
 
 from iii_trio._util import open_background_nursery
 from iii_trio.adapters import KeyValueStore
+from iii_trio.builtins._remote_engine import (
+    Connect,
+    connect_by_url,
+    open_remote_engine,
+)
 from iii_trio.builtins.stream import _events as events
 from iii_trio.builtins.stream._config import StreamConfig
 from iii_trio.builtins.stream._data import StreamData
 from iii_trio.builtins.stream._functions import StreamFunctions
 from iii_trio.builtins.stream._inputs import Place
 from iii_trio.builtins.stream._providers import Providers
+from iii_trio.builtins.stream._remote import RemoteEvents, RemoteStreams
 from iii_trio.builtins.stream._schemas import (
     DESCRIPTIONS,
     EVENT_FORMAT,
@@ -69,6 +75,81 @@ async def serve_stream(
     """
     triggers = StreamTriggers(worker)
     hub, functions = _compose(worker, store, triggers, now)
+    async with _open_server(
+        worker=worker,
+        config=config,
+        pump=pump,
+        hub=hub,
+        triggers=triggers,
+        functions=functions,
+    ) as server:
+        task_status.started(server)
+        await trio.sleep_forever()
+    raise AssertionError  # pragma: no cover - sleep_forever does not return
+
+
+async def serve_bridged_stream(
+    worker: Worker,
+    config: StreamConfig,
+    *,
+    url: str,
+    pump: Pump,
+    new_id: Callable[[], str],
+    connect: Connect = connect_by_url,
+    now: Callable[[], float] = time.time,
+    task_status: trio.TaskStatus[StreamServer] = trio.TASK_STATUS_IGNORED,
+) -> NoReturn:
+    """`serve_stream` where another engine keeps the items and carries the events.
+
+    Args:
+        worker: offers the functions and trigger types, and makes the calls.
+        config: see `StreamConfig`; later changes by `StreamServer.reconfigure`.
+        url: of the other engine, which needs streams and pub/sub.
+        pump: moves the bytes of subscribers.
+        new_id: makes UUID text.
+        connect: what the worker of the other engine attaches to.
+        now: seconds since the epoch, for events.
+        task_status: gets a `StreamServer` once it listens and all is registered; the
+            connection may come later.
+
+    Raises:
+        OSError: the address cannot be bound.
+        RegistrationError: another worker offers one of the functions.
+
+    Cancellation: as of `serve_stream`.
+    """
+    async with open_remote_engine(
+        url, name="iii-stream-bridge", new_id=new_id, connect=connect
+    ) as remote:
+        triggers, subscriptions = StreamTriggers(worker), Subscriptions()
+        carried = RemoteEvents(remote, triggers, subscriptions)
+        tell = _teller(carried.announce, now)
+        providers = RemoteStreams(remote, Providers(worker))
+        data = StreamData(store=None, providers=providers, tell=tell)
+        await carried.listen(f"iii-stream-bridge::{new_id()}")
+        async with _open_server(
+            worker=worker,
+            config=config,
+            pump=pump,
+            hub=_hub_of(worker, data, subscriptions, now),
+            triggers=triggers,
+            functions=StreamFunctions(data=data, tell=tell),
+        ) as server:
+            task_status.started(server)
+            await trio.sleep_forever()
+    raise AssertionError  # pragma: no cover - sleep_forever does not return
+
+
+@asynccontextmanager
+async def _open_server(
+    *,
+    worker: Worker,
+    config: StreamConfig,
+    pump: Pump,
+    hub: Hub,
+    triggers: StreamTriggers,
+    functions: StreamFunctions,
+) -> AsyncIterator[StreamServer]:
     async with open_background_nursery("the stream worker ends") as nursery:
         server = StreamServer._create(
             config=config,
@@ -81,9 +162,7 @@ async def serve_stream(
         with ExitStack() as registered:
             _register(worker, hub, triggers, functions, registered)
             await server.open_door(config)
-            task_status.started(server)
-            await trio.sleep_forever()
-    raise AssertionError  # pragma: no cover - sleep_forever does not return
+            yield server
 
 
 @final
@@ -93,16 +172,23 @@ class _Announcer:
 
     _triggers: StreamTriggers
     _subscriptions: Subscriptions
-    _now: Callable[[], float]
 
-    def tell(self, place: Place, event: JSON) -> None:
-        message = events.envelope(place, self._now(), event)
+    def announce(self, place: Place, message: JSON) -> None:
         self._triggers.fire(place, message)
         matching = self._subscriptions.matching(place)
         if matching:
             frame = msgspec.json.encode(message)
             for subscription in matching:
                 subscription.deliver(frame)
+
+
+def _teller(
+    announce: Callable[[Place, JSON], None], now: Callable[[], float]
+) -> Callable[[Place, JSON], None]:
+    def tell(place: Place, event: JSON) -> None:
+        announce(place, events.envelope(place, now(), event))
+
+    return tell
 
 
 def _compose(
@@ -112,16 +198,25 @@ def _compose(
     now: Callable[[], float],
 ) -> tuple[Hub, StreamFunctions]:
     subscriptions = Subscriptions()
-    tell = _Announcer(triggers, subscriptions, now).tell
+    tell = _teller(_Announcer(triggers, subscriptions).announce, now)
     data = StreamData(store=store, providers=Providers(worker), tell=tell)
-    hub = Hub(
+    hub = _hub_of(worker, data, subscriptions, now)
+    return hub, StreamFunctions(data=data, tell=tell)
+
+
+def _hub_of(
+    worker: Worker,
+    data: StreamData,
+    subscriptions: Subscriptions,
+    now: Callable[[], float],
+) -> Hub:
+    return Hub(
         data=data,
         subscriptions=subscriptions,
         joins=VisitTriggers(worker),
         leaves=VisitTriggers(worker),
         now=now,
     )
-    return hub, StreamFunctions(data=data, tell=tell)
 
 
 def _register(
