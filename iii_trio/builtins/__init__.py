@@ -12,6 +12,7 @@ __all__ = ["BUILTINS", "BuiltinSpec", "Resources", "Serve"]
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
     if name in __all__:
-        return getattr(importlib.import_module("iii_trio.builtins._specs"), name)
+        home = "_specs" if name == "BUILTINS" else "_spec"
+        return getattr(importlib.import_module(f"iii_trio.builtins.{home}"), name)
     msg = f"module 'iii_trio.builtins' has no attribute {name!r}"
     raise AttributeError(msg)
