@@ -10,6 +10,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from typing import Any, Final, TypeVar, final
 
 import attrs
@@ -223,15 +224,12 @@ class RemoteEngine(metaclass=NoPublicConstructor):
             local: makes the calls here.
             local_function: what is called.
         """
+        call = partial(local.invoke_json, local_function, namespace="default")
 
         async def run(payload: msgspec.Raw) -> msgspec.Raw:
             try:
-                with self._crossing():
-                    return msgspec.Raw(
-                        await local.invoke_json(
-                            local_function, bytes(payload), namespace="default"
-                        )
-                    )
+                with self._crossing():  # the bridge is no caller that a payload names
+                    return msgspec.Raw(await call(bytes(payload), kind="delivery"))
             except InvocationError as exc:
                 raise passed_on(exc) from exc
 

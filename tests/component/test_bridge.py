@@ -70,6 +70,19 @@ async def test_an_exposed_function_is_called_from_over_there(
     assert got == [{"to": "ada"}]
 
 
+async def test_an_exposed_function_of_a_link_worker_gets_the_payload_as_it_is(
+    autojump_clock: MockClock,
+) -> None:
+    async with (
+        open_bridge_rig() as rig,
+        rig.here.under_test.open_raw_peer("sdk", "mail::send") as peer,
+    ):
+        await rig.bridge(rig.here, bridge_config(expose={"mail::send": None}))
+        rig.there.worker.fire("mail::send", {"to": "ada"})
+        call = await peer.served("mail::send")
+        assert bytes(call.data) == b'{"to":"ada"}'
+
+
 async def test_an_exposed_null_stays_null_and_no_result_none(
     autojump_clock: MockClock,
 ) -> None:
