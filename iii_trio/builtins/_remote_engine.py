@@ -9,7 +9,7 @@ import logging
 import os
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, Final, TypeVar, final
 
@@ -201,15 +201,12 @@ class RemoteEngine(metaclass=NoPublicConstructor):
 
     @contextmanager
     def _crossing(self) -> Iterator[None]:
-        try:
-            baggage = current_invocation().baggage
-        except LookupError:  # nobody's call: it begins here
-            with self._crossings.crossing(None):
-                yield
-            return
+        baggage, inside = None, False
+        with suppress(LookupError):  # nobody's call: it begins here
+            baggage, inside = current_invocation().baggage, True
         try:
             with self._crossings.crossing(baggage) as taken:
-                with passing_baggage(taken):
+                with passing_baggage(taken) if inside else nullcontext():
                     yield
         except LoopError as exc:
             raise InvocationRefusedError(str(exc)) from exc
@@ -304,15 +301,16 @@ class RemoteEngine(metaclass=NoPublicConstructor):
             # A refused name is told after the greeting: any answer says it was not.
             with trio.move_on_after(ACCEPTANCE_PATIENCE), suppress(InvocationError):
                 await worker.invoke("engine::workers::info", {"id": worker.worker_id})
-            for function_id, handler in self._functions.items():
-                _register(worker, function_id, handler)
-            for binding_id, binding in self._bindings.items():
-                await _bind(worker, binding_id, binding)
             logger.info("connected to %s as %s", self.url, name)
             self._worker = worker
             self._changed.set()
             self._changed = trio.Event()
+            for function_id, handler in self._functions.items():
+                _register(worker, function_id, handler)
             try:
+                for binding_id, binding in list(self._bindings.items()):
+                    if self._bindings.get(binding_id) is binding:  # still wanted
+                        await _bind(worker, binding_id, binding)
                 await trio.sleep_forever()
             finally:
                 self._forget(worker)

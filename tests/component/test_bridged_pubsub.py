@@ -165,3 +165,28 @@ async def test_three_engines_share_the_topics_of_one(autojump_clock: MockClock) 
         await wait_all_tasks_blocked()
         assert got == ["from the third"]
         nursery.cancel_scope.cancel(reason="shown")
+
+
+async def test_subscribers_that_come_and_go_while_it_connects_are_told_right(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_bridge_rig() as rig:
+        await rig.serve(rig.there, serve_pubsub, config=PubSubConfig())
+        rig.here.wire.up = False
+        connect = rig.here.wire.connect
+        await rig.serve(rig.here, serve_pubsub, config=BRIDGED, connect=connect)
+        for number in range(10):
+            topic, trigger = {"topic": f"t{number}"}, f"{number}"
+            await rig.here.record(
+                "subscribe", f"on::{number}", topic, trigger_id=trigger
+            )
+        rig.here.wire.up = True
+        while not rig.there.under_test.engine.statistics().triggers:  # noqa: ASYNC110
+            await trio.sleep(0.001)
+        for number in range(0, 10, 2):
+            rig.here.worker.unbind(f"{number}")
+        got = await rig.here.record("subscribe", "on::late", {"topic": "late"})
+        await wait_all_tasks_blocked()
+        assert rig.there.under_test.engine.statistics().triggers == 6
+        await publish(rig.there, "late", 1)
+        assert got == [1]
