@@ -38,7 +38,9 @@ def test_one_subscription_leaves_and_the_others_stay() -> None:
     ("settings", "reason"),
     [
         ({"name": "redis"}, "not available in this version"),
-        ({"name": "bridge"}, "unknown adapter 'bridge'"),
+        ({"name": "nats"}, "unknown adapter 'nats'; known: 'local', 'bridge'"),
+        ({"name": "bridge", "config": {"url": "ws://x"}}, "no setting 'url'"),
+        ({"name": "bridge", "config": {"bridge_url": "x"}}, "must begin with ws://"),
         ({"name": "local", "config": {"redis_url": "x"}}, "no setting 'redis_url'"),
     ],
 )
@@ -47,3 +49,11 @@ def test_an_adapter_that_does_not_exist_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=reason):
         PubSubAdapterConfig(**settings)  # type: ignore[arg-type]
+
+
+def test_where_the_engine_is_that_carries_messages() -> None:
+    assert PubSubAdapterConfig().bridge_url is None
+    assert PubSubAdapterConfig(name="bridge").bridge_url == "ws://localhost:49134"
+    config = {"bridge_url": "wss://other.example"}
+    adapter = PubSubAdapterConfig(name="bridge", config=config)
+    assert adapter.bridge_url == "wss://other.example"
