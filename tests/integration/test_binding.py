@@ -40,6 +40,7 @@ async def test_a_port_held_by_a_client_is_waited_for(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with held_port() as held, trio.fail_after(60):
+        await trio.lowlevel.checkpoint()
         async with trio.open_nursery() as nursery:
             bound: list[socket.socket] = []
 

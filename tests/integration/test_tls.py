@@ -459,6 +459,7 @@ class MemoryClient:
     async def read(self) -> bytes:
         """Some bytes; TLS lets us read on after our own goodbye."""
         while True:
+            await trio.lowlevel.checkpoint()
             try:
                 return self.tls.read(65536)
             except ssl.SSLWantReadError:
