@@ -99,6 +99,7 @@ class LocalChannelEnd:
         await trio.lowlevel.checkpoint()
         while self._channel.is_full and not self._closed:
             self._check_whole()
+            self._channel.promise_room()
             await self._changed.park()
         self._check_open()
         self._check_whole()

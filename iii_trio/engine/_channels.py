@@ -183,6 +183,13 @@ class Channel:
         if self.reader is not None:
             self.reader.on_data()
 
+    def promise_room(self) -> None:
+        """The writer waits: it is told when the channel is not full any more.
+
+        What others keep may have made it full, since the last `put`.
+        """
+        self._was_full = True
+
     def take(self) -> ChannelFrame | None:
         """The reader takes a frame; ``None``: there is none now."""
         if not self._frames:

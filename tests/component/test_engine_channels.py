@@ -398,6 +398,24 @@ async def test_above_the_limit_of_all_buffers_each_channel_holds_one_frame(
         assert t.engine.channels.statistics().buffered_bytes == 0
 
 
+async def test_a_writer_that_others_made_wait_goes_on_when_its_frame_is_taken(
+    autojump_clock: MockClock,
+) -> None:
+    async with (
+        open_test_engine(limits=EngineLimits(channels_bytes=100_000)) as t,
+        t.open_worker() as worker,
+        trio.open_nursery() as nursery,
+    ):
+        writer, reader = await ends(worker)
+        await writer.send(b"one")  # there is room for more
+        greedy, _ = await ends(worker)
+        await greedy.send(bytes(100_000))
+        nursery.start_soon(writer.send, b"two")
+        await wait_all_tasks_blocked()
+        with trio.fail_after(1):
+            assert [await reader.receive(), await reader.receive()] == [b"one", b"two"]
+
+
 async def test_the_time_to_take_an_end_can_be_set_and_is_counted(
     autojump_clock: MockClock,
 ) -> None:
