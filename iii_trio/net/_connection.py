@@ -145,9 +145,9 @@ class Connection:
         self.set_reading(self._reading)
 
     def _watch(self, mask: int) -> None:
-        old, self._interest = self._interest, mask
-        if mask != old:
-            self._pump.change(self, old, mask)
+        if mask != self._interest:
+            self._pump.change(self, self._interest, mask)
+            self._interest = mask  # unless the readiness set is full
 
     def on_ready(self, mask: int) -> None:
         """Read once, or send once."""

@@ -1,5 +1,6 @@
 """The front door with many connections at once, and with too many."""
 
+import errno
 import resource
 import socket
 import subprocess
@@ -7,13 +8,14 @@ import sys
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import final
+from typing import Any, final
 
 import pytest
 import trio
 import trio.testing
 
 from iii_trio.net import HTTPExchange
+from iii_trio.net._readiness import READ
 from tests.integration.net_rig import DRIVERS, UPGRADE, Driver, Ear, Rig, open_rig
 
 each_driver = pytest.mark.parametrize("driver", DRIVERS)
@@ -29,6 +31,31 @@ async def test_a_burst_of_connections_is_accepted(driver: Driver) -> None:
             await rig.host.came(count)
             assert rig.door.connections == count
         await rig.until_connections(0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="epoll is Linux's")
+async def test_a_connection_that_cannot_be_watched_is_lost_alone() -> None:
+    class Full:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(epoll, name)
+
+        def register(self, fileno: int, mask: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with open_rig() as rig, rig.client() as before:
+        assert (await before.get("/x")).status == 200
+        readiness: Any = rig.pump._readiness
+        epoll, readiness._epoll = readiness._epoll, Full()
+        try:
+            refused = trio.socket.socket()
+            await refused.connect(rig.door.addresses[0])
+            rig.door._listeners[0].on_ready(READ)
+        finally:
+            readiness._epoll = epoll
+        with refused:
+            assert await refused.recv(1) == b""
+        assert (await before.get("/x")).status == 200
+        assert rig.door.connections == 1
 
 
 @contextmanager
