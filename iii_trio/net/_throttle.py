@@ -72,10 +72,10 @@ class CountingSink:
         self._sink = sink
         self.seen = 0
 
-    def on_text(self, data: bytes) -> None:
-        """Count and pass on."""
+    def on_text(self, data: bytes) -> bool | None:
+        """Count and pass on, and back whether it is a request."""
         self.seen += 1
-        self._sink.on_text(data)
+        return self._sink.on_text(data)
 
     def on_binary(self, data: bytes) -> None:
         """Count and pass on."""

@@ -1,5 +1,6 @@
 """The front door over real sockets: WebSockets. Every test runs with both drivers."""
 
+import math
 import os
 
 import pytest
@@ -398,13 +399,14 @@ async def test_a_bug_in_a_callback_crashes_the_pump_in_tests(
             await trio.sleep_forever()
 
 
+@pytest.mark.parametrize("rate", [math.inf, 1e6])
 @pytest.mark.parametrize("in_company", [True, False])
 async def test_one_peer_gets_only_so_many_requests_served_in_a_row(
-    in_company: bool,
+    in_company: bool, rate: float
 ) -> None:
     order: list[bytes] = []
     async with (
-        open_rig() as rig,
+        open_rig(messages_per_second=rate) as rig,
         rig.websocket() as (many, busy),
         rig.websocket() as (few, brief),
     ):
