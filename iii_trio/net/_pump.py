@@ -170,8 +170,11 @@ class Pump(metaclass=NoPublicConstructor):
             self._wakeup.set()
 
     def put_off(self, watched: Watched, callback: Callable[[], None]) -> None:
-        """Call back when no other socket is ready; until then do not read this one."""
-        self.turns.put_off[watched] = callback
+        """Call back when no other socket is ready, or it took too long; see `Turns`.
+
+        Until then this one is not read.
+        """
+        self.turns.later(watched, callback)
         if not self._running:
             self._wakeup.set()
 
@@ -193,9 +196,12 @@ class Pump(metaclass=NoPublicConstructor):
         self._run(lambda: self._step(watched, mask))
         self._catch_up()
 
-    def _catch_up(self) -> None:
-        """Do what was put off, now, where no turn will."""
+    def _catch_up(self, until: float = math.inf) -> None:
+        """Do what was put off, now, where no turn will; go on soon after ``until``."""
         while self.turns.put_off:
+            if perf_counter() >= until:
+                self._wakeup.set()
+                return
             self._run(self._take_turn)
 
     def handle_ready(self, readiness: ReadinessSet) -> bool:
@@ -207,7 +213,7 @@ class Pump(metaclass=NoPublicConstructor):
                 return False
         end = perf_counter() + _TURN_SECONDS
         while (ready or self.turns.put_off) and perf_counter() < end:
-            if ready:
+            if ready and not self.turns.overdue:
                 self._run(lambda: self._steps(end))
             else:
                 self._run(self._take_turn)
@@ -330,7 +336,7 @@ class Pump(metaclass=NoPublicConstructor):
                 await self._wakeup.wait()
             self._wakeup = trio.Event()
             self._run(self._run_timers)
-            self._catch_up()
+            self._catch_up(perf_counter() + _TURN_SECONDS)
 
     async def _pump(self, readiness: ReadinessSet, fileno: int) -> None:
         looks, in_vain = 0, 0

@@ -19,6 +19,9 @@ beside one with 64 calls in flight, 390 us otherwise, 58 us alone."""
 _REMEMBERED: Final = 64
 """Passes for which a brief connection counts as company."""
 
+_PATIENCE: Final = 16
+"""Passes after which a turn comes though other sockets are ready all the time."""
+
 
 class Turns:
     """What was put off, and who is there.
@@ -27,12 +30,13 @@ class Turns:
         put_off: watched sockets to what they will do at their turn, in order.
     """
 
-    __slots__ = ("_brief_until", "_passes", "put_off")
+    __slots__ = ("_brief_until", "_passes", "_waiting_since", "put_off")
 
     def __init__(self) -> None:
         self.put_off: dict[Watched, Callable[[], None]] = {}
         self._passes = 0
         self._brief_until = 0
+        self._waiting_since = 0
 
     def next_pass(self) -> None:
         """Time, as far as this is concerned."""
@@ -46,13 +50,28 @@ class Turns:
         """How many requests of one connection to handle before the others."""
         return IN_COMPANY if self._passes < self._brief_until else ALONE
 
+    def later(self, watched: Watched, callback: Callable[[], None]) -> None:
+        """Put off what a socket is to do."""
+        if not self.put_off:
+            self._waiting_since = self._passes
+        self.put_off[watched] = callback
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the next turn may wait no more for other sockets."""
+        return bool(self.put_off) and self._passes - self._waiting_since >= _PATIENCE
+
     def fresh(self, ready: list[tuple[Watched, int]]) -> list[tuple[Watched, int]]:
-        """Of the ready sockets, those that do not wait for a turn."""
+        """Of the ready sockets, those that do not wait for a turn.
+
+        A hang-up, too, is only seen after what came before it.
+        """
         if not self.put_off:
             return ready
-        return [one for one in ready if one[1] != READ or one[0] not in self.put_off]
+        return [one for one in ready if not one[1] & READ or one[0] not in self.put_off]
 
     def take(self) -> tuple[Watched, Callable[[], None]]:
         """Whose turn it is, and what to do."""
+        self._waiting_since = self._passes
         watched = next(iter(self.put_off))
         return watched, self.put_off.pop(watched)

@@ -102,6 +102,7 @@ class WebSocket(metaclass=NoPublicConstructor):
     __slots__ = (
         "_close_seconds",
         "_connection",
+        "_ended",
         "_held",
         "_kept",
         "_on_oversize",
@@ -131,6 +132,7 @@ class WebSocket(metaclass=NoPublicConstructor):
         self._reader = FrameReader("server", max_message_bytes=max_message_bytes)
         self._close_seconds = close_timeout
         self._held = False
+        self._ended = False  # the end of input came, and what was kept comes first
         self._turns = connection.turns
         self._talkative = 0  # reads until it may be brief again
         self._kept: list[tuple[int, bytes]] | None = None
@@ -304,6 +306,8 @@ class WebSocket(metaclass=NoPublicConstructor):
                 return
         if self._reader.failure is not None and self._kept is None:
             self._fail(*self._reader.failure)
+        if self._ended and not self._connection.ending:
+            self.on_eof()
 
     def _on_other(self, opcode: int, payload: bytes) -> None:
         if opcode == OP_BINARY:
@@ -337,7 +341,10 @@ class WebSocket(metaclass=NoPublicConstructor):
         self._connection.end(text, linger=_FAILURE_LINGER_SECONDS)
 
     def on_eof(self) -> None:
-        """The peer is gone without a Close."""
+        """The peer is gone without a Close: deliver what is kept, and end."""
+        if self._kept is not None:
+            self._ended = True
+            return
         self._connection.lose("connection lost: end of input without a Close")
 
     def on_writable(self) -> None:

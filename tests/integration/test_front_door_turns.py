@@ -1,0 +1,129 @@
+"""Requests that were put off, because one peer asks for much: none starve, none are lost."""
+
+import socket
+
+import pytest
+import trio
+
+from iii_trio.net import OP_TEXT, open_pump
+from iii_trio.net._readiness import READ, Watched
+from tests.integration.net_rig import (
+    DRIVERS,
+    Client,
+    Driver,
+    Ear,
+    Host,
+    frame,
+    open_rig,
+)
+from tests.integration.tls_rig import TLSStream
+
+each_driver = pytest.mark.parametrize("driver", DRIVERS)
+
+
+def text_frame(payload: bytes) -> bytes:
+    return frame(OP_TEXT, payload)
+
+
+class Socket:
+    """Something that is watched, and counts what it hears."""
+
+    def __init__(self) -> None:
+        self.sock = socket.socket()
+        self.closed = False
+        self.ready = 0
+
+    def on_ready(self, mask: int) -> None:
+        self.ready += 1
+
+    def on_fault(self) -> None:
+        raise AssertionError
+
+
+class Flood:
+    """A readiness set in which one socket always is ready."""
+
+    def __init__(self, watched: Watched) -> None:
+        self._watched = watched
+
+    def poll(self) -> list[tuple[Watched, int]]:
+        return [(self._watched, READ)]
+
+    def change(self, watched: Watched, old: int, new: int) -> None: ...
+
+    def fileno(self) -> int | None: ...
+
+    def close(self) -> None: ...
+
+
+async def test_a_turn_comes_though_others_never_stop() -> None:
+    flooding, patient = Socket(), Socket()
+    done: list[int] = []
+    with flooding.sock, patient.sock:
+        async with open_pump() as pump:
+            pump.put_off(patient, lambda: done.append(flooding.ready))
+            for _ in range(100):
+                pump.handle_ready(Flood(flooding))
+    assert len(done) == 1
+    assert done[0]
+
+
+async def test_turns_outside_of_passes_let_tasks_run_between() -> None:
+    left = 50_000
+    patient = Socket()
+
+    def again() -> None:
+        nonlocal left
+        left -= 1
+        if left:
+            pump.put_off(patient, again)
+
+    with patient.sock:
+        async with open_pump() as pump:
+            pump.put_off(patient, again)
+            for _ in range(5):
+                await trio.lowlevel.checkpoint()
+            assert 0 < left < 50_000
+
+
+def hold_first(ear: Ear) -> None:
+    ear.asks = True
+    ear.reply = lambda data: ear.websocket.hold() if data == b"0" else None
+
+
+async def say_goodbye(client: Client) -> None:
+    """End the input, as TLS does it if it is there."""
+    if isinstance(client.stream, TLSStream):
+        with trio.move_on_after(0.01):  # it waits for an answer
+            await client.stream.tls.unwrap()
+    else:
+        await client.stream.send_eof()
+
+
+@each_driver
+async def test_requests_before_the_end_of_input_are_served(driver: Driver) -> None:
+    host = Host()
+    host.prepare = hold_first
+    async with open_rig(driver, host=host) as rig, rig.websocket() as (client, ear):
+        await client.text(b"0")
+        await ear.heard(1)
+        # All of it waits in the socket when it is read again.
+        await client.send(b"".join(text_frame(b"%d" % i) for i in range(1, 500)))
+        await say_goodbye(client)
+        ear.websocket.resume()
+        assert "end of input" in await ear.lost()
+        assert ear.texts == [b"%d" % i for i in range(500)]
+
+
+@pytest.mark.parametrize("driver", ["auto", "tasks"])
+async def test_requests_before_a_reset_are_served(driver: Driver) -> None:
+    host = Host()
+    host.prepare = hold_first
+    async with open_rig(driver, host=host) as rig, rig.websocket() as (client, ear):
+        await client.text(b"0")
+        await ear.heard(1)
+        await client.send(b"".join(text_frame(b"%d" % i) for i in range(1, 500)))
+        client.reset()
+        ear.websocket.resume()
+        await ear.lost()
+        assert ear.texts == [b"%d" % i for i in range(500)]
