@@ -94,7 +94,7 @@ class LocalWorkerPort:
         if error is not None:
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise exception_from(error, function_id=request.function_id)
-        if not invocation.function.brief:
+        if not invocation.function.brief or invocation.caller is None:
             await trio.lowlevel.cancel_shielded_checkpoint()
         callee = invocation.callee
         if invocation.outcome is not None:
