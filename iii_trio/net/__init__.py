@@ -13,6 +13,7 @@ from iii_trio.net._front_door import FrontDoor, open_front_door
 from iii_trio.net._handshake import accept_key
 from iii_trio.net._http1 import BodyTooLargeError, HTTPRequest
 from iii_trio.net._http_connection import RequestHandler
+from iii_trio.net._kept_door import KeptDoor, start_front_door
 from iii_trio.net._limits import HTTPLimits, limits_of
 from iii_trio.net._peer_certificate import PeerCertificate
 from iii_trio.net._pump import Pump, open_pump
@@ -48,6 +49,7 @@ __all__ = [
     "HTTPExchange",
     "HTTPLimits",
     "HTTPRequest",
+    "KeptDoor",
     "LimitsConfig",
     "PeerCertificate",
     "Pump",
@@ -65,4 +67,5 @@ __all__ = [
     "open_front_door",
     "open_pump",
     "parse_close",
+    "start_front_door",
 ]

@@ -1,6 +1,5 @@
 """The front doors of the http worker: one, and a second one while the address changes."""
 
-import errno
 from typing import Final, final
 
 import attrs
@@ -9,7 +8,7 @@ import trio
 from iii_trio._util import ConflictDetector, NoPublicConstructor
 from iii_trio.builtins.http._config import HTTPConfig
 from iii_trio.builtins.http._dispatch import Dispatcher
-from iii_trio.net import FrontDoor, HTTPLimits, Pump, limits_of, open_front_door
+from iii_trio.net import HTTPLimits, KeptDoor, Pump, limits_of, start_front_door
 
 DRAIN_GRACE: Final = 10.0
 """Seconds that requests of an address that is given up may take, as in the reference."""
@@ -30,12 +29,6 @@ def _limits(config: HTTPConfig) -> HTTPLimits:
     )
 
 
-@attrs.frozen(eq=False)
-class _Door:
-    door: FrontDoor
-    given_up: trio.Event = attrs.field(factory=trio.Event)
-
-
 @final
 @attrs.define(eq=False, kw_only=True)
 class HTTPServer(metaclass=NoPublicConstructor):
@@ -45,7 +38,7 @@ class HTTPServer(metaclass=NoPublicConstructor):
     _dispatcher: Dispatcher
     _pump: Pump
     _nursery: trio.Nursery
-    _door: _Door | None = None
+    _door: KeptDoor | None = None
     _one_user: ConflictDetector = attrs.field(
         factory=lambda: ConflictDetector("another task is changing the http server")
     )
@@ -98,38 +91,24 @@ class HTTPServer(metaclass=NoPublicConstructor):
         if self._door is not None:
             await self._door.door.drain(grace)
 
-    async def open_door(self, config: HTTPConfig) -> _Door:
+    async def open_door(self, config: HTTPConfig) -> KeptDoor:
         """Bind; an older door is then given up.
 
         Raises:
             OSError: the address cannot be bound.
         """
         old = self._door
-        try:
-            new: _Door = await self._nursery.start(
-                self._keep_door, config, name="http front door"
-            )
-        except OSError as exc:
-            if exc.errno == errno.EADDRINUSE:
-                raise OSError(exc.errno, f"address {exc.strerror}") from exc
-            raise
-        self._door = new
-        if old is not None:
-            old.given_up.set()
-        return new
-
-    async def _keep_door(
-        self, config: HTTPConfig, *, task_status: trio.TaskStatus[_Door]
-    ) -> None:
-        async with open_front_door(
+        self._door = await start_front_door(
+            self._nursery,
             self._pump,
             self._dispatcher,
+            name="http front door",
             host=config.host,
             port=config.port,
             limits=_limits(config),
             tls=config.tls,
-        ) as front_door:
-            door = _Door(front_door)
-            task_status.started(door)
-            await door.given_up.wait()
-            await front_door.drain(DRAIN_GRACE)
+            grace=DRAIN_GRACE,
+        )
+        if old is not None:
+            old.give_up()
+        return self._door

@@ -1,6 +1,5 @@
 """`serve_observability`: logs, traces and metrics of an engine and all its workers."""
 
-import errno
 import logging
 import os
 from collections.abc import Mapping
@@ -44,7 +43,7 @@ from iii_trio.builtins.observability._triggers import (
     TraceTriggers,
 )
 from iii_trio.errors import ConfigError
-from iii_trio.net import FrontDoor, Pump, open_front_door
+from iii_trio.net import KeptDoor, Pump, start_front_door
 from iii_trio.worker import Worker
 
 JSON = Any
@@ -75,12 +74,6 @@ class ObservabilityStatistics:
     export: ExportStatistics
 
 
-@attrs.frozen(eq=False)
-class _Door:
-    door: FrontDoor
-    given_up: trio.Event = attrs.field(factory=trio.Event)
-
-
 @final
 @attrs.define(eq=False, kw_only=True)
 class ObservabilityHandle(metaclass=NoPublicConstructor):
@@ -94,7 +87,7 @@ class ObservabilityHandle(metaclass=NoPublicConstructor):
     _pump: Pump | None
     _nursery: trio.Nursery
     _prometheus: PrometheusConfig | None = None
-    _door: _Door | None = None
+    _door: KeptDoor | None = None
     _one_user: ConflictDetector = attrs.field(
         factory=lambda: ConflictDetector("another task is changing the settings")
     )
@@ -160,35 +153,18 @@ class ObservabilityHandle(metaclass=NoPublicConstructor):
             new = await self._start_door(wanted)
         self._door, self._prometheus = new, wanted
         if old is not None:
-            old.given_up.set()
+            old.give_up()
 
-    async def _start_door(self, wanted: PrometheusConfig) -> _Door:
+    async def _start_door(self, wanted: PrometheusConfig) -> KeptDoor:
         assert self._pump is not None, "an endpoint needs a pump"
-        page = MetricsPage(metrics_text(self._telemetry))
-        try:
-            door: _Door = await self._nursery.start(
-                self._keep_door, self._pump, page, wanted, name="prometheus front door"
-            )
-        except OSError as exc:
-            if exc.errno == errno.EADDRINUSE:
-                raise OSError(exc.errno, f"address {exc.strerror}") from exc
-            raise
-        return door
-
-    @staticmethod
-    async def _keep_door(
-        pump: Pump,
-        page: MetricsPage,
-        wanted: PrometheusConfig,
-        *,
-        task_status: trio.TaskStatus[_Door],
-    ) -> None:
-        async with open_front_door(
-            pump, page, host=wanted.host, port=wanted.port
-        ) as front_door:
-            door = _Door(front_door)
-            task_status.started(door)
-            await door.given_up.wait()
+        return await start_front_door(
+            self._nursery,
+            self._pump,
+            MetricsPage(metrics_text(self._telemetry)),
+            name="prometheus front door",
+            host=wanted.host,
+            port=wanted.port,
+        )
 
 
 def _settings(config: ObservabilityConfig, environ: Mapping[str, str]) -> Settings:

@@ -19,13 +19,13 @@ from iii_trio.builtins.stream._socket import Hub, SubscriberSocket
 from iii_trio.builtins.stream._triggers import StreamTriggers
 from iii_trio.errors import InvocationError
 from iii_trio.net import (
-    FrontDoor,
     HTTPExchange,
     HTTPLimits,
     HTTPRequest,
+    KeptDoor,
     Pump,
     limits_of,
-    open_front_door,
+    start_front_door,
 )
 from iii_trio.worker import Worker
 
@@ -45,12 +45,6 @@ class StreamStatistics:
     subscriptions: int
 
 
-@attrs.frozen(eq=False)
-class _Door:
-    door: FrontDoor
-    given_up: trio.Event = attrs.field(factory=trio.Event)
-
-
 @final
 @attrs.define(eq=False, kw_only=True)
 class StreamServer(metaclass=NoPublicConstructor):
@@ -62,7 +56,7 @@ class StreamServer(metaclass=NoPublicConstructor):
     _triggers: StreamTriggers
     _pump: Pump
     _nursery: trio.Nursery
-    _door: _Door | None = None
+    _door: KeptDoor | None = None
     _sockets: dict[SubscriberSocket, None] = attrs.field(factory=dict)
     _all_gone: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _one_user: ConflictDetector = attrs.field(
@@ -120,26 +114,18 @@ class StreamServer(metaclass=NoPublicConstructor):
             OSError: the address cannot be bound.
         """
         old = self._door
-        self._door = await self._nursery.start(
-            self._keep_door, config, name="stream front door"
-        )
-        if old is not None:
-            old.given_up.set()
-
-    async def _keep_door(
-        self, config: StreamConfig, *, task_status: trio.TaskStatus[_Door]
-    ) -> None:
-        async with open_front_door(
+        self._door = await start_front_door(
+            self._nursery,
             self._pump,
             self,
+            name="stream front door",
             host=config.host,
             port=config.port,
             limits=_limits(config),
             tls=config.tls,
-        ) as front_door:
-            door = _Door(front_door)
-            task_status.started(door)
-            await door.given_up.wait()
+        )
+        if old is not None:
+            old.give_up()
 
     # As the request handler of its doors
 
