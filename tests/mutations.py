@@ -16,7 +16,7 @@ from tests.access_mutations import ACCESS_MUTATIONS
 from tests.mutation_table import MUTATIONS, Mutation
 
 ROOT = pathlib.Path(__file__).parent.parent
-PATIENCE = 60
+PATIENCE = 120
 """Seconds for one test; one that hangs noticed the mutation too."""
 
 
@@ -42,7 +42,7 @@ def run_tests(home: pathlib.Path, tests: list[str], says: str = "") -> str:
             [sys.executable, *command, *(f"tests/{one}" for one in tests)],
             cwd=home,
             env=env,
-            timeout=PATIENCE,
+            timeout=PATIENCE * len(tests),
             capture_output=True,
             text=True,
             check=False,
