@@ -258,7 +258,7 @@ def test_config_files_choose_where_streams_rest(adapter: Any, backend: str) -> N
     ("block", "path"),
     [
         ({"adapter": {"name": "redis"}}, "adapter"),
-        ({"adapter": {"name": "bridge"}}, "adapter"),
+        ({"adapter": {"name": "bridge", "config": {"url": "x"}}}, "adapter"),
         ({"auth": "a::b"}, "auth"),
         ({"port": "1"}, "port"),
     ],
