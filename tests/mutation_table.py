@@ -90,9 +90,9 @@ MUTATIONS = (
     Mutation(
         "a call given up cancels the handler",
         "engine/_invocation.py",
-        "            self._leave(invocation, STOPPED)\n"
+        "            self.leave(invocation, STOPPED)\n"
         "            invocation.callee.abandon(invocation, reason)\n",
-        "            self._leave(invocation, STOPPED)\n",
+        "            self.leave(invocation, STOPPED)\n",
         f"{ONE_OUTCOME}[link-local-caller gone]",
     ),
     Mutation(
@@ -230,7 +230,7 @@ MUTATIONS = (
         "a disconnect cancels the handlers of its calls",
         "engine/_invocation.py",
         "            if not tell:\n                self.cancel(invocation, reason)\n",
-        "            if not tell:\n                self._leave(invocation, STOPPED)\n",
+        "            if not tell:\n                self.leave(invocation, STOPPED)\n",
         PROGRAMS,
         "handlers_run_and_are_cancelled_as_they_should",
     ),
@@ -271,7 +271,7 @@ MUTATIONS = (
     Mutation(
         "each call settles exactly once",
         "engine/_invocation.py",
-        "            self._leave(invocation, STOPPED)\n"
+        "            self.leave(invocation, STOPPED)\n"
         "            invocation.callee.abandon(invocation, reason)\n",
         "            invocation.callee.abandon(invocation, reason)\n",
         PROGRAMS,
