@@ -12,6 +12,7 @@ SDK = (
     "integration/test_sdk_workers.py"
     "::test_a_call_that_is_cancelled_leaves_nothing_and_harms_nobody[py]"
 )
+RELAY = "property/test_relay.py"
 EDGES = "component/test_cancellation_edges.py"
 PROGRAMS = "property/test_programs.py::test_every_program_goes_as_the_model_says[0]"
 
@@ -388,5 +389,33 @@ MUTATIONS = (
         "                self.supervisor.detach(port, reason)\n",
         "            pass\n",
         f"{EDGES}::test_a_worker_that_outlives_its_engine_is_closed",
+    ),
+    Mutation(
+        "the relay takes a result only from the worker that runs the call",
+        "engine/_relay.py",
+        "        if invocation is None or invocation.callee is not port:\n",
+        "        if invocation is None:\n",
+        f"{RELAY}::test_only_who_runs_a_call_may_answer_it",
+    ),
+    Mutation(
+        "a relayed call can be cancelled by its caller",
+        "engine/_relay.py",
+        "        if port.cancels:\n",
+        "        if False:\n",
+        f"{RELAY}::test_the_relay_and_the_router_do_the_same",
+    ),
+    Mutation(
+        "a call that was relayed back is no longer its caller's",
+        "engine/_relay.py",
+        "        if caller.made_by_ref:\n",
+        "        if False:\n",
+        f"{RELAY}::test_the_relay_and_the_router_do_the_same",
+    ),
+    Mutation(
+        "the relay refuses what a worker is behind with",
+        "engine/_relay.py",
+        "            or callee.link.outbox_bytes > self._quotas.outbox_soft\n",
+        "",
+        f"{RELAY}::test_the_relay_and_the_router_do_the_same",
     ),
 )

@@ -221,3 +221,21 @@ def test_the_relay_and_the_router_do_the_same(program: list[object]) -> None:
                 assert relayed.seen() == routed.seen()
 
     trio.run(main)
+
+
+async def test_only_who_runs_a_call_may_answer_it() -> None:
+    async with open_engine() as engine:
+        world = World(engine, relays=True)
+        await trio.lowlevel.checkpoint()
+        world.take(Call(0, "f", "{}", {}, "uuid"))
+        [ours] = [
+            json.loads(text)["invocation_id"]
+            for text in world.callee[1].sent
+            if b'"invokefunction"' in text[:30]
+        ]
+        answer = f'{{"type":"invocationresult","invocation_id":"{ours}","result":'
+        world.say(world.callers[1], answer + '{"forged":true}}')
+        world.say(world.callee, answer + '{"real":true}}')
+        [result] = [t for t in world.callers[0][1].sent if b"invocationresult" in t]
+        assert b"real" in result
+        assert engine.statistics().late_answers == 1
