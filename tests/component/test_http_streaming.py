@@ -13,8 +13,8 @@ import pytest
 import trio
 import trio.testing
 
-from iii_trio.errors import FunctionFailedError
-from iii_trio.worker import ChannelReader, ChannelWriter
+from iii_trio.errors import FunctionFailedError, InvocationRefusedError
+from iii_trio.worker import Channel, ChannelReader, ChannelWriter, Worker
 from tests.component.http_rig import (
     JSON_TYPE,
     HTTPRig,
@@ -532,6 +532,29 @@ async def test_the_raw_body_is_readable_through_its_channel(
             "frames": [str(f, "utf-8") for f in frames],
             "body": body,
         }
+        await far.rig.settle()
+        assert far.is_clean()
+
+
+async def test_a_second_channel_that_is_refused_takes_the_first_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    create, made = Worker.create_channel, 0
+
+    async def limited(worker: Worker) -> Channel:
+        nonlocal made
+        made += 1
+        if made == 2:
+            raise InvocationRefusedError("too many channels", code="invocation_refused")
+        return await create(worker)
+
+    async def handler(_: Call) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(Worker, "create_channel", limited)
+    async with open_far_rig(handler) as far:
+        answer = await far.rig.request("POST", "/a", BINARY, [b"streamed"])
+        assert answer.error()[:2] == (500, "invocation_refused")
         await far.rig.settle()
         assert far.is_clean()
 

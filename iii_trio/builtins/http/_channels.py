@@ -159,8 +159,12 @@ class ChannelCall:
             try:
                 request_body = await worker.create_channel()
                 await request_body.writer.open()
-                response = await worker.create_channel()
-                await response.reader.open()
+                try:
+                    response = await worker.create_channel()
+                    await response.reader.open()
+                except BaseException:
+                    request_body.writer.abort("there is no channel for the response")
+                    raise
             except trio.BrokenResourceError as exc:
                 msg = f"the connection to the engine was lost: {exc}"
                 raise InvocationStoppedError(msg) from exc
