@@ -142,7 +142,7 @@ class Engine(metaclass=NoPublicConstructor):
         """Tell an observer of calls, and let it put spans around them.
 
         Of plain calls between links (no trace, no deadline, no action) it is told of one
-        in sixteen. `tallies` counts those that nobody was told of.
+        in seventeen. `tallies` counts those that nobody was told of.
 
         Returns:
             A function that ends it. While nobody observes, calls cost nothing more.

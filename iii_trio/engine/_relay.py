@@ -31,9 +31,10 @@ from iii_trio.protocol import (
 _PLAIN_BYTES: Final = 256 * 1024
 """Longer frames go to the router, which looks at what the receiver can take."""
 
-_TOLD_OF: Final = 16
+_TOLD_OF: Final = 17
 """Observers are told of one call in so many, and all others are counted: to time every
-one would cost a third of what it costs to relay it."""
+one would cost a third of what it costs to relay it. A prime, so that of calls that come
+in a pattern, such as two in turn, not always the same is told."""
 
 _NULL_BYTES: Final = 4
 """A result of this length may be a null, which is left out."""
