@@ -60,29 +60,31 @@ class Relay:
         self._router = router
 
     def on_frame(self, port: LinkPort, text: bytes) -> bool:
-        """Read one text message of a worker and do what it says."""
+        """Read one text message of a worker and do what it says.
+
+        Returns:
+            Whether it is a request, of which one worker gets only so many served in a
+            row: everything but plain results, which end work. Rubbish is one too.
+        """
         if not port.record.is_live:
             return False
         try:
             frame = decode_unchecked(text)
         except BAD_FRAME:
             self._router.on_text(port, text)  # which can tell what is wrong with it
-            return False
+            return True
         if type(frame) is InvocationResult:
-            relayed = len(text) <= _PLAIN_BYTES and self._result(port, frame)
+            if len(text) <= _PLAIN_BYTES and self._result(port, frame):
+                return False
         elif type(frame) is InvokeFunction:
             wanted = frame.invocation_id
             if wanted is not None and not is_uuid(wanted):
                 self._router.on_text(port, text)
-                return False
-            if len(text) > _PLAIN_BYTES or not self._call(port, frame):
-                self._router.on_frame(port, frame)
-            return True
-        else:
-            relayed = False
-        if not relayed:
-            self._router.on_frame(port, frame)
-        return False
+                return True
+            if len(text) <= _PLAIN_BYTES and self._call(port, frame):
+                return True
+        self._router.on_frame(port, frame)
+        return True
 
     def _call(self, port: LinkPort, frame: InvokeFunction) -> bool:
         """Relay a call, if it is plain."""

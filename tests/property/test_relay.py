@@ -239,3 +239,24 @@ async def test_only_who_runs_a_call_may_answer_it() -> None:
         [result] = [t for t in world.callers[0][1].sent if b"invocationresult" in t]
         assert b"real" in result
         assert engine.statistics().late_answers == 1
+
+
+async def test_everything_but_plain_results_is_a_request() -> None:
+    async with open_engine() as engine:
+        world = World(engine, relays=True)
+        await trio.lowlevel.checkpoint()
+        port, link = world.callee
+        head = '{"type":"invocationresult","invocation_id":"unknown",'
+        for text, asks in (
+            ("rubbish", True),
+            ('{"type":"ping"}', True),
+            ('{"type":"nobody knows"}', True),
+            ('{"type":"invokefunction","function_id":"f","invocation_id":"1"}', True),
+            ('{"type":"invokefunction","function_id":"f"}', True),
+            (head + '"result":{"late":true}}', True),
+        ):
+            assert link.sink.on_frame(text.encode()) is asks, text
+        world.take(Call(0, "f", "{}", {}, "uuid"))
+        *_, call = port.executing  # the void one is there, too
+        known = f'{{"type":"invocationresult","invocation_id":"{call.id}",'
+        assert not link.sink.on_frame((known + '"result":{"a":1}}').encode())
