@@ -72,7 +72,8 @@ class WebSocketSink(Protocol):
         """A complete text message: valid UTF-8.
 
         Returns:
-            True for a request, of which one peer gets only so many served in a row.
+            True for a request, of which one peer gets only so many served in a row; so
+            of binary messages and pings.
         """
 
     def on_binary(self, data: bytes) -> None:
@@ -299,6 +300,7 @@ class WebSocket(metaclass=NoPublicConstructor):
         for index, (opcode, payload) in enumerate(events):
             if opcode != OP_TEXT:
                 self._on_other(opcode, payload)
+                asked += 1
             elif not self.closed and on_text(payload):
                 asked += 1
             if self._held or (asked == at_once and index + 1 < len(events)):

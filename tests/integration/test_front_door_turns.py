@@ -1,12 +1,14 @@
 """Requests that were put off, because one peer asks for much: none starve, none are lost."""
 
+import os
 import socket
 
 import pytest
 import trio
 
-from iii_trio.net import OP_TEXT, open_pump
+from iii_trio.net import OP_BINARY, OP_PING, OP_TEXT, open_pump
 from iii_trio.net._readiness import READ, Watched
+from iii_trio.net._turns import ALONE
 from tests.integration.net_rig import (
     DRIVERS,
     Client,
@@ -127,3 +129,26 @@ async def test_requests_before_a_reset_are_served(driver: Driver) -> None:
         ear.websocket.resume()
         await ear.lost()
         assert ear.texts == [b"%d" % i for i in range(500)]
+
+
+@pytest.mark.parametrize("opcode", [OP_BINARY, OP_PING])
+async def test_what_is_no_text_takes_turns_as_well(opcode: int) -> None:
+    async with (
+        open_rig() as rig,
+        rig.websocket() as (many, busy),
+        rig.websocket() as (few, brief),
+    ):
+        served: list[int] = []
+
+        def note(_: bytes) -> None:
+            served.append(len(busy.binaries) + busy.websocket.outbox_bytes // 2)
+
+        brief.reply = note
+        # Both are in their sockets before the pump looks at either.
+        assert isinstance(many.stream, trio.SocketStream)
+        assert isinstance(few.stream, trio.SocketStream)
+        os.write(many.stream.socket.fileno(), frame(opcode) * 200)
+        os.write(few.stream.socket.fileno(), text_frame(b"me"))
+        await brief.heard(1)
+        await busy.until(lambda: len(busy.binaries) == 200 or opcode == OP_PING)
+    assert served == [ALONE]
