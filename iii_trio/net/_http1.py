@@ -164,10 +164,8 @@ class RequestParser:
         in_head = self.in_head
         while data and self._failure is None:
             data = self._feed(data)
-        if in_head and self.in_head:
+        if not events and ((in_head and self.in_head) or self.in_body):
             # The callbacks are silent about a field that has not ended.
-            self._count_silent(self._fed)
-        elif self.in_body and not events:
             self._count_silent(self._fed)
         else:
             self._silent = 0

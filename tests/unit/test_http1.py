@@ -249,6 +249,16 @@ def test_a_long_head_in_many_pieces_is_not_counted_twice() -> None:
     assert isinstance(events[0], HTTPRequest)
 
 
+def test_a_long_pipeline_is_no_long_head() -> None:
+    pipeline = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 1000
+    parser = RequestParser(HTTPLimits(head_bytes=1024), PEER)
+    events: list[Event] = []
+    for start in range(0, len(pipeline), 1000):  # most cuts are in a head
+        events += parser.feed(pipeline[start : start + 1000])
+    assert len(events) == 2000
+    assert all(isinstance(event, HTTPRequest) for event in events[::2])
+
+
 def test_a_trailer_or_chunk_extension_that_never_ends_is_cut_off() -> None:
     begun = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     for end in ("0\r\nTrailer: ", "5;"):
