@@ -77,6 +77,27 @@ OUTPUT = {
         "URL not in allowlist",
         "requests: 2",
     ),
+    "state_worker.py": (
+        "state:created: None -> {'items': []}",
+        "state:updated: {'items': []} -> {'items': ['tea'], 'total': 4}",
+        "operation 2 was skipped: increment.not_number",
+        (
+            "state:updated: {'items': ['tea'], 'total': 4}"
+            " -> {'items': ['tea'], 'total': 4, 'paid': True}"
+        ),
+        "shipping ['tea'] to ada",
+        "first: {'swapped': True, 'value': 'first'}",
+        "second: {'swapped': False, 'value': 'first'}",
+        "{'groups': ['carts', 'locks']}",
+    ),
+    "http_worker.py": (
+        '200 {"id":"7","page":"2"}',
+        '401 "who?"',
+        '201 {"ordered":"tea"}',
+        "200 012",
+        '405 {"error":{"code":"METHOD_NOT_ALLOWED","message":"Method Not Allowed"}}',
+        "the handler was cancelled with its client",
+    ),
     "bridge_worker.py": (
         "booked 30 of 100",
         "booked 70 of 100",
