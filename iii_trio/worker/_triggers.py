@@ -6,6 +6,7 @@ from typing import Any, Final, final
 
 import attrs
 import msgspec
+import trio
 
 from iii_trio.errors import RegistrationError
 from iii_trio.transport import TriggerSpec
@@ -138,6 +139,7 @@ class _Bound:
     provider: Provider
     trigger: Trigger
     ready: bool = False  # False while an async bind is at it
+    done: trio.Event = attrs.field(factory=trio.Event)  # or is no longer
 
 
 @final
@@ -164,9 +166,13 @@ class ProviderTable:
     def bind(self, spec: TriggerSpec) -> Awaitable[None] | None:
         """Bind a trigger; one with the same id is unbound first.
 
+        Where an async bind of that one is still at it, it is left to end and unbound
+        before the new one begins: providers know triggers by their ids.
+
         Raises:
             RegistrationError: no such type here, or the provider refused.
         """
+        previous = self._bound.get(spec.trigger_id)
         self.unbind(spec.trigger_id)
         provider = self._providers.get(spec.trigger_type)
         if provider is None:
@@ -177,23 +183,42 @@ class ProviderTable:
         bound = _Bound(provider, provider.trigger_from(spec))
         # Kept before the callback runs: an event may come from inside of it.
         self._bound[spec.trigger_id] = bound
-        with self._kept_if_fine(bound), refusing(f"bind of {spec.trigger_type!r}"):
-            waiting = provider.bind(bound.trigger)
+        if previous is not None and not previous.ready:
+            return self._begin_after(previous, bound)
+        return self._begin(bound)
+
+    async def _begin_after(self, previous: _Bound, bound: _Bound) -> None:
+        try:
+            await previous.done.wait()
+            if self._bound.get(bound.trigger.trigger_id) is bound:
+                waiting = self._begin(bound)
+                if waiting is not None:
+                    await waiting
+        finally:
+            bound.done.set()
+
+    def _begin(self, bound: _Bound) -> Awaitable[None] | None:
+        kind = bound.trigger.trigger_type
+        with self._kept_if_fine(bound), refusing(f"bind of {kind!r}"):
+            waiting = bound.provider.bind(bound.trigger)
             if waiting is None:
                 bound.ready = True
                 return None
         return self._finish(bound, waiting)
 
     async def _finish(self, bound: _Bound, waiting: Awaitable[None]) -> None:
-        with (
-            self._kept_if_fine(bound),
-            refusing(f"bind of {bound.trigger.trigger_type!r}"),
-        ):
-            await waiting
-        bound.ready = True
-        if self._bound.get(bound.trigger.trigger_id) is not bound:
-            # Unbound or replaced while the provider was at it.
-            _run_unbind(bound)
+        try:
+            with (
+                self._kept_if_fine(bound),
+                refusing(f"bind of {bound.trigger.trigger_type!r}"),
+            ):
+                await waiting
+            bound.ready = True
+            if self._bound.get(bound.trigger.trigger_id) is not bound:
+                # Unbound or replaced while the provider was at it.
+                _run_unbind(bound)
+        finally:
+            bound.done.set()
 
     @contextmanager
     def _kept_if_fine(self, bound: _Bound) -> Iterator[None]:

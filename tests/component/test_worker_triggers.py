@@ -159,6 +159,43 @@ async def test_unbinding_during_an_async_bind_comes_after_it() -> None:
         assert log == ["bound", "unbound"]
 
 
+async def test_the_same_id_again_during_an_async_bind_begins_after_its_end() -> None:
+    log: list[str] = []
+    gates: list[trio.Event] = []
+
+    async def bind(trigger: Trigger) -> None:
+        gates.append(gate := trio.Event())
+        log.append(f"bind {trigger.config}")
+        await gate.wait()
+
+    def unbind(trigger: Trigger) -> None:
+        log.append(f"unbind {trigger.config}")
+
+    async with (
+        open_engine() as engine,
+        open_worker(engine) as worker,
+        trio.open_nursery() as nursery,
+    ):
+        worker.register_trigger_type("hook", bind=bind, unbind=unbind)
+
+        async def ask(config: str) -> None:
+            await worker.bind("hook", "f", config, trigger_id="t")
+
+        for config in ("a", "b", "c"):
+            nursery.start_soon(ask, config)
+            await wait_all_tasks_blocked()
+        assert log == ["bind a"]
+        gates[0].set()
+        await wait_all_tasks_blocked()
+        # "b" was replaced before its turn came.
+        assert log == ["bind a", "unbind a", "bind c"]
+        gates[1].set()
+        await wait_all_tasks_blocked()
+        assert log == ["bind a", "unbind a", "bind c"]
+        worker.unbind("t")
+        assert log == ["bind a", "unbind a", "bind c", "unbind c"]
+
+
 async def test_the_decorator_form_takes_both_callbacks() -> None:
     async with open_engine() as engine, open_worker(engine) as worker:
         log = []
