@@ -165,9 +165,10 @@ async def main(rounds: int, writes: int, core: int) -> None:
                 found["ratio"].append(rate[0] / floor[0])
                 found["cpu"].append(rate[1] / floor[1])
         finally:
-            for process in (plain, real):
-                process.kill()
-                await process.wait()
+            with trio.move_on_after(10, shield=True):
+                for process in (plain, real):
+                    process.kill()
+                    await process.wait()
         nursery.cancel_scope.cancel(reason="measured")
     medians = {name: statistics.median(values) for name, values in found.items()}
     print(json.dumps(medians))

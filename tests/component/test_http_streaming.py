@@ -118,18 +118,19 @@ async def test_a_writer_that_comes_when_the_answer_is_there_finds_no_channel(
     steps: int,
 ) -> None:
     late: list[Call] = []
+    came = trio.Event()
     outcomes: list[str] = []
 
     async def handler(call: Call) -> Any:
         await trio.lowlevel.checkpoint()
         late.append(call)
+        came.set()
         return {"body": 1}
 
     async with open_far_rig(handler) as far, trio.open_nursery() as nursery:
 
         async def come_late() -> None:
-            while not late:
-                await trio.lowlevel.checkpoint()
+            await came.wait()
             for _ in range(steps):
                 await trio.lowlevel.checkpoint()
             try:
@@ -549,6 +550,7 @@ async def test_a_second_channel_that_is_refused_takes_the_first_along(
         return await create(worker)
 
     async def handler(_: Call) -> None:
+        await trio.lowlevel.checkpoint()
         raise AssertionError
 
     monkeypatch.setattr(Worker, "create_channel", limited)

@@ -56,6 +56,7 @@ class Durable:
     number: int = 0
 
     async def follow(self, rig: QueueRig, program: list[Step]) -> None:
+        await trio.lowlevel.checkpoint()
         self.live.clear()
         for function_id in ("on::a", "on::b", "on::c"):
             for topic in ("t", "u", "t.u"):
@@ -79,6 +80,7 @@ class Durable:
         rig.client.register_function(pair[0], take)
 
     async def bind(self, rig: QueueRig, pair: Subscription) -> None:
+        await trio.lowlevel.checkpoint()
         function_id, topic = pair
         if pair in self.live:
             return
@@ -151,6 +153,7 @@ class Broadcast:
     )
 
     async def follow(self, rig: BuiltinRig, program: list[Step]) -> None:
+        await trio.lowlevel.checkpoint()
         for function_id, got in self.got.items():
             self._register(rig, function_id, got)
         for number, (what, function_id, topic) in enumerate(program):
