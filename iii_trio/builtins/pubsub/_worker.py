@@ -10,8 +10,6 @@ import logging
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager
-from contextvars import Context, copy_context
-from operator import itemgetter
 from typing import Any, Final, NoReturn, final
 
 import attrs
@@ -29,7 +27,7 @@ from iii_trio.builtins.pubsub._config import PublishInput, PubSubConfig
 from iii_trio.builtins.pubsub._remote import RemoteTopics
 from iii_trio.builtins.pubsub._topics import Topics, topic_of
 from iii_trio.errors import FunctionFailedError, InvocationError
-from iii_trio.worker import Trigger, Worker, current_invocation
+from iii_trio.worker import Trigger, Worker
 
 JSON = Any
 
@@ -163,10 +161,6 @@ class _PubSub:
     _worker: Worker
     elsewhere: RemoteTopics | None = None
     _topics: Topics[_Subscription] = attrs.field(init=False, factory=Topics)
-    # Invocation id, the publisher's context, message.
-    _published: list[tuple[str, Context, PublishInput]] = attrs.field(
-        init=False, factory=list
-    )
     _under_way: int = attrs.field(init=False, default=0)
     _dropped: int = attrs.field(init=False, default=0)
     _all_delivered: trio.lowlevel.ParkingLot = attrs.field(
@@ -208,7 +202,8 @@ class _PubSub:
 
     async def publish(self, payload: JSON) -> None:
         """The function ``publish``: start the deliveries, wait for none."""
-        await trio.lowlevel.checkpoint()
+        # Calls begin in the order in which they came; after a checkpoint they would
+        # go on in any order.
         given = structure_input(PUBLISH, payload, PublishInput)
         if not given.topic:
             raise FunctionFailedError("Topic is not set", code="topic_not_set")
@@ -216,20 +211,8 @@ class _PubSub:
             with FailingAs("publish_failed", "Failed to publish"):
                 await self.elsewhere.publish(given)
             return
-        call = current_invocation()
-        self._published.append((call.invocation_id, copy_context(), given))
-        # Trio starts the tasks of calls that came together in any order: meet here.
-        await trio.lowlevel.cancel_shielded_checkpoint()
-        self._start_published()
-
-    def _start_published(self) -> None:
-        """Start what was published in this step of the loop, in the order of calls.
-
-        An engine numbers its invocations; each delivery keeps the trace of its own.
-        """
-        published, self._published = self._published, []
-        for _, context, given in sorted(published, key=itemgetter(0)):
-            context.run(self.deliver, given.topic, given.data)
+        self.deliver(given.topic, given.data)
+        await trio.lowlevel.checkpoint()
 
     def deliver(self, topic: str, data: JSON) -> None:
         """Start the deliveries of one message."""
