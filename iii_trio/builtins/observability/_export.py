@@ -124,6 +124,7 @@ class Exporter:
 
     async def run(self) -> NoReturn:
         """Send what comes, oldest first, until cancelled."""
+        await self._more.wait()  # before the client: its set-up of TLS takes 20 ms
         async with self._open_client() as client:
             while True:
                 while self._queue:
