@@ -176,6 +176,11 @@ class MemoryLink(metaclass=NoPublicConstructor):
             return -math.inf
         return self._give_up_at
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing will ever be due again: the sink was told of the end."""
+        return self._told
+
     def step(self) -> None:
         """Do one thing that is due: deliver a message, give up, or tell of the end."""
         sink = self._sink
@@ -230,6 +235,11 @@ class MemoryConnection:
     def release(self, direction: Direction) -> None:
         """End a stall."""
         self._pipes[direction].release()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether both ends are gone and were told."""
+        return self.client.is_over and self.server.is_over
 
     def due_at(self) -> float:
         """When `step` has something to do."""
@@ -309,6 +319,8 @@ class MemoryNetwork(metaclass=NoPublicConstructor):
             due, when = self._choose()
             if due is not None:
                 due.step(self._rng, trio.current_time())
+                if due.is_over:
+                    self._connections.remove(due)
                 await trio.lowlevel.checkpoint()
             else:
                 with trio.move_on_at(when):
