@@ -39,6 +39,7 @@ class Certificates:
         self.config = config
         # First: what is replaced from now on is seen at the next look.
         self._seen = _stamp(config)
+        self._refused: tuple[Stamp, str] | None = None
         self.context = _context(config)
         self.handshakes = 0
         self.failures = 0
@@ -65,14 +66,20 @@ class Certificates:
         stamp = _stamp(self.config)
         if stamp == self._seen:
             return
-        self._seen = stamp
         try:
             self.context = _context(self.config)
         except ConfigError as exc:
-            _logger.error(  # noqa: TRY400 - the mistake is in the file, not in our stack
-                "Renewed certificate not used, the former stays: %s", exc
-            )
+            # Tried again at every look: what ails it may pass while the files stay the
+            # same, such as a lack of file descriptors.
+            refused = (stamp, str(exc))
+            if refused != self._refused:
+                self._refused = refused
+                _logger.error(  # noqa: TRY400 - the mistake is in the file, not here
+                    "Renewed certificate not used, the former stays: %s", exc
+                )
         else:
+            self._seen = stamp
+            self._refused = None
             _logger.info("Renewed certificate in use: %s", self.config.certificate)
 
 
@@ -99,7 +106,7 @@ def _context(config: TLSConfig) -> ssl.SSLContext:
     try:
         # An encrypted key would ask the terminal for its password.
         context.load_cert_chain(config.certificate, config.key, password="")
-    except (ssl.SSLError, ValueError) as exc:
+    except (OSError, ValueError) as exc:  # of which ssl.SSLError is one
         files = " and ".join(
             dict.fromkeys(config.files[:2] if config.key else config.files[:1])
         )
@@ -111,7 +118,7 @@ def _context(config: TLSConfig) -> ssl.SSLContext:
     if config.client_ca is not None:
         try:
             context.load_verify_locations(config.client_ca)
-        except ssl.SSLError as exc:
+        except OSError as exc:
             msg = f"tls.client_ca: no PEM certificate in {config.client_ca} ({_reason(exc)})"
             raise ConfigError(msg) from exc
         required = config.client_certificates == "required"
@@ -129,4 +136,4 @@ def _check_readable(path: str) -> None:
 
 
 def _reason(exc: Exception) -> str:
-    return getattr(exc, "reason", None) or str(exc)
+    return getattr(exc, "reason", None) or getattr(exc, "strerror", None) or str(exc)

@@ -1,9 +1,12 @@
 """The certificate files of a front door: bad ones, renewed ones, other ones."""
 
+import contextlib
 import logging
+import os
 import pathlib
+import resource
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import attrs
 import pytest
@@ -12,6 +15,7 @@ import trio.testing
 
 from iii_trio.errors import ConfigError
 from iii_trio.net import Pump, TLSConfig, open_front_door, open_pump
+from iii_trio.net._certificates import Certificates
 from tests.integration.net_rig import Client, Host, Rig, open_rig
 from tests.integration.tls_rig import Authority
 
@@ -89,6 +93,47 @@ async def test_a_file_that_vanishes_keeps_the_former_certificate(
             assert (await client.get("/x")).status == 200
 
 
+async def test_a_file_that_opens_and_cannot_be_read_keeps_the_former_certificate(
+    authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = authority.config(check_every_ms=10)
+    async with open_rig(tls=config) as rig:
+        unreadable = authority.directory / "unreadable"
+        unreadable.symlink_to("/proc/self/mem")
+        unreadable.replace(config.certificate)
+        await logged(caplog, "Input/output error")
+        async with rig.client(context=authority.client_context()) as client:
+            assert (await client.get("/x")).status == 200
+
+
+@contextlib.contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    lowest = os.dup(0)
+    os.close(lowest)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_a_renewal_that_could_not_be_read_for_a_while_is_used_later(
+    authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A lack of descriptors passes, and the files do not change with it."""
+    certificates = await Certificates.load(authority.config())
+    former = certificates.context
+    authority.issue("server")
+    with no_descriptor_left():
+        await certificates.refresh()
+        await certificates.refresh()
+    assert caplog.text.count("Too many open files") == 1
+    assert certificates.context is former
+    await certificates.refresh()
+    assert certificates.context is not former
+
+
 def write(path: pathlib.Path, text: str) -> str:
     path.write_text(text)
     return str(path)
@@ -116,6 +161,14 @@ BAD: dict[str, tuple[Callable[[Authority], TLSConfig], str]] = {
     "a key with a password": (
         lambda a: TLSConfig(certificate=encrypted(a)),
         r"without a password",
+    ),
+    "no file that can be read": (
+        lambda _: TLSConfig(certificate="/proc/self/mem"),
+        r"/proc/self/mem are no certificate .*\(Input/output error\)",
+    ),
+    "no authority that can be read": (
+        lambda a: attrs.evolve(a.config(), client_ca="/proc/self/mem"),
+        r"no PEM certificate in /proc/self/mem \(Input/output error\)",
     ),
     "no authority": (
         lambda a: attrs.evolve(
