@@ -154,6 +154,16 @@ async def test_the_system_resolves_names_and_its_old_spellings() -> None:
         await resolve_by_system("a" * 70 + ".invalid")
 
 
+async def test_name_servers_that_do_not_answer_hold_no_threads_of_others() -> None:
+    """Each holds a thread until it gives up, also when its call has ended."""
+    everybodys = trio.to_thread.current_default_thread_limiter()
+    for thread in range(int(everybodys.total_tokens)):
+        everybodys.acquire_on_behalf_of_nowait(thread)
+    assert await resolve_by_system("localhost")
+    for thread in range(int(everybodys.total_tokens)):
+        everybodys.release_on_behalf_of(thread)
+
+
 async def test_a_rebinding_name_reaches_only_what_was_judged() -> None:
     """The same with real sockets: two endpoints, and a name that moves between them."""
     resolver = ChangingResolver([["127.0.0.1"], ["127.0.0.2"]])

@@ -1,5 +1,7 @@
 """What a response of an endpoint means."""
 
+import tracemalloc
+
 import pytest
 
 from iii_trio.builtins.http_functions._answer import result_of
@@ -40,6 +42,14 @@ def test_results(status: int, body: bytes, result: bytes) -> None:
             "HTTP request failed",
         ),
         (500, "", b"\xff", "http_error", "HTTP 500 Internal Server Error"),
+        (
+            500,
+            "",
+            b'{"error":{"message":"m"}} x',
+            "http_error",
+            "HTTP 500 Internal Server Error",
+        ),
+        (500, "x" * 9000, b"", "http_error", "HTTP 500 " + "x" * 191),
     ],
 )
 def test_failures(
@@ -48,6 +58,19 @@ def test_failures(
     with pytest.raises(FunctionFailedError) as caught:
         result_of(status, reason, body)
     assert (caught.value.code, caught.value.message) == (code, message)
+
+
+def test_the_rest_of_a_large_failure_is_not_built() -> None:
+    """16 MiB of small lists would become 300 MiB of objects."""
+    body = b'{"x":[%s[]],"error":{"code":"bad","message":"m"}}' % (b"[]," * 2**20)
+    tracemalloc.start()
+    try:
+        with pytest.raises(FunctionFailedError, match="m"):
+            result_of(500, "", body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < len(body)
 
 
 @pytest.mark.parametrize(

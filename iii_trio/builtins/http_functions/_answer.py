@@ -1,11 +1,16 @@
 """What a response means. Pure."""
 
 from http import HTTPStatus
-from typing import Any
+from typing import Final, TypeVar
 
 import msgspec
 
 from iii_trio.errors import FunctionFailedError
+
+STATUS_CHARACTERS: Final = 200
+"""How much an error repeats of a status line."""
+
+ReadT = TypeVar("ReadT")
 
 _BAD_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -47,21 +52,34 @@ def _is_json(body: bytes) -> bool:
     return True
 
 
+class _Failure(msgspec.Struct):
+    """The body of a failure. The rest of it is passed over, not built: it may be large."""
+
+    error: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Error(msgspec.Struct):
+    code: msgspec.Raw = msgspec.Raw(b"null")
+    message: msgspec.Raw = msgspec.Raw(b"null")
+
+
 def _failure(status: int, reason: str, body: bytes) -> FunctionFailedError:
-    try:
-        value: Any = msgspec.json.decode(body)
-    except _BAD_JSON:
-        value = None
-    error = value.get("error") if isinstance(value, dict) else None
-    if isinstance(error, dict):
-        code, message = error.get("code"), error.get("message")
+    failure = _read(body, _Failure)
+    error = None if failure is None else _read(failure.error, _Error)
+    if error is not None:
         return FunctionFailedError(
-            message if isinstance(message, str) else "HTTP request failed",
-            code=code if isinstance(code, str) else "http_error",
+            _read(error.message, str) or "HTTP request failed",
+            code=_read(error.code, str) or "http_error",
         )
-    return FunctionFailedError(
-        f"HTTP {status} {reason or _phrase(status)}".rstrip(), code="http_error"
-    )
+    text = f"HTTP {status} {reason or _phrase(status)}".rstrip()
+    return FunctionFailedError(text[:STATUS_CHARACTERS], code="http_error")
+
+
+def _read(data: bytes | msgspec.Raw, kind: type[ReadT]) -> ReadT | None:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except _BAD_JSON:
+        return None
 
 
 def _phrase(status: int) -> str:

@@ -6,6 +6,7 @@ name that answers differently a moment later (DNS rebinding) gains nothing. TLS 
 checks the certificate of the name.
 """
 
+import functools
 import ipaddress
 import socket
 import ssl
@@ -28,6 +29,9 @@ Resolve = Callable[[str], Awaitable[Sequence[Address]]]
 ATTEMPT_PATIENCE: Final = 3.0
 """Seconds for a connection to an address, while there is another one to try."""
 
+LOOKUPS: Final = 40
+"""Names that are resolved at a time; further ones wait, within their timeout."""
+
 CLOSE_GRACE: Final = 1.0
 """Seconds for the goodbye of TLS; then a connection is dropped."""
 
@@ -35,10 +39,31 @@ WRITE_BUFFER: Final = 65_536
 """Bytes of a request that wait for more of it: a small one leaves in one write."""
 
 
+_lookups: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("lookups")
+
+
+def lookup_limiter() -> trio.CapacityLimiter:
+    """What `resolve_by_system` runs its threads under.
+
+    A thread stays with a name server that does not answer, also when nobody waits for
+    it any more: no other work of the process shares these.
+    """
+    try:
+        return _lookups.get()
+    except LookupError:
+        limiter = trio.CapacityLimiter(LOOKUPS)
+        _lookups.set(limiter)
+        return limiter
+
+
 async def resolve_by_system(name: str) -> list[Address]:
     """A `Resolve` that asks the resolver of the operating system."""
     try:
-        found = await trio.socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+        found = await trio.to_thread.run_sync(
+            functools.partial(socket.getaddrinfo, name, None, type=socket.SOCK_STREAM),
+            abandon_on_cancel=True,
+            limiter=lookup_limiter(),
+        )
     except UnicodeError as exc:
         raise OSError(str(exc)) from exc
     return [ipaddress.ip_address(str(row[4][0]).partition("%")[0]) for row in found]

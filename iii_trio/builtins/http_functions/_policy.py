@@ -48,9 +48,10 @@ _BLOCKED_V6: Final = [
         "::1/128",
         "64:ff9b:1::/48",  # local translation to IPv4
         "100::/64",  # discarded
-        "2001::/32",  # Teredo tunnels
+        "2001::/23",  # protocol assignments: Teredo, benchmarking, ORCHID
         "2001:db8::/32",  # documentation, as the next one
         "3fff::/20",
+        "5f00::/16",  # segment routing
         "fc00::/7",  # unique local
         "fe80::/10",  # link-local
         "fec0::/10",  # site-local
