@@ -4,11 +4,8 @@ import contextlib
 import functools
 import os
 import pathlib
-import shutil
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Sequence
-from typing import Literal
 
 import attrs
 import trio
@@ -21,11 +18,11 @@ from iii_trio.testing import EventRecorder
 from iii_trio.worker import Worker, open_worker
 from tests import sdks
 
-ZOO = pathlib.Path(__file__).parent / "sdk_workers"
+ZOO = sdks.PROGRAMS
 PATIENCE = 60.0
 """Seconds that anything may take on a slow and shared machine."""
 
-Language = Literal["py", "ts"]
+Language = sdks.Language
 LAST_FUNCTION: dict[Language, str] = {"py": "py::stream", "ts": "ts::ring"}
 """What each zoo registers last: when it is there, all of them are."""
 
@@ -77,20 +74,9 @@ class LiveEngine:
             process: trio.Process = await self._nursery.start(run)
         return process
 
-    def command_of(self, name: str, language: Language) -> list[object]:
-        """How to start a worker of ``sdk_workers`` on the newest SDK."""
-        if language == "py":
-            return [sys.executable, ZOO / f"{name}.py"]
-        modules = self.directory / "node_modules"
-        if not modules.exists():
-            modules.symlink_to(sdks.node_modules_with_sdk(sdks.NEWEST_NODE).resolve())
-        (self.directory / "package.json").write_text('{"type": "module"}')
-        shutil.copy(ZOO / f"{name}.ts", self.directory)
-        return [sdks.need_node(), "--import", "tsx", f"{name}.ts"]
-
     async def start_zoo(self, language: Language) -> trio.Process:
         """Start the zoo of a language and wait for all of its functions."""
-        process = await self.start(self.command_of("zoo", language))
+        process = await self.start(sdks.program(language, "zoo", self.directory))
         last = LAST_FUNCTION[language]
         with trio.move_on_after(PATIENCE):
             await self.events.wait_for(FunctionRegistered, function_id=last)

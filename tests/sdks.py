@@ -13,12 +13,16 @@ import shutil
 import subprocess
 import sys
 import venv
+from typing import Literal
 
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 CACHE = ROOT / ".sdks"
 QUICKSTART = ROOT / "examples" / "quickstart"
+PROGRAMS = ROOT / "tests" / "sdk_workers"
+
+Language = Literal["py", "ts"]
 
 PYTHON_VERSIONS = (
     *("0.11.6", "0.16.1", "0.19.7", "0.21.8", "0.22.1", "0.23.0", "0.24.6"),
@@ -108,6 +112,18 @@ def node_modules_with_sdk(version: str) -> pathlib.Path:
         _run(directory, "npm", "install", "--ignore-scripts", "--loglevel=error")
         _complete(directory)
     return directory / "node_modules"
+
+
+def program(language: Language, name: str, directory: pathlib.Path) -> list[str]:
+    """How to run ``sdk_workers/<name>`` on the newest SDK, from a directory for it."""
+    if language == "py":
+        return [sys.executable, str(PROGRAMS / f"{name}.py")]
+    modules = directory / "node_modules"
+    if not modules.exists():
+        modules.symlink_to(node_modules_with_sdk(NEWEST_NODE).resolve())
+    (directory / "package.json").write_text('{"type": "module"}')
+    shutil.copy(PROGRAMS / f"{name}.ts", directory)
+    return [need_node(), "--import", "tsx", f"{name}.ts"]
 
 
 def rust_program(version: str, source: pathlib.Path) -> pathlib.Path:

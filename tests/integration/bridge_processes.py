@@ -2,9 +2,7 @@
 
 import os
 import pathlib
-import shutil
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -15,7 +13,7 @@ from iii_trio._util import open_background_nursery
 from iii_trio.worker import Worker, open_worker
 from tests import sdks
 from tests.integration.server_rig import Server, open_server
-from tests.live import PATIENCE, ZOO, Language
+from tests.live import PATIENCE, Language
 
 
 def listener(port: int = 0) -> str:
@@ -28,14 +26,7 @@ async def open_zoo(
 ) -> AsyncIterator[None]:
     """Run the zoo of a language against a server, until the block ends."""
     await trio.Path(directory).mkdir(exist_ok=True)
-    if language == "py":
-        command = [sys.executable, str(ZOO / "zoo.py")]
-    else:
-        modules = sdks.node_modules_with_sdk(sdks.NEWEST_NODE).resolve()
-        (directory / "node_modules").symlink_to(modules)
-        (directory / "package.json").write_text('{"type": "module"}')
-        shutil.copy(ZOO / "zoo.ts", directory)
-        command = [sdks.need_node(), "--import", "tsx", "zoo.ts"]
+    command = sdks.program(language, "zoo", directory)
     with (directory / "output.log").open("ab") as log:
         async with open_background_nursery("the zoo closes") as nursery:
             run = partial(

@@ -1,8 +1,6 @@
 """Programs on the newest public SDKs, run to their end against an app of this process."""
 
 import os
-import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +11,6 @@ from iii_trio.app import App
 from tests import sdks
 from tests.live import PATIENCE, Language
 
-PROGRAMS = Path(__file__).parent.parent / "sdk_workers"
-
 
 async def run_sdk_program(
     app: App, language: Language, name: str, directory: Path
@@ -22,7 +18,7 @@ async def run_sdk_program(
     """Run ``tests/sdk_workers/<name>`` in a language; give the JSON object it prints."""
     with trio.fail_after(PATIENCE):
         finished = await trio.run_process(
-            _command_of(language, name, directory),
+            sdks.program(language, name, directory),
             cwd=directory,
             env=_environment(app),
             capture_stdout=True,
@@ -38,7 +34,7 @@ async def serve_sdk_program(
 ) -> None:
     """Run such a program until cancelled."""
     await trio.run_process(
-        _command_of(language, name, directory),
+        sdks.program(language, name, directory),
         cwd=directory,
         env=_environment(app),
         deliver_cancel=_kill,
@@ -53,16 +49,6 @@ async def _kill(process: trio.Process) -> None:
 def _environment(app: App) -> dict[str, str]:
     host, port = app.addresses["iii-worker-manager"][0]
     return {**os.environ, "III_URL": f"ws://{host}:{port}"}
-
-
-def _command_of(language: Language, name: str, directory: Path) -> list[str]:
-    if language == "py":
-        return [sys.executable, str(PROGRAMS / f"{name}.py")]
-    modules = sdks.node_modules_with_sdk(sdks.NEWEST_NODE).resolve()
-    (directory / "node_modules").symlink_to(modules)
-    (directory / "package.json").write_text('{"type": "module"}')
-    shutil.copy(PROGRAMS / f"{name}.ts", directory)
-    return [sdks.need_node(), "--import", "tsx", f"{name}.ts"]
 
 
 def failure_in(answer: list[str]) -> tuple[str, str]:

@@ -53,7 +53,7 @@ class Locked:
     auth: AuthHandle
 
     async def start(self, language: Language) -> None:
-        await self.live.start(self.live.command_of("locked", language))
+        await self.live.start(sdks.program(language, "locked", self.live.directory))
 
     async def came_in(self, function_id: str) -> None:
         """Wait until a worker has registered a function."""
@@ -171,7 +171,7 @@ async def test_headers_and_the_address_reach_the_auth_function(
     async with open_live_engine(tmp_path, access=access, told=environment) as live:
         live.caller.register_function("auth::own", check)
         live.told["III_URL"] = f"{live.url}/?color=%23fff"
-        await live.start(live.command_of("locked", language))
+        await live.start(sdks.program(language, "locked", live.directory))
         with trio.fail_after(PATIENCE):
             await live.events.wait_for(FunctionRegistered, function_id="last")
     # The telemetry socket of this Node version brings neither headers nor the query.

@@ -4,8 +4,6 @@ import hashlib
 import hmac
 import os
 import pathlib
-import shutil
-import sys
 from base64 import b64encode
 from typing import Any
 
@@ -21,7 +19,6 @@ from tests.live import PATIENCE, Language
 
 pytestmark = pytest.mark.slow
 
-PROGRAMS = pathlib.Path(__file__).parent.parent / "sdk_workers"
 KEY = "key-of-the-engine"
 CONFIG = f"""
 workers:
@@ -34,16 +31,6 @@ workers:
         block_private_ips: false
         require_https: false
 """
-
-
-def command_of(language: Language, directory: pathlib.Path) -> list[str]:
-    if language == "py":
-        return [sys.executable, str(PROGRAMS / "http_functions_user.py")]
-    modules = sdks.node_modules_with_sdk(sdks.NEWEST_NODE).resolve()
-    (directory / "node_modules").symlink_to(modules)
-    (directory / "package.json").write_text('{"type": "module"}')
-    shutil.copy(PROGRAMS / "http_functions_user.ts", directory)
-    return [sdks.need_node(), "--import", "tsx", "http_functions_user.ts"]
 
 
 async def echo(request: Received, stream: trio.abc.Stream) -> None:
@@ -64,7 +51,7 @@ async def report_of(
         "ENDPOINT_URL": f"http://localhost:{endpoint.port}",
         "GATEWAY_URL": f"http://127.0.0.1:{await server.port('iii-http')}",
     }
-    command = command_of(language, directory)
+    command = sdks.program(language, "http_functions_user", directory)
     finished = await trio.run_process(
         command, cwd=directory, env={**os.environ, **environment}, capture_stdout=True
     )

@@ -2,8 +2,6 @@
 
 import os
 import pathlib
-import shutil
-import sys
 from typing import Any
 
 import msgspec
@@ -14,22 +12,10 @@ from iii_trio.app import open_app
 from tests import sdks
 from tests.live import PATIENCE, Language
 
-PROGRAMS = pathlib.Path(__file__).parent.parent / "sdk_workers"
-
-
-def command_of(language: Language, directory: pathlib.Path) -> list[str]:
-    if language == "py":
-        return [sys.executable, str(PROGRAMS / "observability_user.py")]
-    modules = sdks.node_modules_with_sdk(sdks.NEWEST_NODE).resolve()
-    (directory / "node_modules").symlink_to(modules)
-    (directory / "package.json").write_text('{"type": "module"}')
-    shutil.copy(PROGRAMS / "observability_user.ts", directory)
-    return [sdks.need_node(), "--import", "tsx", "observability_user.ts"]
-
 
 async def report_of(language: Language, directory: pathlib.Path) -> dict[str, Any]:
     workers = [{"name": "iii-worker-manager", "config": {"port": 0}}]
-    command = command_of(language, directory)
+    command = sdks.program(language, "observability_user", directory)
     with trio.fail_after(PATIENCE):
         async with open_app({"workers": workers}, data_dir=directory / "data") as app:
             host, port = app.addresses["iii-worker-manager"][0]

@@ -8,8 +8,6 @@ import json
 import os
 import pathlib
 import re
-import shutil
-import sys
 from typing import Any, Final
 
 import attrs
@@ -20,8 +18,6 @@ import trio
 from iii_trio.app import App, open_app
 from tests import sdks
 from tests.live import PATIENCE, Language
-
-PROGRAMS = pathlib.Path(__file__).parent.parent / "sdk_workers"
 
 WORKERS = [
     {"name": "iii-worker-manager", "config": {"port": 0}},
@@ -344,22 +340,12 @@ FAMILIES = re.compile(
 )
 
 
-def command_of(language: Language, directory: pathlib.Path) -> list[str]:
-    if language == "py":
-        return [sys.executable, str(PROGRAMS / "calls_user.py")]
-    modules = sdks.node_modules_with_sdk(sdks.NEWEST_NODE).resolve()
-    (directory / "node_modules").symlink_to(modules)
-    (directory / "package.json").write_text('{"type": "module"}')
-    shutil.copy(PROGRAMS / "calls_user.ts", directory)
-    return [sdks.need_node(), "--import", "tsx", "calls_user.ts"]
-
-
 async def answers_of(
     app: App, language: Language, directory: pathlib.Path
 ) -> list[dict[str, Any]]:
     host, port = app.addresses["iii-worker-manager"][0]
     finished = await trio.run_process(
-        command_of(language, directory),
+        sdks.program(language, "calls_user", directory),
         stdin=json.dumps([call.request for call in CALLS]).encode(),
         cwd=directory,
         env={**os.environ, "III_URL": f"ws://{host}:{port}"},
