@@ -1,10 +1,10 @@
 """Rounds of writing, killing, restarting and comparing; the model of what may be found.
 
-A client on a public SDK lives through all rounds and says what it tries, what was
+Clients on public SDKs live through all rounds; each says what it tries, what was
 acknowledged and what is delivered to it. A server is killed in each round. Between two
 servers the files are copied and read: what a copy does not hold any more of a queue was
 delivered, and its acknowledgement is committed. The next server is asked, through the
-client, what it holds.
+clients, what it holds.
 """
 
 import contextlib
@@ -23,11 +23,13 @@ import apsw
 import attrs
 import trio
 
+from tests import sdks
 from tests.integration import crash_server
 from tests.integration.server_rig import COMMAND, environment
+from tests.sdks import Language
 
-PROGRAM = Path(__file__).parent.parent / "sdk_workers" / "crash_user.py"
-QUEUES: Final = ("line", "news")
+LANGUAGES: Final[tuple[Language, ...]] = ("py", "ts")
+QUEUES: Final = ("line", "jobs", "news")
 VALUES: Final = ("state", "stream", "config")
 WRITES: Final = (*VALUES, "count", *QUEUES)
 GROUPS: Final = 3
@@ -40,8 +42,13 @@ workers:
   - name: iii-queue
     config:
       queue_configs:
-        line: {{type: fifo, message_group_field: group, max_retries: 2, backoff_ms: 1}}
+        py-line: {fifo}
+        ts-line: {fifo}
+        py-jobs: {standard}
+        ts-jobs: {standard}
 """
+STANDARD = "{max_retries: 2, backoff_ms: 1}"
+FIFO = "{type: fifo, message_group_field: group, max_retries: 2, backoff_ms: 1}"
 
 PATIENCE = 120.0
 """Seconds until a round is given up; never waited for when all is well."""
@@ -49,7 +56,7 @@ PATIENCE = 120.0
 
 @attrs.define
 class History:
-    """What the client said, and what must be true of it.
+    """What a client said, and what must be true of it.
 
     Attributes:
         tried: the last number that was tried, by kind.
@@ -117,9 +124,10 @@ class History:
             gone = (known | ran) - held[queue].keys()
             assert gone <= ran, f"lost from {queue}: {sorted(gone - ran)}"
             self.settled[queue] |= gone
-        dead = {number for number, is_dead in held["line"].items() if is_dead}
-        assert all(number % 11 == 0 for number in dead), dead
-        assert not any(number % 11 == 0 for number in self.settled["line"])
+        for queue in ("line", "jobs"):
+            dead = {number for number, is_dead in held[queue].items() if is_dead}
+            assert all(number % 11 == 0 for number in dead), (queue, dead)
+            assert not any(number % 11 == 0 for number in self.settled[queue])
         assert not any(held["news"].values())
         for group in range(GROUPS):
             order = [one for one in self.runs["line"] if one % GROUPS == group]
@@ -127,8 +135,10 @@ class History:
 
 
 def held_in(files: Path) -> dict[str, dict[int, bool]]:
-    """The messages in a copy of the files, as `History.check_files` wants them."""
-    held: dict[str, dict[int, bool]] = {name: {} for name in QUEUES}
+    """The messages in a copy of the files: queue to number to whether it is dead."""
+    held: dict[str, dict[int, bool]] = {
+        f"{language}-{queue}": {} for language in LANGUAGES for queue in QUEUES
+    }
     connection = apsw.Connection(str(files))
     try:
         tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
@@ -149,13 +159,17 @@ def held_in(files: Path) -> dict[str, dict[int, bool]]:
 
 @attrs.define
 class Client:
-    """The program on the SDK."""
+    """A program on an SDK."""
 
+    language: Language
     process: trio.Process
-    history: History
+    history: History = attrs.field(factory=History)
     _orders: int = 0
     _answers: dict[str, dict[str, Any]] = attrs.field(factory=dict)
     _news: trio.Event = attrs.field(factory=trio.Event)
+
+    def __str__(self) -> str:
+        return f"{self.language}: {self.history}"
 
     async def listen(self) -> None:
         """Take in what it says, until it ends."""
@@ -196,18 +210,23 @@ class Client:
             await self._news.wait()
         return self._answers.pop(number)
 
+    async def rest(self) -> None:
+        """Let it write no more; wait until its queues are empty."""
+        found = await self.ask("look")
+        while any(found[queue]["depth"] for queue in QUEUES):
+            found = await self.ask("look")
+
 
 @attrs.define
 class Rounds:
-    """A directory, a port, a client, and one server after another.
+    """A directory, a port, clients, and one server after another.
 
     Attributes:
         killed: how many rounds were killed where, by the name of the point.
     """
 
     directory: Path
-    client: Client
-    history: History
+    clients: list[Client]
     rng: random.Random
     killed: dict[str, int] = attrs.field(factory=dict)
 
@@ -215,8 +234,9 @@ class Rounds:
         """A round of ``python -m iii_trio``, killed at a random instant."""
         config = str(self.directory / "config.yaml")
         async with self._server([*COMMAND, "-c", config]) as process:
-            await self.client.ask("check")
-            await self.client.acknowledgements(self.rng.randrange(1, 200))
+            async with trio.open_nursery() as nursery:
+                for client in self.clients:
+                    nursery.start_soon(self._write, client, self.rng.randrange(1, 100))
             await trio.sleep(self.rng.random() / 50)
             process.kill()
             await process.wait()
@@ -230,7 +250,8 @@ class Rounds:
         command = [sys.executable, "-m", module, config, "data", point, str(passed)]
         async with self._server(command) as process:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.client.ask, "check")
+                for client in self.clients:
+                    nursery.start_soon(client.ask, "check")
                 await process.wait()
                 nursery.cancel_scope.cancel(reason="killed")
             assert process.returncode == -9
@@ -240,19 +261,28 @@ class Rounds:
         """A last server, which is not killed: everything is delivered or dead."""
         config = str(self.directory / "config.yaml")
         async with self._server([*COMMAND, "-c", config]):
-            found = await self.client.ask("look")
-            while found["line"]["depth"] or found["news"]["depth"]:
-                found = await self.client.ask("look")
-            for queue in QUEUES:
-                acknowledged = set(self.history.acknowledged[queue])
-                assert acknowledged <= set(self.history.runs[queue])
+            for client in self.clients:
+                await client.rest()
+                history = client.history
+                for queue in QUEUES:
+                    acknowledged = set(history.acknowledged[queue])
+                    assert acknowledged <= set(history.runs[queue])
+
+    async def _write(self, client: Client, count: int) -> None:
+        await client.ask("check")
+        await client.acknowledgements(count)
 
     async def _compare(self, point: str) -> None:
-        await self.client.ask("mark")  # all that was delivered is known now
+        for client in self.clients:
+            await client.ask("mark")  # all that was delivered is known now
         self.killed[point] = self.killed.get(point, 0) + 1
         copy = self.directory / "copy"
         shutil.copytree(self.directory / "data", copy)
-        self.history.check_files(held_in(copy / "iii-trio.db"))
+        held = held_in(copy / "iii-trio.db")
+        for client in self.clients:
+            client.history.check_files(
+                {queue: held[f"{client.language}-{queue}"] for queue in QUEUES}
+            )
         shutil.rmtree(copy)
 
     @contextlib.asynccontextmanager
@@ -272,25 +302,41 @@ class Rounds:
 
 @contextlib.asynccontextmanager
 async def open_rounds(directory: Path, rng: random.Random) -> AsyncIterator[Rounds]:
-    """Start the client; it waits for a server. End it with the block."""
+    """Start the clients; they wait for a server. End them with the block."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    (directory / "config.yaml").write_text(CONFIG.format(port=port))
+    (directory / "config.yaml").write_text(
+        CONFIG.format(port=port, fifo=FIFO, standard=STANDARD)
+    )
     (directory / "data").mkdir()
-    history = History()
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(_open_client(language, directory, port))
+            for language in LANGUAGES
+        ]
+        yield Rounds(directory, clients, rng)
+
+
+@contextlib.asynccontextmanager
+async def _open_client(
+    language: Language, rounds: Path, port: int
+) -> AsyncIterator[Client]:
+    directory = rounds / language
+    directory.mkdir()
+    with (directory / "client.log").open("ab") as log:
+        process = await trio.lowlevel.open_process(
+            sdks.program(language, "crash_user", directory),
+            cwd=directory,
+            env={**os.environ, "III_URL": f"ws://127.0.0.1:{port}"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+    client = Client(language, process)
     async with trio.open_nursery() as nursery:
-        with (directory / "client.log").open("ab") as log:
-            process = await trio.lowlevel.open_process(
-                [sys.executable, str(PROGRAM)],
-                env={**os.environ, "III_URL": f"ws://127.0.0.1:{port}"},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-            )
-        client = Client(process, history)
         nursery.start_soon(client.listen)
         try:
-            yield Rounds(directory, client, history, rng)
+            yield client
         finally:
             process.kill()
             with trio.CancelScope(shield=True):

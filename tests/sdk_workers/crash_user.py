@@ -6,6 +6,7 @@ for what is under way, say what the engine holds), to ``check`` (look, and go on
 ``mark`` (say so at once). Each order has a number, which the answer repeats.
 """
 
+import functools
 import itertools
 import json
 import os
@@ -25,9 +26,9 @@ TIMEOUT_MS = 1000
 """A call that a kill cut off is given up after that; nobody knows if it was done."""
 
 RECONNECTION = ReconnectionConfig(initial_delay_ms=30, max_delay_ms=200, max_retries=-1)
-OPTIONS = InitOptions(worker_name="crash-user", reconnection_config=RECONNECTION)
+OPTIONS = InitOptions(worker_name="py-crash", reconnection_config=RECONNECTION)
 worker = register_worker(os.environ["III_URL"], OPTIONS)
-failed_once: set[int] = set()
+failed_once: set[tuple[str, int]] = set()
 going = threading.Event()
 looking = threading.Lock()
 
@@ -37,12 +38,12 @@ def say(*words: object) -> None:
     os.write(1, (" ".join(map(str, words)) + "\n").encode())
 
 
-def line(data: dict[str, Any]) -> None:
-    """Take a message: every eleventh fails always, every seventh once."""
+def take(queue: str, data: dict[str, Any]) -> None:
+    """Take a message of a queue: every eleventh fails always, every seventh once."""
     number = data["n"]
-    say("run", "line", number)
-    first = number not in failed_once
-    failed_once.add(number)
+    say("run", queue, number)
+    first = (queue, number) not in failed_once
+    failed_once.add((queue, number))
     if number % 11 == 0 or (number % 7 == 0 and first):
         raise ValueError(number)
 
@@ -66,33 +67,39 @@ def value(number: int) -> dict[str, Any]:
 def declare() -> None:
     """Declare the configuration: its owner's task at every start of an engine."""
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
-    texts = {"id": "crash", "name": "Crash", "description": "A number."}
+    texts = {"id": "py", "name": "Crash", "description": "A number."}
     call("configuration::register", {**texts, "schema": schema})
 
 
 def configure(number: int) -> None:
     """Set the configuration, which a new engine refuses until it is declared."""
     try:
-        call("configuration::set", {"id": "crash", "value": {"n": number}})
+        call("configuration::set", {"id": "py", "value": {"n": number}})
     except InvocationError as error:
         if error.code in {"NOT_REGISTERED", "SCHEMA_UNAVAILABLE"}:
             declare()
         raise
 
 
-ITEM = {"stream_name": "crash", "group_id": "g", "item_id": "i"}
-KEY = {"scope": "crash", "key": "k"}
-COUNT = {"scope": "crash", "key": "count"}
-ENQUEUE = TriggerAction.Enqueue(queue="line")
+def enqueue(queue: str, number: int) -> Any:
+    """Enqueue a message."""
+    action = TriggerAction.Enqueue(queue=f"py-{queue}")
+    return call(f"py::{queue}", {"n": number, "group": number % 3}, action)
+
+
+ITEM = {"stream_name": "py", "group_id": "g", "item_id": "i"}
+KEY = {"scope": "py", "key": "k"}
+COUNT = {"scope": "py", "key": "count"}
 INCREMENT = [{"type": "increment", "path": "", "by": 1}]
 WRITES: dict[str, Callable[[int], Any]] = {
     "state": lambda n: call("state::set", {**KEY, "value": value(n)}),
     "count": lambda n: call("state::update", {**COUNT, "ops": INCREMENT}),
     "stream": lambda n: call("stream::set", {**ITEM, "data": value(n)}),
     "config": configure,
-    "line": lambda n: call("crash::line", {"n": n, "group": n % 3}, ENQUEUE),
+    "line": lambda n: enqueue("line", n),
+    "jobs": lambda n: enqueue("jobs", n),
     "news": lambda n: call(
-        "iii::durable::publish", {"topic": "news", "data": {"n": n}}
+        "iii::durable::publish", {"topic": "py-news", "data": {"n": n}}
     ),
 }
 busy = {kind: threading.Lock() for kind in WRITES}
@@ -119,9 +126,10 @@ def found() -> dict[str, Any]:
         "state": call("state::get", KEY),
         "count": call("state::get", COUNT),
         "stream": call("stream::get", ITEM),
-        "config": call("configuration::get", {"id": "crash"}),
-        "line": call("engine::queue::topic_stats", {"topic": "line"}),
-        "news": call("engine::queue::topic_stats", {"topic": "news"}),
+        "config": call("configuration::get", {"id": "py"}),
+        "line": call("engine::queue::topic_stats", {"topic": "py-line"}),
+        "jobs": call("engine::queue::topic_stats", {"topic": "py-jobs"}),
+        "news": call("engine::queue::topic_stats", {"topic": "py-news"}),
     }
 
 
@@ -136,13 +144,14 @@ def patiently(action: Callable[[], Any]) -> Any:
 
 def prepare() -> None:
     """Offer the functions, subscribe, wait for an engine."""
-    worker.register_function("crash::line", line)
-    worker.register_function("crash::news", news)
+    for queue in ("line", "jobs"):
+        worker.register_function(f"py::{queue}", functools.partial(take, queue))
+    worker.register_function("py::news", news)
     worker.register_trigger(
         {
             "type": "durable:subscriber",
-            "function_id": "crash::news",
-            "config": {"topic": "news"},
+            "function_id": "py::news",
+            "config": {"topic": "py-news"},
         }
     )
     patiently(declare)
