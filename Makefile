@@ -32,7 +32,7 @@ help:
 	@echo "make bench       short benchmarks; bench-full: the published ones"
 	@echo "make autobahn    Autobahn's fuzzing client against the front door"
 	@echo "make flakes      tests again and again, shuffled; counts add up; RUNS=, REST="
-	@echo "make crash       kills a server RUNS times while an SDK writes; RUNS=1000"
+	@echo "make crash       kills a server RUNS times while SDKs write; RUNS=1000"
 	@echo "make hostile     bad frames and requests against a server under load; RUNS=, RATE="
 	@echo "make mutations   spoils copies of the code; the tests must notice"
 	@echo "make cuts        cuts links of real workers at random bytes; RUNS="
@@ -84,7 +84,7 @@ flakes: $(INSTALLED)
 	$(BIN)/python -m tests.flakes rest $(REST)
 
 crash: RUNS = 1000
-crash: $(INSTALLED)
+crash: $(INSTALLED) $(NODE_MODULES)
 	CRASH_RUNS=$(RUNS) $(BIN)/python -m pytest -o log_cli=true --log-cli-level=INFO -o faulthandler_timeout=0 tests/integration/test_crash.py $(ARGS)
 
 # RUNS bad frames and a tenth as many bad requests; RATE frames a second at most.
