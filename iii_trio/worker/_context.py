@@ -8,6 +8,7 @@ from typing import Final
 
 import attrs
 import trio
+from msgspec import structs
 
 from iii_trio.transport import IncomingCall
 from iii_trio.worker._json import JSON, decode
@@ -79,7 +80,7 @@ def passing_baggage(baggage: str) -> Iterator[None]:
     if call is None:
         msg = "passing_baggage() works only inside a handler"
         raise LookupError(msg)
-    token = current_call.set(attrs.evolve(call, baggage=baggage))
+    token = current_call.set(structs.replace(call, baggage=baggage))
     try:
         yield
     finally:

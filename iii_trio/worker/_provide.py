@@ -6,6 +6,7 @@ from typing import TypeVar, final
 
 import attrs
 import trio
+from msgspec import structs
 
 from iii_trio.errors import InvocationError
 from iii_trio.protocol import namespace_for_call
@@ -150,7 +151,7 @@ class TriggerProvider(Caller):
             "delivery",
         )
         if traceparent is not None:
-            request = attrs.evolve(request, traceparent=traceparent, baggage=None)
+            request = structs.replace(request, traceparent=traceparent, baggage=None)
         return is_truthy(await self._port.invoke(request))
 
     async def deliver(self, trigger: Trigger, payload: JSON) -> JSON:

@@ -6,6 +6,7 @@ from typing import Final, TypeVar, final
 
 import attrs
 import msgspec
+from msgspec import structs
 
 from iii_trio._util import NoPublicConstructor
 from iii_trio.errors import RegistrationError
@@ -334,7 +335,7 @@ class Worker(TriggerProvider, metaclass=NoPublicConstructor):
         if call is None or call.deadline == math.inf:
             self._handlers.start_soon(async_fn, *args, name=name)
             return
-        token = current_call.set(attrs.evolve(call, deadline=math.inf))
+        token = current_call.set(structs.replace(call, deadline=math.inf))
         try:
             self._handlers.start_soon(async_fn, *args, name=name)
         finally:

@@ -1,7 +1,7 @@
 """Structuring of builtin inputs: strict types, and the wording that clients know."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import attrs
 import msgspec
@@ -103,7 +103,9 @@ def test_large_values_are_not_repeated_in_messages() -> None:
 @attrs.frozen
 class Often:
     name: str = attrs.field(metadata={ALIAS: "title"})
-    delay: float = attrs.field(default=0, validator=attrs.validators.ge(0))
+    delay: Annotated[float, msgspec.Meta(ge=0)] = attrs.field(
+        default=0, validator=attrs.validators.ge(0)
+    )
     note: str | None = None
     anything: Any = None
 
@@ -133,9 +135,10 @@ def test_a_reader_of_text_takes_and_refuses_what_structuring_does(given: Any) ->
     text = msgspec.json.encode(given)
     reader = InputReader("x::y", Often)
 
-    def outcome_of(read: Callable[[], Often]) -> Often | tuple[str, str]:
+    def outcome_of(read: Callable[[], Often]) -> tuple[Any, ...]:
         try:
-            return read()
+            found = read()
+            return tuple(getattr(found, each.name) for each in attrs.fields(Often))
         except FunctionFailedError as exc:
             return exc.code, str(exc)
 

@@ -1,8 +1,9 @@
 """What the queue functions take and what a subscriber is configured with. Pure."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import attrs
+import msgspec
 
 from iii_trio.builtins._payloads import ALIAS
 from iii_trio.builtins.queue._config import NamedQueue
@@ -23,6 +24,10 @@ def _at_least(least: int) -> Any:  # noqa: ANN401 - a validator
     return check
 
 
+Delay = Annotated[float, msgspec.Meta(ge=0)]
+"""Milliseconds; the decoder of an `InputReader` knows nothing of attrs validators."""
+
+
 @attrs.frozen
 class EnqueueInput:
     """Input of ``engine::queue::enqueue``; the engine makes it of an Enqueue action."""
@@ -34,7 +39,7 @@ class EnqueueInput:
     traceparent: str | None = None
     baggage: str | None = None
     namespace: str = "default"
-    delay_ms: float = attrs.field(default=0, validator=_at_least(0))
+    delay_ms: Delay = attrs.field(default=0, validator=_at_least(0))
 
 
 @attrs.frozen
@@ -43,7 +48,7 @@ class PublishInput:
 
     topic: str = attrs.field(metadata=NAMED_BY_QUEUE)
     data: JSON = None
-    delay_ms: float = attrs.field(default=0, validator=_at_least(0))
+    delay_ms: Delay = attrs.field(default=0, validator=_at_least(0))
 
 
 @attrs.frozen
