@@ -94,7 +94,9 @@ class LocalWorkerPort:
         if error is not None:
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise exception_from(error, function_id=request.function_id)
-        if not invocation.function.brief or invocation.caller is None:
+        if request.scope is None and not (
+            invocation.function.brief and invocation.caller is not None
+        ):
             await trio.lowlevel.cancel_shielded_checkpoint()
         callee = invocation.callee
         if invocation.outcome is not None:
@@ -104,7 +106,7 @@ class LocalWorkerPort:
         else:
             callee.dispatch(invocation)
             if invocation.caller is not None:
-                await wait_settled(invocation, self._invocations, request.scope)
+                await wait_settled(invocation, self._invocations)
         outcome = invocation.outcome
         if isinstance(outcome, ErrorBody):
             raise exception_from(

@@ -101,20 +101,22 @@ class LocalPort(Connection):
 
         Args:
             invocation: routed, and not begun.
-            scope: what to run it in; default: a new one.
+            scope: what the current task is in, to be cancelled if the call is to end;
+                default: a new one.
         """
         depth = _depth.get()
         if depth >= INLINE_DEPTH:
             self.dispatch(invocation)
-            await wait_settled(invocation, self._invocations, scope)
+            await wait_settled(invocation, self._invocations)
             return
         token = _depth.set(depth + 1)
         try:
-            if invocation.function.brief and scope is None and not invocation.timer:
+            invocation.scope = scope
+            if scope or (invocation.function.brief and not invocation.timer):
                 outcome = await self._handlers.run(incoming_call(invocation))
                 self._invocations.settle(invocation, outcome)
                 return
-            with scope or trio.CancelScope() as invocation.scope:
+            with trio.CancelScope() as invocation.scope:
                 outcome = await self._handlers.run(incoming_call(invocation))
                 self._invocations.settle(invocation, outcome)
         finally:
@@ -168,20 +170,11 @@ class LocalPort(Connection):
         """Nothing: a refusal that comes so late is in the log and in listings."""
 
 
-async def wait_settled(
-    invocation: Invocation,
-    invocations: InvocationTable,
-    scope: trio.CancelScope | None = None,
-) -> None:
+async def wait_settled(invocation: Invocation, invocations: InvocationTable) -> None:
     """Park the current task until a call that it made is settled.
 
-    Cancellation, of the task or of ``scope``, ends the call; its callee is told if it
-    can hear it.
+    Cancellation ends the call; its callee is told if it can hear it.
     """
-    if scope is not None:
-        with scope:
-            await wait_settled(invocation, invocations)
-        return
     if invocation.outcome is not None:
         await trio.lowlevel.checkpoint()
         return

@@ -110,9 +110,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         timeout: seconds from now after which the call is cancelled everywhere;
             ``None``: none.
         kind: see `CallKind`.
-        scope: a new scope that the call is to run in; cancelled, the call ends with
-            ``invocation_stopped``. For a caller that needs a scope per call anyway: it
-            spares the callee's own. Not with ``fire``.
+        scope: the scope around the call, which the callee's end may cancel: it needs
+            none of its own then, and no checkpoint. For a caller that has a scope for
+            the call anyway, and checkpoints of its own. Not with ``fire``.
     """
 
     function_id: str

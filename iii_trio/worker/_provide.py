@@ -189,8 +189,9 @@ class TriggerProvider(Caller):
             traceparent: W3C trace context that the event came with.
             baggage: W3C baggage that the event came with.
             deadline: seconds from now, after which the call is cancelled everywhere.
-            scope: a new cancel scope for the call to run in; when it is cancelled the
-                call ends with ``invocation_stopped``. Cheaper than one around the call.
+            scope: the cancel scope around this call, if nothing else is in it. In
+                process the handler then runs in that one and without a checkpoint before,
+                which is cheaper. If the handler's worker ends, it is cancelled.
 
         Returns:
             JSON text, ``b""`` for no result.

@@ -14,7 +14,6 @@ import trio
 from iii_trio._util import open_background_nursery, url_without_secrets
 from iii_trio.errors import RegistrationError
 from iii_trio.protocol import (
-    STOPPED,
     AnyFrame,
     ChannelRef,
     Reattach,
@@ -300,13 +299,6 @@ class RemotePort:
 
     async def invoke(self, request: Request) -> bytes:
         """Call and wait, also for the connection."""
-        if request.scope is None:
-            return await self._invoke(request)
-        with request.scope:
-            return await self._invoke(request)
-        raise exception_from(STOPPED, function_id=request.function_id)
-
-    async def _invoke(self, request: Request) -> bytes:
         timeout = math.inf if request.timeout is None else request.timeout
         with trio.move_on_after(timeout) as scope:
             session = await self.wait_ready()

@@ -237,7 +237,9 @@ def test_a_request_cancelled_at_any_step_leaves_nothing_behind(path: str) -> Non
 
     async def scenario(rig: HTTPRig) -> None:
         run = rig.run_of(MemoryExchange("POST", path, (), [b"{}"]))
-        await run.run()
+        with trio.CancelScope() as scope:
+            run.keep(scope)
+            await run.run(scope)
 
     def invariant(rig: HTTPRig) -> None:
         assert rig.is_idle()

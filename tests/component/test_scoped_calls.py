@@ -6,7 +6,6 @@ import pytest
 import trio
 import trio.testing
 
-from iii_trio.errors import InvocationStoppedError
 from iii_trio.testing import open_test_engine
 from iii_trio.worker import Trigger
 
@@ -50,7 +49,7 @@ async def test_cancelling_the_scope_of_a_call_stops_it_and_its_handler(
         trigger = Trigger(trigger_id="t", trigger_type="x", function_id="patient")
 
         async def call() -> None:
-            with pytest.raises(InvocationStoppedError):
+            with scope:
                 await caller.deliver_json(trigger, b"{}", scope=scope)
 
         async with trio.open_nursery() as nursery:
@@ -77,6 +76,29 @@ async def test_a_call_in_a_scope_gives_its_result() -> None:
         worker.register_function("seven", seven)
         trigger = Trigger(trigger_id="t", trigger_type="x", function_id="seven")
         for caller in (worker, far):
-            scope = trio.CancelScope()
-            assert await caller.deliver_json(trigger, b"{}", scope=scope) == b"7"
+            with trio.CancelScope() as scope:
+                assert await caller.deliver_json(trigger, b"{}", scope=scope) == b"7"
             assert not scope.cancelled_caught
+
+
+async def test_the_end_of_the_callee_cancels_the_scope_of_a_call() -> None:
+    async with (
+        open_test_engine() as under_test,
+        under_test.open_worker("caller") as caller,
+        trio.open_nursery() as nursery,
+    ):
+        handler, scope = Patient(), trio.CancelScope()
+        trigger = Trigger(trigger_id="t", trigger_type="x", function_id="patient")
+
+        async def call() -> None:
+            with scope:
+                await caller.deliver_json(trigger, b"{}", scope=scope)
+
+        async with under_test.open_worker("callee") as callee:
+            callee.register_function("patient", handler)
+            nursery.start_soon(call)
+            await handler.started.wait()
+        await handler.cancelled.wait()
+        await trio.testing.wait_all_tasks_blocked()
+        assert scope.cancelled_caught
+        assert under_test.engine.statistics().invocations == 0

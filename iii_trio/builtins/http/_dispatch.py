@@ -1,7 +1,7 @@
-"""What is done with a request the moment its head is there: decide, then start a task.
+"""What is done with a request the moment its head is there: decide, then have it run.
 
 Runs in the pump, so everything here is sync and short. A request that has no route, or no
-place, is answered at once and costs no task.
+place, is answered at once.
 """
 
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from iii_trio.builtins.http._exchange import Exchange
 from iii_trio.builtins.http._reply import Reply, error_reply
 from iii_trio.builtins.http._request import Binding, RequestRun, Settings
 from iii_trio.builtins.http._routes import RouteTable
+from iii_trio.builtins.http._runners import Runners
 from iii_trio.worker import Worker
 
 RETRY_AFTER: Final = "1"
@@ -65,7 +66,7 @@ class Dispatcher:
         )
         self._settings = settings_of(config)
         self._worker = worker
-        self._nursery = nursery
+        self._runners = Runners(nursery)
         self._now = now
 
     def reconfigure(self, config: HTTPConfig) -> None:
@@ -94,7 +95,7 @@ class Dispatcher:
             return
         exchange.on_gone = partial(self._on_gone, run)
         if admitted is Admitted.RUN:
-            self._start(run)
+            self._runners.submit(run)
 
     def _on_gone(self, run: RequestRun, reason: str) -> None:
         if not self.admission.forget(run):
@@ -107,11 +108,7 @@ class Dispatcher:
 
     def _start_ready(self) -> None:
         for run in self.admission.ready():
-            self._start(run)
-
-    def _start(self, run: RequestRun) -> None:
-        request = run.exchange.request
-        self._nursery.start_soon(run.run, name=f"http {request.method} {request.path}")
+            self._runners.submit(run)
 
     def _unrouted(self, path: str) -> Reply:
         allowed = self.routes.allowed(path)

@@ -1,11 +1,12 @@
 """The life of a request: middleware, body, condition, handler, response.
 
-One task and one cancel scope each. The scope ends with the response head's deadline, and
-when the client is gone; everything below it, the handler included, is cancelled with it.
-The order of work is that of the reference.
+One cancel scope each, from the moment that it waits for something. The scope ends with
+the response head's deadline, and when the client is gone; everything below it, the handler
+included, is cancelled with it. The order of work is that of the reference.
 """
 
 import logging
+import math
 from collections.abc import Callable
 from enum import Enum
 from typing import final
@@ -40,6 +41,7 @@ from iii_trio.builtins.http._routes import Match
 from iii_trio.builtins.http._trigger import HTTPTriggerConfig
 from iii_trio.errors import InvocationError
 from iii_trio.net import BodyTooLargeError
+from iii_trio.protocol import STOPPED
 from iii_trio.worker import Trigger, Worker
 
 logger = logging.getLogger(__name__)
@@ -114,29 +116,53 @@ class RequestRun:
     settings: Settings
     now: Callable[[], float]
     on_done: Callable[[], None]
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    scope: trio.CancelScope | None = None
     phase: Phase = Phase.MIDDLEWARE
     is_gone: bool = False
 
-    async def run(self) -> None:
-        """Serve the request to its end."""
-        try:
-            self.scope.relative_deadline = self.settings.timeout
-            payload = None if self.is_gone else self._direct_payload()
-            if payload is None:
-                await self._run_at_length()
-            else:
-                await self._run_directly(payload)
-        finally:
-            self.on_done()
+    @property
+    def timeout(self) -> float:
+        """Seconds until the response head must be there."""
+        return self.settings.timeout
 
-    async def _run_at_length(self) -> None:
-        with self.scope:
+    @property
+    def name(self) -> str:
+        """Of the task that runs it."""
+        request = self.exchange.request
+        return f"http {request.method} {request.path}"
+
+    async def run(self, scope: trio.CancelScope) -> None:
+        """Serve the request to its end.
+
+        Args:
+            scope: what the task runs this in; see `keep`.
+        """
+        try:
+            if self.is_gone:
+                await trio.lowlevel.checkpoint()
+                return
+            payload = self._direct_payload()
+            if payload is not None:
+                await self._run_directly(payload, scope)
+                return
             reply = await self._reply()
             if reply is not None:
                 self.answer(reply)
-        if self.scope.cancelled_caught and not self.is_gone:
+        finally:
+            self.on_done()
+
+    def keep(self, scope: trio.CancelScope) -> None:
+        """The request waits, and the scope that it runs in is its own."""
+        self.scope = scope
+
+    def cancelled(self) -> None:
+        """Answer when the scope was cancelled: the client, the time or the engine."""
+        if self.is_gone:
+            return
+        if self.scope is not None and trio.current_time() >= self.scope.deadline:
             self._too_late()
+        elif self.phase is Phase.WORK:
+            self.answer(self.failed(500, STOPPED.code, STOPPED.message))
 
     def _direct_payload(self) -> bytes | None:
         """Give the payload when a handler in this process is all that is to be called.
@@ -156,29 +182,23 @@ class RequestRun:
                 return None
         return encode_payload(self._payload(body))
 
-    async def _run_directly(self, payload: bytes) -> None:
-        """Call the handler with this request's scope as the scope of the call."""
+    async def _run_directly(self, payload: bytes, scope: trio.CancelScope) -> None:
+        """Call the handler, in this task and its scope."""
         self.phase = Phase.WORK
         try:
-            result = await self.deliver(payload, scope=self.scope)
+            result = await self.deliver(payload, scope=scope)
         except InvocationError as exc:
-            self._call_failed(exc)
+            if not self.is_gone:
+                self.answer(self.failed(500, exc.code, exc.message))
             await trio.lowlevel.checkpoint()
         else:
             self.answer(self.result(result) or json_reply(b"{}"))
 
-    def _call_failed(self, exc: InvocationError) -> None:
-        """Answer a call that ran in our scope, which the engine may cancel as well."""
-        is_late = trio.current_time() >= self.scope.deadline
-        if self.scope.cancelled_caught and is_late and not self.is_gone:
-            self._too_late()
-        elif not self.is_gone:
-            self.answer(self.failed(500, exc.code, exc.message))
-
     def gone(self, reason: str) -> None:
         """Stop everything: the client is gone. Called by the pump."""
         self.is_gone = True
-        self.scope.cancel(reason=reason)
+        if self.scope is not None:
+            self.scope.cancel(reason=reason)
 
     def answer(self, reply: Reply) -> None:
         """Send a complete response."""
@@ -189,13 +209,15 @@ class RequestRun:
     def commit(self, head: StreamHead) -> None:
         """Send the head of a streamed response; from here on no deadline rules."""
         self.phase = Phase.ANSWERED
-        self.scope.deadline = float("inf")
+        assert self.scope is not None, "it has waited for its channel"
+        self.scope.deadline = math.inf
         headers = self.settings.cors.apply(head.headers, self.exchange.request)
         self.exchange.start_response(head.status, headers)
 
     def finish(self) -> None:
         """End a streamed response; its handler may go on for one more timeout."""
         self.exchange.finish()
+        assert self.scope is not None, "see `commit`"
         self.scope.deadline = trio.current_time() + self.settings.timeout
 
     def failed(self, status: int, code: str, message: str) -> Reply:
