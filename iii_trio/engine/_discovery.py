@@ -87,6 +87,19 @@ class Discovery:
         metadata = None if function is None else function.metadata
         return not session.refuses_call(spec.namespace, spec.function_id, metadata)
 
+    def sees_worker(self, session: Session | None, record: WorkerRecord) -> bool:
+        """Tell whether a worker is the session's own, or offers it something."""
+        if session is None:
+            return True
+        port = self._port_of(record.worker_id)
+        return (
+            (isinstance(port, Connection) and port.session is session)
+            or any(self.sees_function(session, f) for f in self.registry.owned_by(port))
+            or any(
+                self.sees_type(session, kind) for kind in self.triggers.types_of(port)
+            )
+        )
+
     def function_summaries(self, session: Session | None) -> list[JSONObject]:
         """FunctionSummary of every function that a session sees."""
         return [

@@ -32,9 +32,9 @@ from iii_trio.engine._link_port import LinkPort
 from iii_trio.engine._ports import AnyPort
 from iii_trio.engine._registrar import Registrar
 from iii_trio.engine._registry import Function
-from iii_trio.engine._router import Action, Router, refuse_call
+from iii_trio.engine._router import ENQUEUE, Action, Router, refuse_call
 from iii_trio.engine._supervisor import Supervisor
-from iii_trio.engine._trigger_vetting import TriggerVetting
+from iii_trio.engine._trigger_vetting import TriggerVetting, refuses_target
 from iii_trio.engine._triggers import Triggers
 from iii_trio.engine._vetting import Vetting
 from iii_trio.protocol import (
@@ -56,6 +56,16 @@ from iii_trio.transport import Link
 _log: Final = logging.getLogger("iii_trio.engine.access")
 
 _action_decoder: Final = msgspec.json.Decoder(Action)
+
+
+class _Message(msgspec.Struct):
+    """What the function that enqueues is told to have called."""
+
+    function_id: str
+    namespace: str = DEFAULT_NAMESPACE
+
+
+_message_decoder: Final = msgspec.json.Decoder(_Message)
 
 
 @final
@@ -215,6 +225,8 @@ class Gate:
         )
         if reason is None and not is_absent(frame.action):
             reason = self._refuses_action(session, frame, function)
+        if reason is None and function_id == ENQUEUE:
+            reason = self._refuses_message(session, frame.data)
         if reason is None and function is None and is_absent(frame.action):
             if guard.access.middleware_function_id is not None:
                 return None
@@ -249,6 +261,17 @@ class Gate:
         if performer is None:
             return None
         return session.refuses_call(*performer.key, performer.metadata)
+
+    def _refuses_message(self, session: Session, data: msgspec.Raw) -> str | None:
+        """Why a message may not be enqueued, which the queue would deliver."""
+        try:
+            message = _message_decoder.decode(data)
+        except msgspec.DecodeError:
+            return None  # the queue says what is wrong
+        registry, namespace = self._router.registry, message.namespace
+        if refuses_target(registry, session, namespace, message.function_id):
+            return f"function '{message.function_id}' not allowed in a message"
+        return None
 
     def _call_middleware(
         self, port: LinkPort, guard: Guard, namespace: str, frame: InvokeFunction

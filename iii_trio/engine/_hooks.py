@@ -73,7 +73,7 @@ class Hooks:
         def answered(answer: JSONBytes) -> None:
             guard.asking = False
             if port.is_live:
-                then(answer)
+                _apply(port, then, answer)
                 self._advance(port, guard)
             if not guard.asking:
                 port.link.resume()

@@ -198,8 +198,11 @@ class Listings:
             for port in (invocation.caller, invocation.callee)
             if port is not None
         ]
+        session = d.session_of(invocation)
         rows = []
         for record in self._discovery.visible_workers():
+            if not self._discovery.sees_worker(session, record):
+                continue
             discount = asking.count(record.worker_id)
             row = self._discovery.worker_summary(record, discount=discount)
             if (
@@ -213,7 +216,11 @@ class Listings:
     def workers_info(self, call: Invocation, asked: WorkersInfo) -> RawOutcome:
         """Tells everything about one worker."""
         session = d.session_of(call)
-        named = [r for r in self._discovery.roster if r.name == asked.name]
+        named = [
+            r
+            for r in self._discovery.roster
+            if r.name == asked.name and self._discovery.sees_worker(session, r)
+        ]
         inside = [
             r
             for r in named

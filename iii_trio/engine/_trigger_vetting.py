@@ -26,6 +26,7 @@ from iii_trio.engine._link_port import LinkPort, json_or_absent
 from iii_trio.engine._ports import AnyPort
 from iii_trio.engine._registrar import Registrar
 from iii_trio.engine._registry import Registry
+from iii_trio.engine._router import ENQUEUE
 from iii_trio.engine._triggers import Trigger, Triggers
 from iii_trio.engine._vetting import NO_RULES
 from iii_trio.protocol import (
@@ -197,7 +198,9 @@ class TriggerVetting:
         spec = trigger.spec
         return session.may_bind(
             spec.trigger_type, spec.function_id
-        ) and not self._refuses_target(session, spec.namespace, spec.function_id)
+        ) and not refuses_target(
+            self._registry, session, spec.namespace, spec.function_id
+        )
 
     def _judge(
         self,
@@ -209,12 +212,12 @@ class TriggerVetting:
         """What may be bound, after hook and prefix, or why not."""
         namespace = frame.namespace or DEFAULT_NAMESPACE
         public = session.prefixed(frame.function_id)
-        named = [public]
-        if frame.config is asked.config:  # else a hook chose it
-            named += functions_named_in(_value(frame.config))
+        # What only a hook named is the hook's choice.
+        own = set(functions_named_in(_value(asked.config)))
+        named = [one for one in functions_named_in(_value(frame.config)) if one in own]
         message = ""
-        for function_id in named:
-            if self._refuses_target(session, namespace, function_id):
+        for function_id in (public, *named):
+            if refuses_target(self._registry, session, namespace, function_id):
                 message = (
                     f"function '{function_id}' not allowed in namespace '{namespace}'"
                 )
@@ -227,14 +230,22 @@ class TriggerVetting:
             return ErrorBody(code="FORBIDDEN", message=message)
         return msgspec.structs.replace(frame, function_id=public)
 
-    def _refuses_target(
-        self, session: Session, namespace: str, function_id: str
-    ) -> bool:
-        function = self._registry.find(namespace, function_id)
-        if function is not None and isinstance(function.owner, EnginePort):
-            return True
-        metadata = None if function is None else function.metadata
-        return session.refuses_call(namespace, function_id, metadata) is not None
+
+def refuses_target(
+    registry: Registry[AnyPort], session: Session, namespace: str, function_id: str
+) -> bool:
+    """Tell whether a session may not have others call a function for it.
+
+    Not what it may not call itself, and nothing that acts for whoever calls: the
+    engine's own functions, and the one that enqueues calls of others.
+    """
+    function = registry.find(namespace, function_id)
+    if function is not None and isinstance(function.owner, EnginePort):
+        return True
+    if function_id == ENQUEUE:
+        return True
+    metadata = None if function is None else function.metadata
+    return session.refuses_call(namespace, function_id, metadata) is not None
 
 
 def _question(frame: RegisterTrigger, session: Session) -> bytes:

@@ -23,6 +23,7 @@ from iii_trio.engine._hooks import Hooks
 from iii_trio.engine._link_port import LinkPort
 from iii_trio.engine._ports import AnyPort
 from iii_trio.engine._registrar import Registrar
+from iii_trio.engine._registry import PROVIDER_IDS
 from iii_trio.engine._router import served_action
 from iii_trio.engine._triggers import Triggers
 from iii_trio.protocol import (
@@ -102,8 +103,11 @@ class Vetting:
         session = guard.session
         public = session.prefixed(frame.id)
         reason = ""
-        if self._is_protected(public) and public not in session.allowed_functions:
+        trusted = session.rules is None or public in session.allowed_functions
+        if self._is_protected(public) and not trusted:
             reason = "access rules rest on it, and allowed_functions lacks it"
+        elif public in PROVIDER_IDS and not trusted:
+            reason = "it would take the queue over, and allowed_functions lacks it"
         elif not session.allow_trigger_type_registration and _serves_actions(frame):
             reason = "serving actions needs allow_trigger_type_registration"
         if reason:

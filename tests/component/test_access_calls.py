@@ -178,6 +178,39 @@ async def test_enqueueing_needs_the_right_to_call(autojump_clock: MockClock) -> 
             assert [one["function_id"] for one in got] == ["open::later"]
 
 
+async def test_the_function_that_enqueues_needs_the_right_to_call_what_it_names(
+    autojump_clock: MockClock,
+) -> None:
+    """A session that may call it names a function, which the queue then calls."""
+    enqueue = "engine::queue::enqueue"
+    async with open_access_rig() as rig:
+        async with rig.t.open_worker("queue", internal=True) as queue:
+            got: list[Any] = []
+            queue.register_function(enqueue, got.append)
+            peer = await rig.enter("w", allowed_functions=[enqueue, "open::f"])
+
+            def message(target: str, **more: Any) -> dict[str, Any]:
+                return {"queue": "q", "function_id": target, "data": 1, **more}
+
+            async def enqueues(data: Any, **more: Any) -> Any:
+                outcome = await rig.call(peer, enqueue, data, **more)
+                return error_of(outcome)[1] if bytes(outcome.error) else None
+
+            text = "function 'shut::f' not allowed in a message"
+            assert await enqueues(message("shut::f")) == text
+            action = {"type": "enqueue", "queue": "q"}
+            assert await enqueues(message("shut::f"), action=action) == text
+            assert await enqueues(message("open::f", namespace="team"))
+            assert await enqueues(message("engine::functions::list"))
+            assert await enqueues(message(enqueue, data=message("shut::f")))
+            assert got == []
+            assert await enqueues(message("open::f")) is None
+            assert await enqueues({"queue": "q"}) is None, (
+                "the queue says what is wrong"
+            )
+            assert [one.get("function_id") for one in got] == ["open::f", None]
+
+
 async def test_a_custom_action_needs_the_right_to_call_who_performs_it(
     autojump_clock: MockClock,
 ) -> None:

@@ -23,6 +23,7 @@ LISTINGS = [
     "engine::registered-triggers::list",
     "engine::registered-triggers::info",
     "engine::workers::info",
+    "engine::workers::list",
 ]
 
 
@@ -79,6 +80,36 @@ async def test_lists_show_what_the_session_may_use(autojump_clock: MockClock) ->
         assert [row["function_id"] for row in told["functions"]] == ["open::f"]
         assert [row["id"] for row in told["trigger_types"]] == ["cron"]
         assert [row["id"] for row in told["registered_triggers"]] == ["open-trigger"]
+
+
+async def test_workers_that_offer_a_session_nothing_do_not_show(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_access_rig() as rig:
+        peer = await furnish(rig)
+        for name, function_id in (("vault", "shut::g"), ("bank", "shut::h")):
+            hidden = rig.t.connect_raw_peer()
+            hidden.announce(name, pid=1)
+            hidden.register(function_id)
+        types = rig.t.connect_raw_peer()
+        types.announce("clock", pid=1)
+        types.send({"type": "registertriggertype", "id": "cron", "namespace": "x"})
+        await rig.settle()
+
+        async def names(asking: RawPeer) -> set[str]:
+            told = result_of(await rig.call(asking, "engine::workers::list"))
+            return {row["name"] for row in told["workers"]}
+
+        peer.announce("w", pid=1)
+        assert await names(peer) == {"host", "clock", "w", "iii-engine-functions"}
+        free = rig.t.connect_raw_peer()
+        free.announce("free", pid=1)
+        assert await names(free) >= {"host", "clock", "w", "vault", "bank", "free"}
+        for name in ("vault", "nobody"):
+            gone = error_of(
+                await rig.call(peer, "engine::workers::info", {"name": name})
+            )
+            assert gone == ("NOT_FOUND", f"Worker '{name}' is not connected.")
 
 
 async def test_details_of_what_is_shut_are_no_oracle(

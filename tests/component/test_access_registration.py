@@ -149,6 +149,27 @@ async def test_a_session_that_is_trusted_by_name_may_offer_a_hook(
             assert rig.has("other::hook")
 
 
+async def test_a_session_cannot_pose_as_the_queue(autojump_clock: MockClock) -> None:
+    """Any worker may take the ids of the bundled queue over; this is who may not."""
+    async with open_access_rig() as rig:
+        async with rig.t.open_worker("queue", internal=True) as queue:
+            queue.register_function("engine::queue::enqueue", lambda _payload: None)
+            peer = await rig.enter("w", allowed_functions=["queue::define"])
+            peer.register("engine::queue::enqueue")
+            peer.register("iii::durable::publish")
+            peer.register("queue::define")
+            await rig.settle()
+            found = rig.t.engine.registry.find("default", "engine::queue::enqueue")
+            assert found is not None
+            assert found.owner.record.name == "queue"
+        assert not rig.has("iii::durable::publish")
+        assert rig.has("queue::define"), "it is trusted by name with that"
+        assert rig.denied == [
+            ("register", "engine::queue::enqueue"),
+            ("register", "iii::durable::publish"),
+        ]
+
+
 async def test_functions_by_http_need_a_right_of_their_own(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -269,6 +290,29 @@ async def test_anything_but_an_object_denies_in_silence(
         assert (statistics.trigger_types, statistics.triggers) == (0, 0)
         assert peer.received == before
         assert [action for action, _ in rig.denied] == ["register"] * 3
+
+
+async def test_json_that_has_no_value_holds_nothing_up_after_a_hook(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_access_rig() as rig, rig.t.open_raw_peer("judge") as judge:
+        await open_provider(rig, "cron")
+        judge.register(HOOK)
+        rig.rules |= {HOOKS[0]: HOOK, HOOKS[1]: HOOK}
+        peer = await rig.enter("w", allowed_functions=["b"])
+        peer.send('{"type":"registerfunction","id":"a","metadata":{"n":1e400}}')
+        peer.send(
+            '{"type":"registertrigger","id":"t","trigger_type":"cron",'
+            '"function_id":"b","config":{"n":1e400}}'
+        )
+        peer.register("b")
+        bind(peer, "u", "cron", "b")
+        for _ in range(4):
+            judge.answer(await judge.served(HOOK), {})
+        await rig.settle()
+        assert not rig.has("a")
+        assert rig.has("b")
+        assert [t.spec.trigger_id for t in rig.t.engine.triggers] == ["u"]
 
 
 async def test_a_hook_that_is_missing_denies(autojump_clock: MockClock) -> None:
@@ -510,7 +554,11 @@ async def test_an_engine_function_is_no_target(autojump_clock: MockClock) -> Non
         await open_provider(rig, "http")
         rig.rules["expose_functions"] = ['match("*")']
         peer = await rig.enter("w")
-        for target in ("engine::functions::list", "engine::register_trigger"):
+        for target in (
+            "engine::functions::list",
+            "engine::register_trigger",
+            "engine::queue::enqueue",
+        ):
             bind(peer, "t", "http", target)
             await rig.settle()
             assert rig.t.engine.statistics().triggers == 0
@@ -567,6 +615,24 @@ async def test_a_hook_may_change_a_trigger_and_its_maker_can_still_end_it(
         assert msgspec.json.decode(told.metadata) == {"m": 1}
         peer.send({"type": "unregistertrigger", "id": "t"})
         await provider.expect(UnregisterTrigger, id="team::t")
+
+
+@pytest.mark.parametrize("middleware", [[], ["operators::own"]])
+async def test_a_hook_that_hands_a_config_on_does_not_vouch_for_what_it_names(
+    middleware: list[str], autojump_clock: MockClock
+) -> None:
+    """Many a hook answers with what it was asked, more or less."""
+    async with open_access_rig() as rig:
+        await open_provider(rig, "http")
+        config = {"condition_function_id": "shut::f"}
+        changed = {**config, "middleware_function_ids": middleware}
+        await rig.serve(HOOK, {"config": changed})
+        rig.rules[HOOKS[1]] = HOOK
+        peer = await rig.enter("w", allowed_functions=["open::f"])
+        bind(peer, "t", "http", "open::f", config=config)
+        code, message = await refused_trigger(peer, "t")
+        assert code == "FORBIDDEN"
+        assert "'shut::f'" in message
 
 
 async def test_a_foreign_trigger_can_be_neither_ended_nor_replaced(
