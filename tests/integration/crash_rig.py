@@ -50,8 +50,9 @@ workers:
 STANDARD = "{max_retries: 2, backoff_ms: 1}"
 FIFO = "{type: fifo, message_group_field: group, max_retries: 2, backoff_ms: 1}"
 
-PATIENCE = 120.0
-"""Seconds until a round is given up; never waited for when all is well."""
+PATIENCE = 900.0
+"""Seconds until a round is given up; never waited for when all is well. Under ``nice`` on
+a busy machine it can take minutes to fill the log until SQLite writes to its data."""
 
 
 @attrs.define
@@ -244,7 +245,7 @@ class Rounds:
 
     async def kill_at(self, point: str) -> None:
         """A round in which the server kills itself at a named point."""
-        passed = self.rng.randrange(40 if "db" not in point else 4)
+        passed = self.rng.randrange(40 if "db" not in point else 2)
         config = str(self.directory / "config.yaml")
         module = crash_server.__name__
         command = [sys.executable, "-m", module, config, "data", point, str(passed)]
