@@ -13,20 +13,19 @@ from tests.live import PATIENCE, Language
 
 
 async def run_sdk_program(
-    app: App, language: Language, name: str, directory: Path
-) -> dict[str, Any]:
-    """Run ``tests/sdk_workers/<name>`` in a language; give the JSON object it prints."""
+    app: App, language: Language, name: str, directory: Path, *, stdin: bytes = b""
+) -> Any:
+    """Run ``tests/sdk_workers/<name>`` in a language; give the JSON value it prints."""
     with trio.fail_after(PATIENCE):
         finished = await trio.run_process(
             sdks.program(language, name, directory),
             cwd=directory,
             env=_environment(app),
+            stdin=stdin,
             capture_stdout=True,
         )
     # The Node SDK says on the same pipe that it connected.
-    last_line = finished.stdout.splitlines()[-1]
-    report: dict[str, Any] = msgspec.json.decode(last_line)
-    return report
+    return msgspec.json.decode(finished.stdout.splitlines()[-1])
 
 
 async def serve_sdk_program(

@@ -1,32 +1,21 @@
 """Loggers, spans and metrics of the newest Python and Node SDKs, seen in an app."""
 
-import os
 import pathlib
 from typing import Any
 
-import msgspec
 import pytest
-import trio
 
 from iii_trio.app import open_app
-from tests import sdks
-from tests.live import PATIENCE, Language
+from tests.integration.sdk_rig import run_sdk_program
+from tests.live import Language
 
 
 async def report_of(language: Language, directory: pathlib.Path) -> dict[str, Any]:
     workers = [{"name": "iii-worker-manager", "config": {"port": 0}}]
-    command = sdks.program(language, "observability_user", directory)
-    with trio.fail_after(PATIENCE):
-        async with open_app({"workers": workers}, data_dir=directory / "data") as app:
-            host, port = app.addresses["iii-worker-manager"][0]
-            finished = await trio.run_process(
-                command,
-                cwd=directory,
-                env={**os.environ, "III_URL": f"ws://{host}:{port}"},
-                capture_stdout=True,
-            )
-    # The Node SDK says on the same pipe that it connected.
-    report: dict[str, Any] = msgspec.json.decode(finished.stdout.splitlines()[-1])
+    async with open_app({"workers": workers}, data_dir=directory / "data") as app:
+        report: dict[str, Any] = await run_sdk_program(
+            app, language, "observability_user", directory
+        )
     return report
 
 

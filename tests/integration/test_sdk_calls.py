@@ -4,19 +4,22 @@ One table: what is called, and what comes back. The sheets' rules of shape are i
 is wrapped and what is not, absent against null, codes and the texts that clients know.
 """
 
-import json
-import os
 import pathlib
 import re
-from typing import Any, Final
+from typing import Any
 
-import attrs
-import msgspec
 import pytest
 import trio
 
-from iii_trio.app import App, open_app
-from tests import sdks
+from iii_trio.app import open_app
+from tests.integration.calls_rig import (
+    ABSENT,
+    ANY,
+    Call,
+    Fails,
+    check_calls,
+    malformed,
+)
 from tests.live import PATIENCE, Language
 
 WORKERS = [
@@ -36,52 +39,6 @@ WORKERS = [
     {"name": "iii-pubsub"},
     {"name": "configuration"},
 ]
-
-
-@attrs.frozen
-class Fails:
-    """An error: its code, and a part of its message."""
-
-    code: str
-    text: str = ""
-
-
-class Anything:
-    """Equal to whatever there is."""
-
-    def __eq__(self, _other: object) -> bool:
-        return True
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-ANY: Final = Anything()
-ABSENT: Final = object()
-"""No result: what the Node SDK gives as undefined."""
-
-
-@attrs.frozen
-class Call:
-    """A call and what it answers; ``repeat``: it does so sooner or later."""
-
-    function_id: str
-    payload: Any
-    expected: Any
-    repeat: bool = False
-    action: Any = None
-
-    @property
-    def request(self) -> dict[str, Any]:
-        """What the SDK is told."""
-        request = {"function_id": self.function_id, "payload": self.payload}
-        if self.action is not None:
-            request["action"] = self.action
-        return request | ({"until": self.expected} if self.repeat else {})
-
-
-def malformed(function_id: str, payload: Any, reason: str) -> Call:
-    text = f"Failed to deserialize input for {function_id}: {reason}"
-    return Call(function_id, payload, Fails("deserialization_error", text))
 
 
 def key(name: str, **more: Any) -> dict[str, Any]:
@@ -340,33 +297,6 @@ FAMILIES = re.compile(
 )
 
 
-async def answers_of(
-    app: App, language: Language, directory: pathlib.Path
-) -> list[dict[str, Any]]:
-    host, port = app.addresses["iii-worker-manager"][0]
-    finished = await trio.run_process(
-        sdks.program(language, "calls_user", directory),
-        stdin=json.dumps([call.request for call in CALLS]).encode(),
-        cwd=directory,
-        env={**os.environ, "III_URL": f"ws://{host}:{port}"},
-        capture_stdout=True,
-    )
-    # The Node SDK says on the same pipe that it connected.
-    last_line = finished.stdout.splitlines()[-1]
-    return msgspec.json.decode(last_line, type=list[dict[str, Any]])
-
-
-def check(language: Language, call: Call, answer: dict[str, Any]) -> None:
-    if isinstance(call.expected, Fails):
-        code, message = answer["error"]
-        assert code == call.expected.code, answer
-        assert call.expected.text in message, answer
-        return
-    absent = call.expected is ABSENT or (language == "py" and call.expected is None)
-    assert (answer == {}) if absent else (answer.get("result") == call.expected)
-    assert absent or "result" in answer
-
-
 @pytest.mark.parametrize(
     "language", ["py", pytest.param("ts", marks=pytest.mark.needs_node)]
 )
@@ -375,18 +305,12 @@ async def test_an_sdk_calls_every_function(
 ) -> None:
     with trio.fail_after(PATIENCE):
         async with open_app({"workers": WORKERS}, data_dir=tmp_path / "data") as app:
-            answers = await answers_of(app, language, tmp_path)
+            await check_calls(app, language, CALLS, tmp_path)
             offered = {
                 function.function_id
                 for function in app.engine.registry
                 if FAMILIES.fullmatch(function.function_id)
             }
-    for call, answer in zip(CALLS, answers, strict=True):
-        try:
-            check(language, call, answer)
-        except AssertionError as exc:
-            exc.add_note(f"{call}: {answer}")
-            raise
     assert offered == {
         call.function_id for call in CALLS if call.function_id != "sdk::refuse"
     }

@@ -2,7 +2,8 @@
 
 On stdin it gets a JSON array of requests, on stdout it gives as many answers: ``{"result":
 ...}``, ``{}`` without one, or ``{"error": [code, message]}``. With ``until`` a request is
-repeated until its result is that.
+repeated until its result is that. With ``keep`` the id in its result is kept under that
+name; ``"$name"`` in a field of a later payload stands for it.
 """
 
 import json
@@ -16,7 +17,7 @@ from iii import InitOptions, InvocationError, register_worker
 
 warnings.simplefilter("ignore", DeprecationWarning)  # the SDK warns of its own future
 
-worker = register_worker(os.environ["III_URL"], InitOptions(worker_name="py-calls"))
+worker = register_worker(os.environ["III_URL"], InitOptions(worker_name="calls"))
 
 
 def refuse(_data: Any) -> None:
@@ -36,14 +37,23 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Make all calls in turn."""
+    kept: dict[str, str] = {}
     worker.register_function("sdk::refuse", refuse)
     answers = []
     for request in json.load(sys.stdin):
-        until = request.pop("until", None)
+        until, keep = request.pop("until", None), request.pop("keep", None)
+        if isinstance(request["payload"], dict):
+            filled = {
+                name: kept.get(value, value) if isinstance(value, str) else value
+                for name, value in request["payload"].items()
+            }
+            request["payload"] = filled
         found = answer(request)
         while until is not None and found.get("result") != until:
             time.sleep(0.01)
             found = answer(request)
+        if keep is not None:
+            kept[f"${keep}"] = found["result"]["id"]
         answers.append(found)
     worker.shutdown()
     sys.stdout.write(json.dumps(answers))

@@ -8,7 +8,7 @@ import { registerWorker } from 'iii-sdk'
 
 type Answer = { result?: unknown; error?: [string, string] }
 
-const worker = registerWorker(process.env.III_URL ?? '', { workerName: 'ts-calls' })
+const worker = registerWorker(process.env.III_URL ?? '', { workerName: 'calls' })
 
 worker.registerFunction('sdk::refuse', async () => {
   throw new Error('never')
@@ -24,13 +24,23 @@ async function answer(request: never): Promise<Answer> {
   }
 }
 
+const kept = new Map<unknown, unknown>()
+
+function filled(payload: unknown): unknown {
+  if (payload === null || typeof payload !== 'object' || Array.isArray(payload)) return payload
+  const fields = Object.entries(payload)
+  return Object.fromEntries(fields.map(([name, value]) => [name, kept.get(value) ?? value]))
+}
+
 const answers: Answer[] = []
-for (const { until, ...request } of JSON.parse(readFileSync(0, 'utf8'))) {
+for (const { until, keep, ...request } of JSON.parse(readFileSync(0, 'utf8'))) {
+  request.payload = filled(request.payload)
   let found = await answer(request as never)
   while (until !== undefined && !isDeepStrictEqual(found.result, until)) {
     await new Promise((resolve) => setTimeout(resolve, 10))
     found = await answer(request as never)
   }
+  if (keep) kept.set(`$${keep}`, (found.result as { id: string }).id)
   answers.push(found)
 }
 await worker.shutdown()
