@@ -98,8 +98,87 @@ STATE = [
     malformed("state::list_groups", [], "invalid type: sequence"),
 ]
 
+LONG = "x" * 257
+DEEP = ["a"] * 33
+NESTED: Any = 0
+for _ in range(17):
+    NESTED = [NESTED]
+
+
+def op(kind: str, path: Any = "", **more: Any) -> dict[str, Any]:
+    return {"type": kind, "path": path, **more}
+
+
+BAD_PATHS = [
+    *(
+        (op(kind, "__proto__"), f"{kind}.path.proto_polluted")
+        for kind in ("set", "remove")
+    ),
+    *((op(kind, LONG), f"{kind}.path.segment_too_long") for kind in ("set", "remove")),
+    *(
+        (op(kind, path, by=1), f"{kind}.path.{why}")
+        for kind in ("increment", "decrement")
+        for path, why in (("prototype", "proto_polluted"), (LONG, "segment_too_long"))
+    ),
+    *(
+        (op(kind, path, value={}), f"{kind}.path.{why}")
+        for kind in ("merge", "append")
+        for path, why in (
+            ("constructor", "proto_polluted"),
+            (LONG, "segment_too_long"),
+            (DEEP, "too_deep"),
+            (["a", ""], "empty_segment"),
+        )
+    ),
+]
+BAD_VALUES = [
+    (op("merge", value=1), "merge.value.not_an_object"),
+    (op("merge", value={str(n): n for n in range(1025)}), "merge.value.too_many_keys"),
+    (op("merge", value={"__proto__": 1}), "merge.value.proto_polluted"),
+    (op("merge", value={"a": NESTED}), "merge.value.too_deep"),
+    (op("increment", "t", by=1), "increment.not_number"),
+    (op("decrement", "t", by=1), "decrement.not_number"),
+    (op("append", "t", value=1), "append.type_mismatch"),
+]
+NO_OBJECT = [
+    (op("set", "a", value=1), "set.target_not_object"),
+    (op("increment", "a", by=1), "increment.target_not_object"),
+    (op("decrement", "a", by=1), "decrement.target_not_object"),
+    (op("append", "a", value=1), "append.target_not_object"),
+    (op("remove", "a"), "remove.target_not_object"),
+]
+
+
+def failing(
+    value: Any, ops: list[tuple[dict[str, Any], str]], where: dict[str, Any]
+) -> list[Call]:
+    """Operations that all fail, each with its code, and change nothing."""
+    errors = [
+        {"op_index": index, "code": code, "message": ANY, "doc_url": ANY}
+        for index, (_, code) in enumerate(ops)
+    ]
+    name = "state" if "key" in where else "stream"
+    field = "value" if "key" in where else "data"
+    return [
+        Call(f"{name}::set", {**where, field: value}, ANY),
+        Call(
+            f"{name}::update",
+            {**where, "ops": [one for one, _ in ops]},
+            changed(value, value, errors=errors),
+        ),
+        Call(f"{name}::delete", where, ANY),
+    ]
+
+
 GROUP = {"stream_name": "m", "group_id": "g"}
 ITEM = {**GROUP, "item_id": "i"}
+
+FAILING = [
+    call
+    for where in (key("bad"), {**ITEM, "item_id": "bad"})
+    for value, ops in (({"t": "x"}, [*BAD_PATHS, *BAD_VALUES]), ([], NO_OBJECT))
+    for call in failing(value, ops, where)
+]
 
 STREAM = [
     Call("stream::set", {**ITEM, "data": {"n": 1}}, changed(None, {"n": 1})),
@@ -290,7 +369,7 @@ OTHERS = [
     Call("configuration::list", {}, ANY),
 ]
 
-CALLS = [*STATE, *STREAM, *QUEUE, *OTHERS]
+CALLS = [*STATE, *FAILING, *STREAM, *QUEUE, *OTHERS]
 FAMILIES = re.compile(
     "(state|stream|queue|engine::queue|iii::queue|iii::durable|cron|configuration)::"
     r"\w+|publish"
