@@ -97,7 +97,11 @@ def choose_backend(
             raise ConfigError("unknown key", path=f"{path}.config.{key}")
         return _OURS[chosen.name], None
     if chosen.name in _NOT_YET:
-        msg = f"adapter {chosen.name!r} is not available in this version of iii-trio"
+        known = (*_OURS, *(("bridge",) if bridges else ()))
+        msg = (
+            f"adapter {chosen.name!r} is not available in this version of iii-trio; "
+            f"available: {', '.join(map(repr, known))}"
+        )
         raise ConfigError(msg, path=f"{path}.name")
     hint = nearest(chosen.name, (*_OURS, "kv"))
     raise ConfigError(f"unknown adapter {chosen.name!r}{hint}", path=f"{path}.name")

@@ -12,13 +12,15 @@ from iii_trio.errors import ConfigError
 from iii_trio.worker import open_worker
 
 FILES = Path(__file__).parent.parent / "reference_configs"
-ANY_PORT = {"III_PORT": "0", "HTTP_PORT": "0", "STREAM_PORT": "0"}
+PORTS = ("III_PORT", "HTTP_PORT", "STREAM_PORT", "LOCKED_PORT")
+ANY_PORT = dict.fromkeys(PORTS, "0")
 
 STARTED = {
     "quickstart.yaml": {"state::get", "engine::queue::enqueue", "engine::logs::list"},
     "everything.yaml": {"stream::get", "cron::next", "publish", "state::get"},
     "modules.yaml": {"state::get", "publish", "cron::next"},
     "project.yaml": {"stream::get", "bridge.invoke", "remote::add"},
+    "bridged.yaml": {"state::get", "stream::get", "engine::queue::enqueue"},
 }
 NOTES = {
     "minimal.yaml": [],
@@ -40,6 +42,7 @@ NOTES = {
         "workers[4]: worker 'resizer' is not bundled",
         "workers[5]: worker 'reports' is not bundled",
     ],
+    "bridged.yaml": [],
 }
 
 
@@ -84,6 +87,7 @@ async def test_a_file_starts(
         ("cron", {"name": "redis", "config": {"redis_url": "redis://localhost"}}),
         ("queue", {"name": "redis", "config": {"redis_url": "redis://localhost"}}),
         ("queue", {"name": "rabbitmq", "config": {"amqp_url": "amqp://localhost"}}),
+        ("configuration", {"name": "bridge", "config": {"bridge_url": "ws://a:1"}}),
     ],
 )
 def test_an_adapter_that_does_not_exist_is_refused_by_its_name(
@@ -96,3 +100,4 @@ def test_an_adapter_that_does_not_exist_is_refused_by_its_name(
     assert caught.value.path.startswith("workers[0].config.adapter")
     expected = f"adapter {adapter['name']!r} is not available in this version"
     assert expected in str(caught.value)
+    assert "; available: '" in str(caught.value)

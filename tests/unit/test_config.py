@@ -473,6 +473,7 @@ def test_directory_of_the_reference_is_ignored_with_a_note() -> None:
     ("adapter", "path", "message"),
     [
         ("{name: redis}", ".name", "not available in this version"),
+        ("{name: redis}", ".name", "; available: 'sqlite', 'memory'"),
         ("{name: bridge}", ".name", "not available in this version"),
         ("{name: memry}", ".name", "did you mean 'memory'?"),
         ("{nam: kv}", ".nam", "did you mean 'name'?"),

@@ -28,7 +28,10 @@ class CronAdapterConfig:
 
     def __attrs_post_init__(self) -> None:
         if self.name == "redis":
-            raise ValueError("adapter 'redis' is not available in this version")
+            raise ValueError(
+                "adapter 'redis' is not available in this version of iii-trio; "
+                "available: 'local', 'kv'"
+            )
         if self.name not in {"local", "kv"}:
             raise ValueError(f"unknown adapter {self.name!r}; known: 'local', 'kv'")
         for key in self.config or ():

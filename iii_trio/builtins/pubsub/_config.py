@@ -25,7 +25,10 @@ class PubSubAdapterConfig:
 
     def __attrs_post_init__(self) -> None:
         if self.name == "redis":
-            raise ValueError("adapter 'redis' is not available in this version")
+            raise ValueError(
+                "adapter 'redis' is not available in this version of iii-trio; "
+                "available: 'local', 'bridge'"
+            )
         if self.name not in ("local", "bridge"):
             known = "known: 'local', 'bridge'"
             raise ValueError(f"unknown adapter {self.name!r}; {known}")
