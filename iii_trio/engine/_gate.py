@@ -22,6 +22,7 @@ from iii_trio.access import (
     session_from,
     session_without_auth,
 )
+from iii_trio.engine._actions import parse_action
 from iii_trio.engine._denials import Denials
 from iii_trio.engine._engine_port import EnginePort
 from iii_trio.engine._guard import Guard
@@ -32,7 +33,7 @@ from iii_trio.engine._link_port import LinkPort
 from iii_trio.engine._ports import AnyPort
 from iii_trio.engine._registrar import Registrar
 from iii_trio.engine._registry import Function
-from iii_trio.engine._router import ENQUEUE, Action, Router, refuse_call
+from iii_trio.engine._router import ENQUEUE, Router, refuse_call
 from iii_trio.engine._supervisor import Supervisor
 from iii_trio.engine._trigger_vetting import TriggerVetting, refuses_target
 from iii_trio.engine._triggers import Triggers
@@ -54,8 +55,6 @@ from iii_trio.protocol import (
 from iii_trio.transport import Link
 
 _log: Final = logging.getLogger("iii_trio.engine.access")
-
-_action_decoder: Final = msgspec.json.Decoder(Action)
 
 
 class _Message(msgspec.Struct):
@@ -250,7 +249,7 @@ class Gate:
         and only through what the session may call too.
         """
         try:
-            kind = _action_decoder.decode(frame.action).type
+            kind = parse_action(frame.action).type
         except msgspec.DecodeError:
             return None  # the router says what is wrong
         if kind == "void":
@@ -337,7 +336,7 @@ def _is_void(frame: InvokeFunction) -> bool:
     if is_absent(frame.action):
         return False
     try:
-        return _action_decoder.decode(frame.action).type == "void"
+        return parse_action(frame.action).type == "void"
     except msgspec.DecodeError:
         return False
 

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol, final
 
 import msgspec
 
+from iii_trio.engine._actions import Action, parse_action, served_action
 from iii_trio.engine._bindings import Bindings
 from iii_trio.engine._invocation import Invocation, InvocationTable, RawOutcome
 from iii_trio.engine._link_port import LinkPort
@@ -54,17 +55,6 @@ _DRAINING: Final = ErrorBody(
     code="engine_draining",
     message="the engine is shutting down and takes no new calls",
 )
-
-
-class Action(msgspec.Struct, frozen=True):
-    """The ``action`` of a call; other fields belong to whoever defined its type."""
-
-    type: str
-    queue: str | None = None
-    delay_ms: float | None = None
-
-
-_action_decoder: Final = msgspec.json.Decoder(Action)
 
 
 class Supervision(Protocol):
@@ -176,7 +166,7 @@ class Router:
     ) -> tuple[str, ErrorBody | None]:
         """Turn a call with an action into the call that does it."""
         try:
-            parsed = _action_decoder.decode(action)
+            parsed = parse_action(action)
         except msgspec.DecodeError as exc:
             return function_id, ErrorBody(
                 code="INVALID_ACTION", message=f"`action` is not usable: {exc}"
@@ -377,11 +367,3 @@ def _redirect(
     invocation.namespace = DEFAULT_NAMESPACE
     invocation.sender = None
     invocation.transform = transform
-
-
-def served_action(metadata: object) -> str | None:
-    """The type of action that a function performs, by its metadata."""
-    if not isinstance(metadata, dict):
-        return None
-    action = metadata.get("trigger_action")
-    return action if isinstance(action, str) else None

@@ -17,6 +17,7 @@ from iii_trio.access import (
     function_question,
     type_question,
 )
+from iii_trio.engine._actions import served_action
 from iii_trio.engine._denials import Denials
 from iii_trio.engine._guard import Guard
 from iii_trio.engine._hooks import Hooks
@@ -24,7 +25,6 @@ from iii_trio.engine._link_port import LinkPort
 from iii_trio.engine._ports import AnyPort
 from iii_trio.engine._registrar import Registrar
 from iii_trio.engine._registry import PROVIDER_IDS
-from iii_trio.engine._router import served_action
 from iii_trio.engine._triggers import Triggers
 from iii_trio.protocol import (
     JSONBytes,
