@@ -27,12 +27,13 @@ from iii_trio.net._websocket import (
     FrameReader,
     parse_close,
 )
-from iii_trio.net._websocket_connection import WebSocket, WebSocketSink
+from iii_trio.net._websocket_connection import WebSocket
 from iii_trio.net._websocket_frames import (
     close_payload,
     encode_frame,
     encode_message,
 )
+from iii_trio.net._websocket_sink import WebSocketSink
 
 __all__ = [
     "HIGH_WATER",

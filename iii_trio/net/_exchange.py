@@ -23,7 +23,8 @@ from iii_trio.net._http1_response import (
 )
 from iii_trio.net._request_body import BodySource, RequestBody
 from iii_trio.net._websocket import DEFAULT_MAX_MESSAGE_BYTES
-from iii_trio.net._websocket_connection import WebSocket, WebSocketSink
+from iii_trio.net._websocket_connection import WebSocket
+from iii_trio.net._websocket_sink import WebSocketSink
 
 __all__ = ["Carrier", "HTTPExchange"]
 

@@ -26,7 +26,8 @@ from iii_trio.net._limits import HTTPLimits
 from iii_trio.net._pump import Pump
 from iii_trio.net._throttle import CountingSink, throttled
 from iii_trio.net._websocket import Piece
-from iii_trio.net._websocket_connection import WebSocket, WebSocketSink
+from iii_trio.net._websocket_connection import WebSocket
+from iii_trio.net._websocket_sink import WebSocketSink
 
 __all__ = ["HTTPConnection", "HTTPHost", "RequestHandler"]
 

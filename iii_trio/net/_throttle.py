@@ -13,7 +13,7 @@ from iii_trio.net._limits import HTTPLimits
 from iii_trio.net._pump import Pump
 from iii_trio.net._token_bucket import TokenBucket
 from iii_trio.net._websocket import Piece
-from iii_trio.net._websocket_connection import WebSocketSink
+from iii_trio.net._websocket_sink import WebSocketSink
 
 __all__ = ["CountingSink", "ThrottleHost", "throttled"]
 

@@ -4,8 +4,7 @@ One rule: no method of `WebSocket` calls its sink. The sink is called by the pum
 and hears ``on_closed`` once, last.
 """
 
-from collections.abc import Callable
-from typing import Protocol, final
+from typing import final
 
 from iii_trio._util import NoPublicConstructor
 from iii_trio.errors import LocalProtocolError
@@ -29,8 +28,9 @@ from iii_trio.net._websocket_frames import (
     frame_header,
     pack_16,
 )
+from iii_trio.net._websocket_sink import OnOversize, Outbox, WebSocketSink
 
-__all__ = ["WebSocket", "WebSocketSink"]
+__all__ = ["WebSocket"]
 
 _FIN_TEXT = 0x80 | OP_TEXT
 _FIN_BINARY = 0x80 | OP_BINARY
@@ -49,41 +49,6 @@ _LARGE = b"\xff"
 
 _FAILURE_LINGER_SECONDS = 2.0
 """After a Close for a broken protocol: time for the peer to read it."""
-
-
-class Outbox(Protocol):
-    """What waits for a peer.
-
-    Attributes:
-        outbox_bytes: bytes sent that the socket has not taken yet.
-    """
-
-    outbox_bytes: int
-
-
-OnOversize = Callable[[int, bytes], None]
-"""Gets the size of a message that was too large, and its begin and its end."""
-
-
-class WebSocketSink(Protocol):
-    """Who gets the messages of a WebSocket. All of it runs in the pump: sync, brief."""
-
-    def on_text(self, data: bytes) -> bool | None:
-        """A complete text message: valid UTF-8.
-
-        Returns:
-            True for a request, of which one peer gets only so many served in a row; so
-            of binary messages and pings.
-        """
-
-    def on_binary(self, data: bytes) -> None:
-        """A complete binary message."""
-
-    def on_writable(self) -> None:
-        """The outbox is below its low-water mark, and was above the high one."""
-
-    def on_closed(self, reason: str) -> None:
-        """The WebSocket is gone. Exactly once, never from inside a send."""
 
 
 @final
