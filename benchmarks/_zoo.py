@@ -21,7 +21,7 @@ def _beside(server: Server, animal: str) -> Iterator[None]:
     """Let an animal live on the load's core for the length of a block."""
     with placed(cores()[1]):
         process = subprocess.Popen(
-            ["nice", *script("zoo", server.port, animal)], stderr=subprocess.PIPE
+            script("zoo", server.port, animal), stderr=subprocess.PIPE
         )
     with process:
         time.sleep(SETTLE)
