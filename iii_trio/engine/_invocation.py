@@ -228,6 +228,7 @@ class InvocationTable:
         watch: told of calls; ``None``, the fast way, while nobody wants to know.
         tallies: the calls that nobody was told of.
         find: the call in flight with one of our ids, or ``None``.
+        now: the clock that deadlines go by.
     """
 
     def __init__(
@@ -242,6 +243,7 @@ class InvocationTable:
         self._counter = _FIRST_NUMBER
         self._entries: dict[str, Invocation] = {}
         self.find: Callable[[str], Invocation | None] = self._entries.get
+        self.now = timers.now
         self.watch: CallWatch | None = None
         self.tallies = Tallies()
         self.late_answers = 0

@@ -71,7 +71,7 @@ class Relay:
         try:
             frame = decode_unchecked(text)
         except BAD_FRAME:
-            self._router.on_text(port, text)  # which can tell what is wrong with it
+            self._router.on_rubbish(port, text)
             return True
         if type(frame) is InvocationResult:
             if len(text) <= _PLAIN_BYTES and self._result(port, frame):
@@ -79,7 +79,7 @@ class Relay:
         elif type(frame) is InvokeFunction:
             wanted = frame.invocation_id
             if wanted is not None and not is_uuid(wanted):
-                self._router.on_text(port, text)
+                self._router.on_rubbish(port, text)
                 return True
             if len(text) <= _PLAIN_BYTES and self._call(port, frame):
                 return True

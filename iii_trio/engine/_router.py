@@ -13,6 +13,7 @@ import msgspec
 
 from iii_trio.engine._actions import Action, parse_action, served_action
 from iii_trio.engine._bindings import Bindings
+from iii_trio.engine._complaints import Complaints
 from iii_trio.engine._invocation import Invocation, InvocationTable, RawOutcome
 from iii_trio.engine._link_port import LinkPort
 from iii_trio.engine._ports import AnyPort
@@ -91,6 +92,8 @@ class Router:
         self.draining = False
         self.bad_frames = 0
         self.dropped_fires = 0
+        self._bad_frame_lines = Complaints(_log, invocations.now, "bad frames")
+        self._void_call_lines = Complaints(_log, invocations.now, "dropped void calls")
         self._bindings = bindings
         self._new_id = new_id
         self.handlers: dict[type[Frame], Callable[[LinkPort, Any], None]] = {
@@ -157,9 +160,16 @@ class Router:
         error = self.route(invocation, function_id, action)
         if error is None:
             invocation.callee.dispatch(invocation)
-            return
+        else:
+            self._drop("the engine", error)
+
+    def _drop(self, sender: object, error: ErrorBody) -> None:
+        """A void call is refused: count it, and say so."""
         self.dropped_fires += 1
-        _log.warning("void call dropped: %s: %s", error.code, error.message)
+        if self._void_call_lines.may_write():
+            _log.warning(
+                "void call of %s dropped: %s: %s", sender, error.code, error.message
+            )
 
     def _apply_action(
         self, invocation: Invocation, function_id: str, action: JSONBytes
@@ -249,13 +259,23 @@ class Router:
         """Read one text message of a worker and do what it says."""
         try:
             frame = decode(text)
-        except RemoteProtocolError as exc:
-            if text and not text.isspace():
-                self.bad_frames += 1
-                known = "ignored" if isinstance(exc, UnknownFrameError) else "dropped"
-                _log.warning("frame of %s from %s: %s", port, known, exc)
+        except RemoteProtocolError:
+            self.on_rubbish(port, text)
         else:
             self.on_frame(port, frame)
+
+    def on_rubbish(self, port: LinkPort, text: bytes) -> None:
+        """A worker sent what cannot be read: count it, and say what is wrong with it."""
+        if not text or text.isspace():
+            return
+        self.bad_frames += 1
+        if not self._bad_frame_lines.may_write():
+            return
+        try:
+            decode(text)
+        except RemoteProtocolError as exc:
+            known = "ignored" if isinstance(exc, UnknownFrameError) else "dropped"
+            _log.warning("frame of %s %s: %s", port, known, exc)
 
     def on_frame(self, port: LinkPort, frame: AnyFrame) -> None:
         """Do what a frame of a worker says."""
@@ -294,8 +314,7 @@ class Router:
         elif invocation.caller is not None:
             refuse_call(port, invocation, frame.function_id, error)
         else:
-            self.dropped_fires += 1
-            _log.warning("%s: void call dropped: %s", port, error.message)
+            self._drop(port, error)
 
     def _on_result(self, port: LinkPort, frame: InvocationResult) -> None:
         outcome: RawOutcome
