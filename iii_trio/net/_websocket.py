@@ -9,6 +9,7 @@ No extension is spoken: a set reserved bit is an error.
 """
 
 import codecs
+from collections.abc import Callable
 from typing import Final, Literal
 
 from iii_trio.net._mask import apply_mask
@@ -121,7 +122,7 @@ class FrameReader:
         if self._finished:
             return events
         texts: list[bytes] = []
-        start = self.cut_texts(data, texts) if isinstance(data, bytes) else 0
+        start = self.cut_texts(data, texts.append) if isinstance(data, bytes) else 0
         if start:
             events += [(OP_TEXT, text) for text in texts]
             data = data[start:]
@@ -139,7 +140,7 @@ class FrameReader:
             self._finish()
         return events
 
-    def cut_texts(self, data: bytes, texts: list[bytes]) -> int:
+    def cut_texts(self, data: bytes, add: Callable[[bytes], object]) -> int:
         """Cut the common case from the front: whole masked frames of ASCII text.
 
         Nothing is cut unless a frame begins where ``data`` does and no message is under
@@ -147,7 +148,7 @@ class FrameReader:
 
         Args:
             data: the bytes of one read.
-            texts: the texts of messages are appended here.
+            add: gets the text of each message.
 
         Returns:
             How many bytes were used.
@@ -173,7 +174,7 @@ class FrameReader:
             text = apply_mask(data[start:stop], data[start - 4 : start])
             if not text.isascii():
                 break
-            texts.append(text)
+            add(text)
             pos = stop
         return pos
 

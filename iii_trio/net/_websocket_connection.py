@@ -4,7 +4,9 @@ One rule: no method of `WebSocket` calls its sink. The sink is called by the pum
 and hears ``on_closed`` once, last.
 """
 
-from typing import final
+from collections.abc import Iterator
+from operator import length_hint
+from typing import Any, final
 
 from iii_trio._util import NoPublicConstructor
 from iii_trio.errors import LocalProtocolError
@@ -50,6 +52,9 @@ _LARGE = b"\xff"
 _FAILURE_LINGER_SECONDS = 2.0
 """After a Close for a broken protocol: time for the peer to read it."""
 
+Event = bytes | tuple[int, bytes]
+"""A short text message, or opcode and payload of anything."""
+
 
 @final
 class WebSocket(metaclass=NoPublicConstructor):
@@ -69,10 +74,11 @@ class WebSocket(metaclass=NoPublicConstructor):
         "_close_seconds",
         "_connection",
         "_ended",
+        "_events",
         "_held",
-        "_kept",
         "_on_oversize",
         "_reader",
+        "_rest",
         "_sink",
         "_talkative",
         "_turns",
@@ -101,7 +107,8 @@ class WebSocket(metaclass=NoPublicConstructor):
         self._ended = False  # the end of input came, and what was kept comes first
         self._turns = connection.turns
         self._talkative = 0  # reads until it may be brief again
-        self._kept: list[tuple[int, bytes]] | None = None
+        self._events: list[Event] = []
+        self._rest: Iterator[Event] | None = None  # those that wait, if any do
         self._on_oversize: OnOversize | None = None
         self.peer = peer
         self.heard = True
@@ -199,8 +206,8 @@ class WebSocket(metaclass=NoPublicConstructor):
         self._held = False
         if not self.closed:
             self._connection.set_reading(True)
-            if self._kept is not None:
-                self._connection.put_off(self._deliver_kept)
+            if self._rest is not None:
+                self._connection.put_off(self._go_on)
 
     def on_bytes(self, data: Piece) -> None:
         """Decode and deliver what one read gave."""
@@ -208,73 +215,86 @@ class WebSocket(metaclass=NoPublicConstructor):
         if not isinstance(data, bytes) and not self._reader.missing:
             # The end of a bulk; but a large frame is copied piece by piece instead.
             data = data if data[1:2] == _LARGE else bytes(data)
-        waiting = self._held or self._kept is not None
-        if waiting or not isinstance(data, bytes):
+        if self._held or self._rest is not None or not isinstance(data, bytes):
             self._feed(data)
             return
-        texts: list[bytes] = []
-        used = self._reader.cut_texts(data, texts)
-        on_text = self._sink.on_text
-        at_once = self._turns.at_once()
-        asked = 0
-        rest = iter(texts)
-        for text in rest:
-            if not self.closed and on_text(text):
-                asked += 1
-            if self._held or asked == at_once:
-                self._keep([(OP_TEXT, text) for text in rest])
-                break
-        if asked > _BRIEF:
-            self._talkative = _TALKATIVE
-        elif asked and self._talkative:
-            self._talkative -= 1
-        elif asked:
-            self._turns.note_brief()
+        texts: list[Any] = []  # of bytes, which all are events
+        used = self._reader.cut_texts(data, texts.append)
+        if len(texts) == 1:
+            if not self.closed and self._sink.on_text(texts[0]):
+                self._note(1)
+        elif texts:
+            self._serve(texts, iter(texts))
         if used < len(data):
             self._feed(data[used:] if used else data)
-
-    def _keep(self, events: list[tuple[int, bytes]]) -> None:
-        """Deliver these later, before what is kept already."""
-        if events or self._held:
-            self._kept = events + (self._kept or [])
-        if events and not self._held:
-            self._connection.put_off(self._deliver_kept)
 
     def _feed(self, data: Piece) -> None:
         """The general case: anything but short texts, and what is held back."""
         reader = self._reader
         events = reader.feed(data)
-        if events or reader.failure is not None:
-            if self._kept is not None:
-                self._kept += events
-            elif self._held:
-                self._kept = events
-            else:
-                self._deliver(events)
+        if self._rest is not None:
+            self._events += events
+        elif self._held:
+            self._events = [*events]
+            self._rest = iter(self._events)
+        elif events or reader.failure is not None:
+            waiting: list[Event] = [*events]
+            self._serve(waiting, iter(waiting))
+            self._conclude()
         self._connection.bulky = reader.missing > 0
 
-    def _deliver_kept(self) -> None:
-        if self._kept is not None and not self._held and not self._connection.closed:
-            events, self._kept = self._kept, None
-            self._deliver(events)
-
-    def _deliver(self, events: list[tuple[int, bytes]]) -> None:
+    def _serve(self, events: list[Event], rest: Iterator[Event]) -> None:
+        """Deliver as many of ``rest`` of ``events`` as one turn allows."""
         on_text = self._sink.on_text
-        at_once = self._turns.at_once()
-        asked = 0
-        for index, (opcode, payload) in enumerate(events):
-            if opcode != OP_TEXT:
-                self._on_other(opcode, payload)
+        asked, most = 0, self._turns.begin()
+        for event in rest:
+            if type(event) is not bytes:
+                asked += self._on_message(*event)
+            elif not self.closed and on_text(event):
                 asked += 1
-            elif not self.closed and on_text(payload):
-                asked += 1
-            if self._held or (asked == at_once and index + 1 < len(events)):
-                self._keep(events[index + 1 :])
-                return
-        if self._reader.failure is not None and self._kept is None:
+            if self._held:
+                self._events, self._rest = events, rest
+                break
+            if asked == most:
+                most = self._turns.extend(asked)
+                if asked == most and length_hint(rest):
+                    self._events, self._rest = events, rest
+                    self._connection.put_off(self._go_on)
+                    break
+        if asked:
+            self._note(asked)
+
+    def _note(self, asked: int) -> None:
+        """So many requests came at once."""
+        if asked > _BRIEF:
+            self._talkative = _TALKATIVE
+        elif self._talkative:
+            self._talkative -= 1
+        else:
+            self._turns.note_brief()
+
+    def _go_on(self) -> None:
+        """Its turn has come, or it is not held any more."""
+        if self._rest is not None and not self._held and not self._connection.closed:
+            rest, self._rest = self._rest, None
+            self._serve(self._events, rest)
+            self._conclude()
+
+    def _conclude(self) -> None:
+        """After all that came: what ends the connection, if something does."""
+        if self._rest is not None:
+            return
+        if self._reader.failure is not None:
             self._fail(*self._reader.failure)
         if self._ended and not self._connection.ending:
             self.on_eof()
+
+    def _on_message(self, opcode: int, payload: bytes) -> bool:
+        """Give whether it counts as a request."""
+        if opcode != OP_TEXT:
+            self._on_other(opcode, payload)
+            return True
+        return not self.closed and bool(self._sink.on_text(payload))
 
     def _on_other(self, opcode: int, payload: bytes) -> None:
         if opcode == OP_BINARY:
@@ -309,7 +329,7 @@ class WebSocket(metaclass=NoPublicConstructor):
 
     def on_eof(self) -> None:
         """The peer is gone without a Close: deliver what is kept, and end."""
-        if self._kept is not None:
+        if self._rest is not None:
             self._ended = True
             return
         self._connection.lose("connection lost: end of input without a Close")
@@ -326,7 +346,7 @@ class WebSocket(metaclass=NoPublicConstructor):
     def on_lost(self, reason: str) -> None:
         """The end."""
         self.closed = True
-        self._kept = None
+        self._rest = None
         self._sink.on_closed(reason)
 
     # Ending.
@@ -347,8 +367,8 @@ class WebSocket(metaclass=NoPublicConstructor):
         self._connection.expire_in(self._close_seconds)
         self._held = False
         self._connection.set_reading(True)
-        if self._kept is not None:
-            self._connection.put_off(self._deliver_kept)
+        if self._rest is not None:
+            self._connection.put_off(self._go_on)
 
     def drop(self, reason: str) -> None:
         """Send what the socket takes at once, then close TCP without a Close."""

@@ -8,7 +8,7 @@ import trio
 
 from iii_trio.net import OP_BINARY, OP_PING, OP_TEXT, open_pump
 from iii_trio.net._readiness import READ, Watched
-from iii_trio.net._turns import ALONE
+from iii_trio.net._turns import ALONE, IN_COMPANY, Turns
 from tests.integration.net_rig import (
     DRIVERS,
     Client,
@@ -102,6 +102,42 @@ async def say_goodbye(client: Client) -> None:
         await client.stream.send_eof()
 
 
+class Hand:
+    """A clock that is set by hand."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def take_turn(turns: Turns, clock: Hand, cost: float) -> int:
+    """How many requests that cost so many seconds each a turn has."""
+    asked, most = 0, turns.begin()
+    while asked < most:
+        asked += 1
+        clock.now += cost
+        if asked == most:
+            most = turns.extend(asked)
+    return asked
+
+
+def test_a_turn_is_long_until_somebody_asks_briefly() -> None:
+    clock = Hand()
+    turns = Turns(clock)
+    assert take_turn(turns, clock, 0) == ALONE
+    turns.note_brief()
+    assert take_turn(turns, clock, 0) == IN_COMPANY
+
+
+def test_what_costs_much_makes_a_turn_in_company_short() -> None:
+    clock = Hand()
+    turns = Turns(clock)
+    assert take_turn(turns, clock, 1) == ALONE
+    turns.note_brief()
+    assert take_turn(turns, clock, 1) < IN_COMPANY / 2
+
+
 @each_driver
 async def test_requests_before_the_end_of_input_are_served(driver: Driver) -> None:
     host = Host()
@@ -139,9 +175,12 @@ async def test_what_is_no_text_takes_turns_as_well(opcode: int) -> None:
         rig.websocket() as (few, brief),
     ):
         served: list[int] = []
+        connection = busy.websocket._connection
+        sent = connection._sent
 
         def note(_: bytes) -> None:
-            served.append(len(busy.binaries) + busy.websocket.outbox_bytes // 2)
+            pongs = (connection._sent - sent + connection.outbox_bytes) // 2
+            served.append(len(busy.binaries) + pongs)
 
         brief.reply = note
         # Both are in their sockets before the pump looks at either.
