@@ -319,6 +319,25 @@ async def test_an_error_after_the_first_frame_is_lost_and_the_stream_goes_on() -
         assert (exchange.status, exchange.body) == (200, b"one,two")
 
 
+async def test_a_stream_that_a_failed_handler_left_open_ends_after_a_while(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def handler(call: Call) -> None:
+        await call.response.send(b"half")
+        await exchange.committed.wait()
+        raise FunctionFailedError("it broke")
+
+    async with open_far_rig(handler) as far:
+        exchange = far.rig.start("GET", "/a")
+        began = trio.current_time()
+        with trio.fail_after(1000):
+            await exchange.done.wait()
+        assert exchange.aborted
+        assert trio.current_time() - began == pytest.approx(30, abs=1)
+        await far.rig.settle()
+        assert far.is_clean()
+
+
 async def test_a_stream_that_loses_its_worker_aborts_the_connection() -> None:
     async def handler(call: Call) -> None:
         await call.response.send(b"half")

@@ -9,6 +9,7 @@ Few handlers stream. So where the engine is in this process and the body is here
 channels are made at once, and nobody waits at them until a writer attaches.
 """
 
+import math
 from typing import Final, Protocol, final
 
 import attrs
@@ -57,6 +58,10 @@ class Owner(Protocol):
     ) -> bytes:
         """Call the handler."""
 
+    @property
+    def timeout(self) -> float:
+        """Seconds until the response head must be there."""
+
     def result(self, result: bytes) -> Reply | None:
         """Make the response of its result."""
 
@@ -91,6 +96,8 @@ class ChannelCall:
     _reply: Reply | None = attrs.field(default=None, init=False)
     _is_committed: bool = attrs.field(default=False, init=False)
     _is_lost: bool = attrs.field(default=False, init=False)
+    _silence: float = attrs.field(default=math.inf, init=False)
+    _receiving: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _open_parts: int = attrs.field(default=2, init=False)
 
     async def run(self) -> Reply | None:
@@ -209,6 +216,9 @@ class ChannelCall:
         elif isinstance(exc, InvocationStoppedError) and self._open_parts == 2:
             self._break_off("the worker that streams the response is gone")
         else:
+            # Something else may still write, or nobody will ever close the writer.
+            self._silence = self._owner.timeout
+            self._receiving.deadline = trio.current_time() + self._silence
             self._part_done()
 
     async def _returned_null(self) -> None:
@@ -269,7 +279,7 @@ class ChannelCall:
     async def _copy(self, reader: ChannelReader) -> None:
         exchange = self._owner.exchange
         head = StreamHead()
-        while (frame := await reader.receive()) is not None:
+        while (frame := await self._receive(reader)) is not None:
             if isinstance(frame, str):
                 if not self._is_committed:
                     head.apply(frame)
@@ -281,6 +291,14 @@ class ChannelCall:
         self._commit(head)
         self._owner.finish()
         self._part_done()
+
+    async def _receive(self, reader: ChannelReader) -> str | bytes | None:
+        """The next frame; its time is bounded once the handler has failed."""
+        deadline = trio.current_time() + self._silence
+        with trio.CancelScope(deadline=deadline) as self._receiving:
+            return await reader.receive()
+        msg = "the handler failed, and nobody ends what it began to stream"
+        raise trio.BrokenResourceError(msg)
 
     def _commit(self, head: StreamHead) -> None:
         if not self._is_committed:
