@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any, Final, final
 
 import attrs
@@ -37,7 +38,7 @@ from iii_trio.engine._supervisor import Supervisor
 from iii_trio.engine._timers import Timers
 from iii_trio.engine._topology import FUNCTIONS_AVAILABLE, WORKERS_AVAILABLE, Topology
 from iii_trio.engine._triggers import Triggers, TriggerType
-from iii_trio.engine._watch import Watch
+from iii_trio.engine._watch import Watch, publish
 from iii_trio.protocol import DEFAULT_NAMESPACE, CallObserver, Event
 from iii_trio.transport import AttachedPort, Handlers, Link, WorkerSpec
 
@@ -120,7 +121,7 @@ class Engine(metaclass=NoPublicConstructor):
         """Call ``listener`` (sync, quick) with every event from now on.
 
         Args:
-            listener: gets the events.
+            listener: gets the events. What it raises is logged, and changes nothing.
             calls: whether it wants those of invocations; they are made only while
                 somebody does.
 
@@ -270,10 +271,7 @@ def _compose(
     quotas: Quotas,
 ) -> Engine:
     listeners: list[Callable[[Event], None]] = []
-
-    def publish(event: Event) -> None:
-        for listener in tuple(listeners):
-            listener(event)
+    on_event = partial(publish, listeners)
 
     def port_of(worker_id: str) -> AnyPort:
         return supervisor.port_of(worker_id)
@@ -282,7 +280,7 @@ def _compose(
     roster = Roster()
     triggers: Triggers[AnyPort] = Triggers()
     invocations = InvocationTable(timers, lambda: new_id()[:24], quotas=quotas)
-    bindings = Bindings(triggers, now, publish, quotas)
+    bindings = Bindings(triggers, now, on_event, quotas)
     router = Router(registry, invocations, bindings, new_id)
     discovery = Discovery(registry, roster, triggers, port_of, latest_metrics)
     topology = Topology(
@@ -296,7 +294,7 @@ def _compose(
         registry,
         bindings,
         InvokerPort(invocations),
-        publish,
+        on_event,
         topology.functions_changed,
         quotas,
     )
@@ -313,7 +311,7 @@ def _compose(
         now=now,
         new_id=new_id,
         grace=grace,
-        on_event=publish,
+        on_event=on_event,
         on_telemetry=on_telemetry,
     )
     gate, trigger_vetting = compose_gate(
@@ -321,7 +319,7 @@ def _compose(
         supervisor=supervisor,
         registrar=registrar,
         triggers=triggers,
-        on_event=publish,
+        on_event=on_event,
     )
     own = supervisor.add_engine(EnginePort(engine_record(new_id(), now()), invocations))
     intrinsics = Intrinsics(

@@ -5,8 +5,9 @@ that nobody watches costs nothing more. Listeners hear of every call; observers 
 most of the plain ones between links, which are only counted (`InvocationTable.tallies`).
 """
 
-from collections.abc import Callable
-from typing import TypeVar, final
+import logging
+from collections.abc import Callable, Iterable
+from typing import Final, TypeVar, final
 
 from iii_trio.engine._invocation import Invocation, InvocationTable, RawOutcome
 from iii_trio.protocol import (
@@ -16,6 +17,8 @@ from iii_trio.protocol import (
     InvocationOpened,
     InvocationSettled,
 )
+
+_log: Final = logging.getLogger("iii_trio.engine")
 
 T = TypeVar("T")
 
@@ -88,5 +91,17 @@ class Watch:
             )
 
     def _publish(self, event: Event) -> None:
-        for listener in tuple(self._listeners):
+        publish(self._listeners, event)
+
+
+def publish(listeners: Iterable[Listener], event: Event) -> None:
+    """Tell listeners of an event.
+
+    They are the host's code, called in the middle of our changes: one that raises is
+    logged, and neither stops what happens nor keeps it from the others.
+    """
+    for listener in tuple(listeners):
+        try:
             listener(event)
+        except Exception:  # noqa: BLE001 - the border to the host's code
+            _log.exception("a listener failed at %s", type(event).__name__)

@@ -9,7 +9,14 @@ import trio.testing
 
 from iii_trio.engine import Engine, open_engine
 from iii_trio.errors import FunctionFailedError, InvocationError, RegistrationError
-from iii_trio.protocol import Event, InvocationOpened, ObservedCall, WorkerAttached
+from iii_trio.protocol import (
+    Event,
+    InvocationOpened,
+    InvocationSettled,
+    ObservedCall,
+    WorkerAttached,
+    WorkerDetached,
+)
 from iii_trio.testing import open_test_engine
 from iii_trio.worker import Worker, current_invocation, open_worker
 from tests.property.test_relay import Answer, Call, Leave, World
@@ -143,6 +150,27 @@ async def test_a_listener_that_wants_no_calls_gets_the_other_events() -> None:
     assert sum(isinstance(e, InvocationOpened) for e in all_events) == 1
     assert sum(isinstance(e, WorkerAttached) for e in others) == 1
     assert not any(isinstance(e, InvocationOpened) for e in others)
+
+
+async def test_a_listener_that_raises_harms_neither_the_call_nor_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(event: Event) -> None:
+        raise ValueError(f"cannot take {type(event).__name__}")
+
+    told: list[Event] = []
+    async with open_engine() as engine:
+        engine.subscribe(fail)
+        engine.subscribe(told.append)
+        await open_worker_and_call(engine)
+        assert engine.statistics().invocations == 0
+    assert {type(event) for event in told} >= {
+        InvocationOpened,
+        InvocationSettled,
+        WorkerAttached,
+        WorkerDetached,
+    }
+    assert "ValueError: cannot take InvocationSettled" in caplog.text
 
 
 async def open_worker_and_call(engine: Engine) -> None:
