@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -154,6 +155,45 @@ async def test_what_a_step_left_running_is_ended_too(directory: Path) -> None:
         [pid] = lines_of(directory / "pids")
         assert lives(pid)
     assert not lives(pid)
+
+
+async def test_the_process_group_of_a_step_is_nobody_elses_until_the_end(
+    directory: Path,
+) -> None:
+    """What it left is signalled by the group's id, which the kernel would reuse."""
+    async with serving("echo $$ > pids; true", "echo done > out"):
+        await eventually(lambda: lines_of(directory / "out"))
+        group = int(lines_of(directory / "pids")[0])
+        os.killpg(group, 0)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(group, 0)
+
+
+async def test_a_step_that_a_signal_ends_has_failed(
+    directory: Path, log: pytest.LogCaptureFixture
+) -> None:
+    async with serving("kill -s KILL $$", "touch out"):
+        await eventually(lambda: "exit code -9" in log.text)
+    assert not (directory / "out").exists()
+
+
+SIGNAL_FOREIGN = """
+import logging, os, subprocess
+from iii_trio.builtins.exec._commands import Command
+logging.basicConfig(level="INFO")
+foreign = subprocess.Popen(["cat"], stdin=subprocess.PIPE, start_new_session=True)
+os.setuid(65534)
+Command("command 1", foreign).signal(0)
+foreign.stdin.close()
+foreign.wait()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, as sudo does")
+async def test_a_command_that_became_somebody_elses_is_let_go() -> None:
+    command = [sys.executable, "-c", SIGNAL_FOREIGN]
+    done = await trio.run_process(command, capture_stderr=True)
+    assert b"command 1 takes no signal 0 from us" in done.stderr
 
 
 async def test_stopping_in_the_middle_of_a_step_ends_it(directory: Path) -> None:

@@ -57,13 +57,39 @@ class Command:
         for line in lines:
             logger.info("%s: %s", self.label, line)
 
-    def signal(self, number: int) -> bool:
-        """Send a signal to all of its processes; false if there is none left."""
+    def signal(self, number: int) -> None:
+        """Send a signal to all of its processes."""
         try:
             os.killpg(self.process.pid, number)
-        except ProcessLookupError:
-            return False
-        return True
+        except PermissionError:
+            # All of them run as somebody else, as after ``sudo``.
+            logger.info("%s takes no signal %d from us", self.label, number)
+
+    async def ended(self) -> int:
+        """Wait for the end of the shell, and leave it to be waited for again.
+
+        As long as nobody has, the kernel gives its process group to nobody else: left
+        processes of it can be signalled at any time, and no others.
+
+        Returns:
+            The exit code, negative for a signal.
+        """
+        waiting = os.WEXITED | os.WNOWAIT
+        if hasattr(os, "pidfd_open"):
+            descriptor = os.pidfd_open(self.process.pid)
+            try:
+                await trio.lowlevel.wait_readable(descriptor)
+            finally:
+                os.close(descriptor)
+            how = os.waitid(  # noqa: ASYNC222 - it has ended
+                os.P_PID, self.process.pid, waiting
+            )
+        else:
+            how = await trio.to_thread.run_sync(
+                os.waitid, os.P_PID, self.process.pid, waiting, abandon_on_cancel=True
+            )
+        assert how is not None, "it has ended"
+        return how.si_status if how.si_code == os.CLD_EXITED else -how.si_status
 
     def stop_reading(self) -> None:
         """Give up on output that somebody keeps open."""
@@ -102,11 +128,8 @@ class Commands:
         with suppress(trio.BrokenResourceError):  # killed by somebody already
             await process.stdin.send_all(b"\n")
         await process.stdin.aclose()
-        code = await process.wait()
-        # It may have left processes behind: they are kept in mind, and ended later.
-        if not running.signal(0):
-            await self._forget(running)
-        return code
+        # It may leave processes behind: it is kept in mind, and ended later.
+        return await running.ended()
 
     async def stop(self) -> None:
         """End all: SIGTERM, and SIGKILL for those that are left after `GRACE`."""
@@ -115,7 +138,7 @@ class Commands:
         with trio.move_on_after(GRACE):
             await trio.lowlevel.checkpoint()
             for running in self._running:
-                await running.process.wait()
+                await running.ended()
                 await running.read.wait()
         await self.kill()
 
@@ -126,14 +149,11 @@ class Commands:
             running.signal(signal.SIGKILL)
         for running in list(self._running):
             await running.process.wait()
+            self._running.remove(running)  # its group may be somebody else's now
+            await self._guard.ended(running.process.pid)
             with trio.move_on_after(LAST_WORDS):
                 await running.read.wait()
             running.stop_reading()
-            await self._forget(running)
-
-    async def _forget(self, running: Command) -> None:
-        await self._guard.ended(running.process.pid)
-        self._running.remove(running)
 
 
 @asynccontextmanager
