@@ -2,7 +2,7 @@
 
 Backoff grows while crashes follow each other; more than ``max_restarts`` of them within
 ``window`` and the last crash goes on to whoever supervises the supervisor: the app.
-One of the three places that may say ``except Exception``.
+One of the few places that may say ``except Exception``.
 """
 
 import logging
