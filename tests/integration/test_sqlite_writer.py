@@ -20,22 +20,11 @@ from iii_trio.adapters.sqlite import (
 )
 from iii_trio.adapters.sqlite._writer import CLOSE_GRACE
 from iii_trio.errors import AdapterError
+from tests.integration.sqlite_rig import insert, keys
 
 pytestmark = pytest.mark.slow
 
 T = TypeVar("T")
-
-
-def insert(connection: apsw.Connection, key: str) -> int:
-    connection.execute(
-        "INSERT INTO key_value (collection, space, key, value) VALUES ('c', 's', ?, x'')",
-        (key,),
-    )
-    return connection.last_insert_rowid()
-
-
-async def keys(stores: SQLiteStores) -> list[str]:
-    return [key for key, _ in await stores.key_value("c").items("s")]
 
 
 async def submit_together(

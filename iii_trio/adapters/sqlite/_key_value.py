@@ -1,6 +1,6 @@
 """Key-value collections as SQL. The contract is in ``KeyValueStore``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, final
 
 import apsw
@@ -20,6 +20,10 @@ INSERT: Final = (
     "INSERT INTO key_value (collection, space, key, value) VALUES (?, ?, ?, ?)"
 )
 OVERWRITE: Final = "UPDATE key_value SET value = ? WHERE place = ?"
+FIND_EACH: Final = (
+    "SELECT collection, space, key, place, value FROM key_value "
+    "WHERE collection = ? AND space = ? AND key = ?"
+)
 DELETE: Final = "DELETE FROM key_value WHERE place = ?"
 ITEMS: Final = (
     "SELECT key, value FROM key_value WHERE collection = ? AND space = ? ORDER BY place"
@@ -30,6 +34,9 @@ SPACES: Final = (
 
 Place = tuple[str, str, str]
 """Collection, space, key."""
+
+Row = tuple[str, str, str, bytes]
+"""Collection, space, key, value."""
 
 
 @final
@@ -51,10 +58,8 @@ class SQLiteKeyValue:
 
     async def set(self, space: str, key: str, value: bytes) -> Change:
         """Store a value."""
-        place = (self._collection, space, key)
-        return await self._writer.submit(
-            lambda connection: _set(connection, place, value)
-        )
+        row = (self._collection, space, key, value)
+        return await self._writer.submit_to(_set_all, row)
 
     async def delete(self, space: str, key: str) -> Change:
         """Remove a key."""
@@ -101,6 +106,26 @@ def _set(connection: apsw.Connection, place: Place, value: bytes) -> Change:
     else:
         connection.execute(OVERWRITE, (value, row))
     return Change(old, value)
+
+
+def _set_all(connection: apsw.Connection, rows: Sequence[Row]) -> list[Change]:
+    """As if they were set one after another, with a statement for all of each kind."""
+    latest = {row[:3]: row[3] for row in rows}
+    found: list[Any] = connection.executemany(FIND_EACH, list(latest)).fetchall()
+    stored = {(row[0], row[1], row[2]): row for row in found}
+    known = [(value, stored[at][3]) for at, value in latest.items() if at in stored]
+    new = [(*at, value) for at, value in latest.items() if at not in stored]
+    if known:
+        connection.executemany(OVERWRITE, known)
+    if new:
+        connection.executemany(INSERT, new)
+    current = {at: row[4] for at, row in stored.items()}
+    changes = []
+    for row in rows:
+        at = row[:3]
+        changes.append(Change(current.get(at), row[3]))
+        current[at] = row[3]
+    return changes
 
 
 def _update(

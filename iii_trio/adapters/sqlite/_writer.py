@@ -1,13 +1,16 @@
 """The one writer of a file: group commit.
 
-What waits is written together: one thread hop and one transaction per batch. Only a batch
-in which a write failed is done again, with a savepoint per write. A caller is woken after
-the commit, so what it was told is durable.
+What waits is written together: one thread hop and one transaction per batch, and writes
+of one kind that follow each other in few statements: each of them gives up the interpreter,
+which a busy loop gives back late. Only a batch in which a write failed is done again, with
+a savepoint per write. A caller is woken after the commit, so what it was told is durable.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, Final, TypeVar, final
 
 import apsw
@@ -19,11 +22,18 @@ from iii_trio.adapters.sqlite._run import RunSync
 from iii_trio.errors import AdapterError
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 Write = Callable[[apsw.Connection], T]
 """Runs inside the writer's transaction; must not begin or end one.
 
 It may be run a second time, with everything that its first run changed undone.
+"""
+
+WriteAll = Callable[[apsw.Connection, Sequence[Item]], Iterable[T]]
+"""Does several writes of one kind, in their order; gives what each of them returns.
+
+Like `Write` it may be run again, then with one item at a time.
 """
 
 MAX_BATCH: Final = 1000
@@ -50,10 +60,21 @@ class Writer:
         self._scope = trio.CancelScope(shield=True)
 
     async def submit(self, write: Write[T]) -> T:
-        """Run ``write`` in the next transaction; return what it returned, once durable.
+        """Run ``write`` in the next transaction; see `submit_to`."""
+        return await self.submit_to(_run_each, write)
+
+    async def submit_to(self, write_all: WriteAll[Item, T], item: Item) -> T:
+        """Let ``write_all`` do a write in the next transaction, with its neighbours.
 
         Its own exception passes to the caller, its changes undone, and nobody else
         notices.
+
+        Args:
+            write_all: the same object for all writes that it may do together.
+            item: what it is to write.
+
+        Returns:
+            What ``write_all`` gave for the item, once durable.
 
         Raises:
             AdapterError: the database refused it or could not commit; nothing of it
@@ -66,7 +87,7 @@ class Writer:
         if self._closed:
             await trio.lowlevel.checkpoint()
             raise trio.ClosedResourceError
-        submission = _Submission(write, trio.lowlevel.current_task())
+        submission = _Submission(write_all, item, trio.lowlevel.current_task())
         self._waiting.append(submission)
         if self._news:
             self._news.unpark()
@@ -103,10 +124,9 @@ class Writer:
         return [submission for submission in taken if submission.take()]
 
     async def _write_together(self, batch: "list[_Submission]") -> None:
-        writes = [submission.write for submission in batch]
         try:
             outcomes = await self._run_sync(
-                partial(write_batch, self._connection, self._path, writes),
+                partial(_write_batch, self._connection, self._path, batch),
                 limiter=self._limiter,
             )
         except BaseException:
@@ -128,10 +148,13 @@ class Writer:
 class _Submission:
     """One write, and the caller that is parked until its outcome is known."""
 
-    __slots__ = ("_taken", "_withdrawn", "caller", "write")
+    __slots__ = ("_taken", "_withdrawn", "caller", "item", "write_all")
 
-    def __init__(self, write: Write[Any], caller: trio.lowlevel.Task) -> None:
-        self.write = write
+    def __init__(
+        self, write_all: WriteAll[Any, Any], item: object, caller: trio.lowlevel.Task
+    ) -> None:
+        self.write_all = write_all
+        self.item = item
         self.caller = caller
         self._taken = False
         self._withdrawn = False
@@ -149,22 +172,28 @@ class _Submission:
         return trio.lowlevel.Abort.SUCCEEDED
 
 
-def write_batch(
-    connection: apsw.Connection, path: str, writes: Sequence[Write[Any]]
+def _run_each(
+    connection: apsw.Connection, writes: Sequence[Write[Any]]
+) -> Iterable[Any]:
+    return [write(connection) for write in writes]
+
+
+def _write_batch(
+    connection: apsw.Connection, path: str, batch: Sequence[_Submission]
 ) -> list[outcome.Outcome[Any]]:
-    """Run writes in one transaction. Blocking.
+    """Do writes in one transaction. Blocking.
 
     A failed transaction, such as by a full disk, fails them all and leaves nothing.
     """
     try:
         connection.execute("BEGIN IMMEDIATE")
-        outcomes = _write_all(connection, writes)
-        if len(outcomes) < len(writes):
-            # Nobody was told of it yet.
+        outcomes = _write_all(connection, batch)
+        if outcomes is None:
+            # Nobody was told of it yet. SQLite may have rolled back by itself.
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             connection.execute("BEGIN IMMEDIATE")
-            outcomes = [_write_one(connection, path, write) for write in writes]
+            outcomes = [_write_one(connection, path, one) for one in batch]
         connection.execute("COMMIT")
     except apsw.Error as exc:
         # SQLite may have rolled back by itself, as it does when the disk is full.
@@ -173,29 +202,34 @@ def write_batch(
                 connection.execute("ROLLBACK")
         return [
             outcome.Error(adapter_error("Nothing was stored: writing to", path, exc))
-            for _ in writes
+            for _ in batch
         ]
     return outcomes
 
 
 def _write_all(
-    connection: apsw.Connection, writes: Sequence[Write[Any]]
-) -> list[outcome.Outcome[Any]]:
-    """Run them up to the first that fails: after it there may be no transaction."""
-    outcomes: list[outcome.Outcome[Any]] = []
-    for write in writes:
-        result: outcome.Outcome[Any] = outcome.capture(write, connection)
-        if type(result) is outcome.Error:
-            break
-        outcomes.append(result)
-    return outcomes
+    connection: apsw.Connection, batch: Sequence[_Submission]
+) -> list[outcome.Outcome[Any]] | None:
+    """Do them together; ``None`` if any of them failed, whichever it was."""
+
+    def results() -> Iterable[Any]:
+        for write_all, alike in groupby(batch, _KIND):
+            yield from write_all(connection, [one.item for one in alike])
+
+    done = outcome.capture(lambda: list(map(outcome.Value, results())))
+    return None if isinstance(done, outcome.Error) else [*done.value]
+
+
+_KIND: Final = attrgetter("write_all")
 
 
 def _write_one(
-    connection: apsw.Connection, path: str, write: Write[Any]
+    connection: apsw.Connection, path: str, one: _Submission
 ) -> outcome.Outcome[Any]:
     connection.execute("SAVEPOINT one_write")
-    result: outcome.Outcome[Any] = outcome.capture(write, connection)
+    result: outcome.Outcome[Any] = outcome.capture(
+        lambda: next(iter(one.write_all(connection, [one.item])))
+    )
     if isinstance(result, outcome.Error):
         if isinstance(result.error, apsw.Error):
             if not connection.in_transaction:
