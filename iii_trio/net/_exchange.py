@@ -12,7 +12,7 @@ import trio
 from iii_trio._util import NoPublicConstructor
 from iii_trio.errors import LocalProtocolError
 from iii_trio.net._connection import LOW_WATER
-from iii_trio.net._http1 import HTTPRequest
+from iii_trio.net._http1_events import HTTPRequest
 from iii_trio.net._http1_response import (
     CHUNKED,
     LAST_CHUNK,

@@ -15,12 +15,8 @@ from iii_trio.net._connection import Connection
 from iii_trio.net._door_counts import DoorCounts
 from iii_trio.net._exchange import HTTPExchange
 from iii_trio.net._handshake import accept_key
-from iii_trio.net._http1 import (
-    Event,
-    HTTPFailure,
-    HTTPRequest,
-    RequestParser,
-)
+from iii_trio.net._http1 import RequestParser
+from iii_trio.net._http1_events import Event, HTTPFailure, HTTPRequest
 from iii_trio.net._http1_response import content_length, response_head, upgrade_response
 from iii_trio.net._limits import HTTPLimits
 from iii_trio.net._pump import Pump

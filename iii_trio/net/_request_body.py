@@ -10,7 +10,7 @@ import trio
 
 from iii_trio.net._connection import Connection
 from iii_trio.net._door_counts import DoorCounts
-from iii_trio.net._http1 import BodyTooLargeError, HTTPRequest
+from iii_trio.net._http1_events import BodyTooLargeError, HTTPRequest
 from iii_trio.net._http1_response import CONTINUE
 
 __all__ = ["BodySource", "RequestBody"]

@@ -6,13 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iii_trio.errors import LocalProtocolError
-from iii_trio.net._http1 import (
-    END,
-    Event,
-    HTTPFailure,
-    HTTPRequest,
-    RequestParser,
-)
+from iii_trio.net._http1 import RequestParser
+from iii_trio.net._http1_events import END, Event, HTTPFailure, HTTPRequest
 from iii_trio.net._http1_response import (
     carries_body,
     chunk_head,
