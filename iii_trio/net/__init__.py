@@ -12,7 +12,7 @@ from iii_trio.net._exchange import HTTPExchange
 from iii_trio.net._front_door import FrontDoor, open_front_door
 from iii_trio.net._handshake import accept_key
 from iii_trio.net._http1_events import BodyTooLargeError, HTTPRequest
-from iii_trio.net._http_connection import RequestHandler
+from iii_trio.net._http_host import RequestHandler
 from iii_trio.net._kept_door import KeptDoor, start_front_door
 from iii_trio.net._limits import HTTPLimits, limits_of
 from iii_trio.net._peer_certificate import PeerCertificate

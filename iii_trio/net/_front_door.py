@@ -20,7 +20,8 @@ from iii_trio.net._binding import bind
 from iii_trio.net._certificates import Certificates
 from iii_trio.net._connection import Connection
 from iii_trio.net._door_counts import DoorCounts, FrontDoorStatistics
-from iii_trio.net._http_connection import HTTPConnection, RequestHandler
+from iii_trio.net._http_connection import HTTPConnection
+from iii_trio.net._http_host import RequestHandler
 from iii_trio.net._limits import HTTPLimits
 from iii_trio.net._pump import Pump
 from iii_trio.net._readiness import READ

@@ -9,7 +9,7 @@ import math
 from collections import deque
 from enum import Enum, auto
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from iii_trio.net._connection import Connection
 from iii_trio.net._door_counts import DoorCounts
@@ -18,49 +18,19 @@ from iii_trio.net._handshake import accept_key
 from iii_trio.net._http1 import RequestParser
 from iii_trio.net._http1_events import Event, HTTPFailure, HTTPRequest
 from iii_trio.net._http1_response import content_length, response_head, upgrade_response
-from iii_trio.net._limits import HTTPLimits
-from iii_trio.net._pump import Pump
+from iii_trio.net._http_host import HTTPHost
 from iii_trio.net._throttle import CountingSink, throttled
 from iii_trio.net._websocket import Piece
 from iii_trio.net._websocket_connection import WebSocket
 from iii_trio.net._websocket_sink import WebSocketSink
 
-__all__ = ["HTTPConnection", "HTTPHost", "RequestHandler"]
+__all__ = ["HTTPConnection"]
 
 _DISCARD_BYTES: Final = 256 * 1024
 """Of a body that nobody reads: swallowed to keep the connection, else it is closed."""
 
 _UPGRADE_BYTES: Final = 64 * 1024
 """Kept of what a client sends before its WebSocket is accepted."""
-
-
-class RequestHandler(Protocol):
-    """Who answers the requests of a front door."""
-
-    def on_request(self, exchange: HTTPExchange) -> None:
-        """A request head is complete. Sync, in the pump: decide and return.
-
-        Answer at once, or keep the exchange and answer from a task.
-        """
-
-
-class HTTPHost(Protocol):
-    """What all HTTP connections of a front door share."""
-
-    handler: RequestHandler
-    limits: HTTPLimits
-    draining: bool
-    counts: DoorCounts
-
-    @property
-    def pump(self) -> Pump:
-        """What moves their bytes."""
-
-    def date_line(self) -> bytes:
-        """The Date header line."""
-
-    def on_http_over(self) -> None:
-        """One connection less that speaks HTTP: closed, or a WebSocket now."""
 
 
 class Phase(Enum):

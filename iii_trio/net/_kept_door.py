@@ -8,7 +8,7 @@ import trio
 
 from iii_trio._listening import TLSConfig
 from iii_trio.net._front_door import FrontDoor, open_front_door
-from iii_trio.net._http_connection import RequestHandler
+from iii_trio.net._http_host import RequestHandler
 from iii_trio.net._limits import HTTPLimits
 from iii_trio.net._pump import Pump
 
