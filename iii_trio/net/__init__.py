@@ -12,6 +12,7 @@ from iii_trio.net._exchange import HTTPExchange
 from iii_trio.net._front_door import FrontDoor, open_front_door
 from iii_trio.net._handshake import accept_key
 from iii_trio.net._http1_events import BodyTooLargeError, HTTPRequest
+from iii_trio.net._http1_response import FixedHeaders
 from iii_trio.net._http_host import RequestHandler
 from iii_trio.net._kept_door import KeptDoor, start_front_door
 from iii_trio.net._limits import HTTPLimits, limits_of
@@ -44,6 +45,7 @@ __all__ = [
     "OP_TEXT",
     "BodyTooLargeError",
     "EngineLimits",
+    "FixedHeaders",
     "FrameReader",
     "FrontDoor",
     "FrontDoorStatistics",

@@ -80,10 +80,12 @@ class HTTPExchange(metaclass=NoPublicConstructor):
         "request",
     )
 
-    def __init__(self, request: HTTPRequest, carrier: Carrier) -> None:
+    def __init__(
+        self, request: HTTPRequest, carrier: Carrier, body: bytes | None = None
+    ) -> None:
         self.request = request
         self.on_gone: Callable[[str], None] | None = None
-        self.body = RequestBody(request, carrier)
+        self.body = RequestBody(request, carrier, body)
         self._carrier = carrier
         self._state: State = "fresh"
         self._gone = ""  # why nobody hears us any more

@@ -3,6 +3,9 @@
 Parsing is llhttp's (httptools) with no leniency switched on; what it does not check, the
 limits, the Host rule and the WebSocket handshake, is checked here. One rule: a parser
 never raises on what the peer sent, its last event is then an `HTTPFailure`.
+
+Clients that keep their connection say nearly the same each time. A request whose head is,
+byte for byte, that of the one before is not parsed again: it is the same `HTTPRequest`.
 """
 
 from functools import lru_cache
@@ -11,7 +14,13 @@ from typing import Final
 import httptools
 
 from iii_trio.net._handshake import is_valid_key
-from iii_trio.net._http1_events import END, Event, HTTPFailure, HTTPRequest
+from iii_trio.net._http1_events import (
+    END,
+    Event,
+    HTTPFailure,
+    HTTPRequest,
+    WholeRequest,
+)
 from iii_trio.net._limits import HTTPLimits
 from iii_trio.net._peer_certificate import PeerCertificate
 
@@ -23,6 +32,9 @@ class _Refused(Exception):  # noqa: N818 - a way out of a callback
 
 
 _LENGTH_DIGITS: Final = 19  # of a 64-bit number
+
+KNOWN_HEAD_BYTES: Final = 2048
+"""A longer head is parsed each time, so that idle connections keep little."""
 
 
 class RequestParser:
@@ -36,24 +48,28 @@ class RequestParser:
     Attributes:
         in_head: a head has begun and is not complete.
         in_body: a head is complete and its body is not.
+        body_left: bytes of it that are still to come; 0 if that is not known.
         upgrade_rest: what followed the head of a WebSocket upgrade; ``None`` before. No
             more may be fed after one.
     """
 
     __slots__ = (
+        "_begun_at",
         "_events",
         "_failure",
         "_fed",
-        "_fields",
         "_head_bytes",
         "_headers",
+        "_known",
         "_limits",
         "_parser",
         "_peer",
         "_peer_certificate",
+        "_raw_headers",
         "_silent",
         "_target",
         "_upgrading",
+        "body_left",
         "in_body",
         "in_head",
         "upgrade_rest",
@@ -69,32 +85,60 @@ class RequestParser:
         self._peer = peer
         self._peer_certificate = peer_certificate
         self._failure: HTTPFailure | None = None
+        self._raw_headers: list[tuple[bytes, bytes]] = []
         self._headers: list[tuple[str, str]] = []
         self._target = b""
         self._head_bytes = 0
-        self._fields = 0
         self._fed = 0
         self._silent = 0
         self._upgrading = False
         self._events: list[Event] = []
+        self._begun_at = -1  # the place of the current head among the events
+        self._known: tuple[bytes, HTTPRequest] | None = None  # only between requests
         self.in_head = False
         self.in_body = False
+        self.body_left = 0
         self.upgrade_rest: bytes | None = None
         self._parser = httptools.HttpRequestParser(self)
 
     def feed(self, data: bytes) -> list[Event]:
         """Take what was read, any cut, and give what it completes, in order."""
+        if self._known is not None:
+            head, request = self._known
+            if len(data) == len(head) + (
+                request.content_length or 0
+            ) and data.startswith(head):
+                return [WholeRequest(request, data[len(head) :])]
         events: list[Event] = []
         self._events = events
+        self._begun_at = -1
         in_head = self.in_head
-        while data and self._failure is None:
-            data = self._feed(data)
+        is_fresh = not (in_head or self.in_body)
+        rest = data
+        while rest and self._failure is None:
+            rest = self._feed(rest)
+        self._known = None
+        if is_fresh and len(events) == 1:
+            self._remember(data, events[0])
         if not events and ((in_head and self.in_head) or self.in_body):
             # The callbacks are silent about a field that has not ended.
             self._count_silent(self._fed)
         else:
             self._silent = 0
         return events
+
+    def _remember(self, data: bytes, event: Event) -> None:
+        """Keep the head of a request that came whole and alone."""
+        if type(event) is not WholeRequest:
+            return
+        request = event.request
+        if (
+            request.content_length is not None
+            and request.keep_alive
+            and not self._upgrading
+            and len(data) - request.content_length <= KNOWN_HEAD_BYTES
+        ):
+            self._known = data[: len(data) - request.content_length], request
 
     def _feed(self, data: bytes) -> bytes:
         """Feed llhttp; gives what is to be fed next, if an upgrade stopped it."""
@@ -152,6 +196,7 @@ class RequestParser:
         if self._failure is None:
             self._failure = HTTPFailure(status, message, headers)
         self.in_head = self.in_body = False
+        self.body_left = 0
         self._events.append(self._failure)
 
     def _refuse(
@@ -167,9 +212,8 @@ class RequestParser:
         """A request begins."""
         self.in_head = True
         self._target = b""
-        self._headers = []
+        self._raw_headers = []
         self._head_bytes = 0
-        self._fields = 0
 
     def on_url(self, piece: bytes) -> None:
         """A piece of the request target."""
@@ -180,15 +224,13 @@ class RequestParser:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One field, of the head or of the trailer."""
-        self._fields += 1
-        if self._fields > self._limits.head_fields:
+        fields = self._raw_headers
+        fields.append((name, value))
+        self._head_bytes = size = self._head_bytes + len(name) + len(value) + 4
+        if len(fields) > self._limits.head_fields:
             self._refuse(431, f"more than {self._limits.head_fields} header fields")
-        self._head_bytes += len(name) + len(value) + 4
-        if self._head_bytes > self._limits.head_bytes:
+        if size > self._limits.head_bytes:
             self._refuse(431, f"head over {self._limits.head_bytes} bytes")
-        if self.in_head:
-            text = value.rstrip(b" \t").decode("latin-1")
-            self._headers.append((_lower_name(name), text))
 
     def on_headers_complete(self) -> None:
         """The head is complete."""
@@ -196,9 +238,6 @@ class RequestParser:
         version = self._parser.get_http_version()
         if version not in {"1.1", "1.0"}:
             self._refuse(505, "HTTP/1.1 is spoken here")
-        hosts = sum(name == "host" for name, _ in self._headers)
-        if hosts > 1 or (hosts == 0 and version == "1.1"):
-            self._refuse(400, "exactly one Host field is due")
         request = self._request(version == "1.0")
         self._upgrading = request.is_websocket_upgrade
         if self._upgrading:
@@ -206,25 +245,44 @@ class RequestParser:
         elif self._parser.should_upgrade():
             return  # not handed out: see `_on_upgrade`
         self.in_body = True
+        self.body_left = request.content_length or 0
+        self._begun_at = len(self._events)
         self._events.append(request)
 
     def on_body(self, piece: bytes) -> None:
         """A piece of the body."""
         self._events.append(piece)
+        if self.body_left:
+            self.body_left -= len(piece)
 
     def on_message_complete(self) -> None:
         """The body is complete."""
-        if self.in_body:
-            self._events.append(END)
+        if not self.in_body:
+            return
         self.in_body = False
+        events, begun_at = self._events, self._begun_at
+        if begun_at < 0:  # in an earlier read
+            events.append(END)
+            return
+        request, *pieces = events[begun_at:]
+        events[begun_at:] = [WholeRequest(request, b"".join(pieces))]  # type: ignore[arg-type]
+        self._begun_at = -1
 
     def _request(self, http10: bool) -> HTTPRequest:
         target = self._target.decode("latin-1")
         path, _, query = _origin_form(target).partition("?")
         length: int | None = 0
-        upgrade = False
-        for name, value in self._headers:
-            if name == "content-length":
+        hosts, upgrade = 0, False
+        self._headers = headers = []
+        for raw_name, raw_value in self._raw_headers:
+            name, value = (
+                _lower_name(raw_name),
+                raw_value.decode("latin-1").rstrip(" \t"),
+            )
+            headers.append((name, value))
+            if name == "host":
+                hosts += 1
+            elif name == "content-length":
                 if len(value) > _LENGTH_DIGITS:
                     self._refuse(400, "Content-Length has too many digits")
                 length = int(value)
@@ -232,13 +290,15 @@ class RequestParser:
                 length = None
             elif name == "upgrade":
                 upgrade = "websocket" in value.lower()
+        if hosts > 1 or (hosts == 0 and not http10):
+            self._refuse(400, "exactly one Host field is due")
         method = self._parser.get_method().decode()
         return HTTPRequest(
             method=method,
             target=target,
             path=path,
             query=query,
-            headers=tuple(self._headers),
+            headers=tuple(headers),
             peer=self._peer,
             peer_certificate=self._peer_certificate,
             http10=http10,

@@ -1,22 +1,32 @@
 """What a request parser gives: heads, bodies, failures. Pure."""
 
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
 from iii_trio.errors import RemoteProtocolError
 from iii_trio.net._peer_certificate import PeerCertificate
 
-__all__ = ["END", "BodyTooLargeError", "Event", "HTTPFailure", "HTTPRequest"]
+__all__ = [
+    "END",
+    "BodyTooLargeError",
+    "Event",
+    "HTTPFailure",
+    "HTTPRequest",
+    "WholeRequest",
+]
 
 
 class BodyTooLargeError(RemoteProtocolError):
     """A request body is larger than its reader takes."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class HTTPRequest:
-    """The head of a request.
+    """The head of a request; never changed once made, but for ``memo``.
+
+    Not ``frozen``, which would double the cost of making one. Requests of one connection
+    with the same head may share one.
 
     Attributes:
         target: as it stood in the request line.
@@ -29,6 +39,7 @@ class HTTPRequest:
         keep_alive: the client lets the connection be used again.
         content_length: bytes of the body, ``0`` without one, ``None`` if it is chunked.
         peer_certificate: the client's, if the door asks for certificates and it has one.
+        memo: whatever the handler wants to remember of such a head.
     """
 
     method: str
@@ -42,6 +53,7 @@ class HTTPRequest:
     keep_alive: bool = True
     content_length: int | None = 0
     peer_certificate: PeerCertificate | None = None
+    memo: Any = attrs.field(default=None, eq=False, repr=False)
 
     def header(self, name: str) -> str | None:
         """The last value of a header.
@@ -60,6 +72,19 @@ class HTTPRequest:
         return {part.strip().lower() for line in values for part in line.split(",")}
 
 
+@attrs.define
+class WholeRequest:
+    """A request that came with all of its body.
+
+    Attributes:
+        request: its head.
+        body: its body, ``b""`` without one.
+    """
+
+    request: HTTPRequest
+    body: bytes
+
+
 @attrs.frozen
 class HTTPFailure:
     """A request that is answered without a handler; then the connection is closed.
@@ -76,5 +101,6 @@ class HTTPFailure:
 
 
 END: Final = None
-Event = HTTPRequest | bytes | HTTPFailure | None
-"""A head; a piece of its body; the end of its body (`END`); or a failure, the last."""
+Event = WholeRequest | HTTPRequest | bytes | HTTPFailure | None
+"""A whole request; or a head, then pieces of its body, then its end (`END`); or a failure,
+the last."""

@@ -8,7 +8,7 @@ handler's `Upgrade` names.
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Self, final
 
 from iii_trio.errors import LocalProtocolError
 
@@ -16,6 +16,7 @@ __all__ = [
     "CHUNKED",
     "CONTINUE",
     "LAST_CHUNK",
+    "FixedHeaders",
     "carries_body",
     "chunk_head",
     "content_length",
@@ -30,6 +31,7 @@ _FRAMING: Final = frozenset(
 _TOKEN: Final = frozenset(
     "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 )
+_UPGRADE_REQUIRED: Final = HTTPStatus.UPGRADE_REQUIRED.value
 _CLOSE: Final = b"connection: close\r\n"
 _KEEP: Final = b"connection: keep-alive\r\n"
 
@@ -82,6 +84,33 @@ def encode_fields(headers: Iterable[tuple[str, str]]) -> bytes:
         raise LocalProtocolError(msg) from None
 
 
+@final
+class FixedHeaders(tuple[tuple[str, str], ...]):
+    """Headers of many responses, checked and encoded once.
+
+    Attributes:
+        encoded: their lines.
+        has_date: one of them is the date.
+
+    Raises:
+        LocalProtocolError: see `encode_fields`.
+    """
+
+    encoded: bytes
+    has_date: bool
+
+    def __new__(cls, headers: Iterable[tuple[str, str]]) -> Self:
+        """Check and encode them."""
+        self = super().__new__(cls, headers)
+        self.encoded = encode_fields(self)
+        self.has_date = _has_date(self)
+        return self
+
+
+def _has_date(headers: Sequence[tuple[str, str]]) -> bool:
+    return any(name.lower() == "date" for name, _ in headers)
+
+
 def response_head(
     status: int,
     headers: Sequence[tuple[str, str]],
@@ -107,13 +136,13 @@ def response_head(
     connection = b"" if keep_alive else _CLOSE
     if keep_alive and http10:
         connection = _KEEP
-    if not headers:
-        parts = (_status_line(status), date, framing, connection, b"\r\n")
-        return b"".join(parts)
-    fields = encode_fields(headers)
-    if status == HTTPStatus.UPGRADE_REQUIRED:
+    if isinstance(headers, FixedHeaders):
+        fields, has_date = headers.encoded, headers.has_date
+    else:
+        fields, has_date = encode_fields(headers), _has_date(headers)
+    if status == _UPGRADE_REQUIRED:
         fields += _upgrade_wanted(headers)
-    if date and any(name.lower() == "date" for name, _ in headers):
+    if has_date:
         date = b""
     return b"".join((_status_line(status), date, fields, framing, connection, b"\r\n"))
 

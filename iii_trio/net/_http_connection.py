@@ -16,7 +16,12 @@ from iii_trio.net._door_counts import DoorCounts
 from iii_trio.net._exchange import HTTPExchange
 from iii_trio.net._handshake import accept_key
 from iii_trio.net._http1 import RequestParser
-from iii_trio.net._http1_events import Event, HTTPFailure, HTTPRequest
+from iii_trio.net._http1_events import (
+    Event,
+    HTTPFailure,
+    HTTPRequest,
+    WholeRequest,
+)
 from iii_trio.net._http1_response import content_length, response_head, upgrade_response
 from iii_trio.net._http_host import HTTPHost
 from iii_trio.net._throttle import CountingSink, throttled
@@ -57,6 +62,7 @@ class HTTPConnection:
         "_advancing",
         "_discarded",
         "_exchange",
+        "_full",
         "_host",
         "_last",
         "_parser",
@@ -79,6 +85,7 @@ class HTTPConnection:
         self._rest: bytes | None = None  # what came after the head of an upgrade
         self._last = False  # no request is taken after the current one
         self._advancing = False
+        self._full = False  # more than there is room for: nothing is read
         self._discarded = 0
         self._phase = Phase.HEAD
         connection.handler = self
@@ -88,7 +95,8 @@ class HTTPConnection:
 
     def on_bytes(self, data: Piece) -> None:
         """Parse and go on."""
-        data = bytes(data)
+        if type(data) is not bytes:
+            data = bytes(data)
         if self._rest is not None:
             self._rest += data
             self._regulate()
@@ -132,13 +140,15 @@ class HTTPConnection:
     def _is_due(self, event: Event) -> bool:
         """Whether an event may be handled yet: heads wait for the last answer."""
         exchange = self._exchange
-        if exchange is None or isinstance(event, bytes) or event is None:
+        if exchange is None or type(event) is bytes or event is None:
             return True
         return isinstance(event, HTTPFailure) and exchange.body.state == "open"
 
     def _take(self, event: Event) -> None:
         exchange = self._exchange
-        if isinstance(event, HTTPRequest):
+        if isinstance(event, WholeRequest):
+            self._begin(event.request, event.body)
+        elif isinstance(event, HTTPRequest):
             self._begin(event)
         elif isinstance(event, HTTPFailure):
             self._refuse(event)
@@ -150,12 +160,14 @@ class HTTPConnection:
             if exchange.done:
                 self._exchange = None
 
-    def _begin(self, request: HTTPRequest) -> None:
+    def _begin(self, request: HTTPRequest, body: bytes | None = None) -> None:
+        """Hand a request out, with its whole body or, if that is not here, without."""
         self._discarded = 0
-        self._phase = Phase.NEW
+        if self._phase is not Phase.IDLE:
+            self._phase = Phase.NEW
         # A refused upgrade is the last too: what follows it may be WebSocket frames.
         self._last = not request.keep_alive or request.is_websocket_upgrade
-        exchange = HTTPExchange._create(request, self)
+        exchange = HTTPExchange._create(request, self, body)
         self._exchange = exchange
         self._host.handler.on_request(exchange)
 
@@ -232,7 +244,8 @@ class HTTPConnection:
             self._exchange = None
             if self._waiting and not self._advancing:
                 self.connection.defer(self._advance)
-        self._regulate()
+        if not self._advancing:
+            self._regulate()
 
     def upgrade(
         self,
@@ -276,16 +289,15 @@ class HTTPConnection:
         if self._phase is Phase.OVER:
             return
         limits = self._host.limits
-        exchange = self._exchange
+        exchange, waiting, rest = self._exchange, self._waiting, self._rest
         full = (
             (exchange is not None and exchange.body.size > limits.body_buffer)
-            # A request without a body is two events.
-            or (
-                self._waiting is not None and len(self._waiting) >= 2 * limits.pipelined
-            )
-            or (self._rest is not None and len(self._rest) > _UPGRADE_BYTES)
+            or (waiting is not None and len(waiting) >= limits.pipelined)
+            or (rest is not None and len(rest) > _UPGRADE_BYTES)
         )
-        self.connection.set_reading(wanted=not full)
+        if full is not self._full:
+            self._full = full
+            self.connection.set_reading(wanted=not full)
         if exchange is None:
             begun = self._phase is Phase.HEAD or (
                 self._parser is not None and self._parser.in_head
@@ -293,6 +305,8 @@ class HTTPConnection:
             phase = Phase.HEAD if begun else Phase.IDLE
         elif full or exchange.body.state != "open" or exchange.body.expecting:
             phase = Phase.BUSY
+            if self._phase is Phase.IDLE:
+                self._phase = phase  # with the time that it has, which is as long
         else:
             phase = Phase.BODY
         if phase is not self._phase:

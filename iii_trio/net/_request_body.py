@@ -32,6 +32,11 @@ class BodySource(Protocol):
 class RequestBody:
     """The body of one request.
 
+    Args:
+        request: its head.
+        source: where more comes from.
+        whole: all of it, if it is here already.
+
     Attributes:
         size: bytes that came and were not taken.
         state: ``whole``: nothing more comes; ``broken``: it never will.
@@ -48,17 +53,24 @@ class RequestBody:
         "state",
     )
 
-    def __init__(self, request: HTTPRequest, source: BodySource) -> None:
-        empty = request.content_length == 0
+    def __init__(
+        self, request: HTTPRequest, source: BodySource, whole: bytes | None = None
+    ) -> None:
         self.size = 0
-        self.state: Literal["open", "whole", "broken"] = "whole" if empty else "open"
-        self.expecting = (
-            not empty
-            and not request.http10
-            and (request.header("expect") or "").lower() == "100-continue"
-        )
-        self._source = source
+        self.state: Literal["open", "whole", "broken"] = "open"
+        self.expecting = False
         self._pieces: list[bytes] = []
+        if whole is not None or request.content_length == 0:
+            self.state = "whole"
+            if whole:
+                self._pieces.append(whole)
+                self.size = len(whole)
+        else:
+            self.expecting = (
+                not request.http10
+                and (request.header("expect") or "").lower() == "100-continue"
+            )
+        self._source = source
         self._event: trio.Event | None = None
         self._reason = ""
 
@@ -124,8 +136,9 @@ class RequestBody:
         if self.state != "whole" or self.size > max_bytes:
             return None
         data = b"".join(self._pieces)
-        self.discard()
-        self._source.on_body_wanted()
+        if self.size:
+            self.discard()
+            self._source.on_body_wanted()
         return data
 
     async def read_all(self, max_bytes: int, length: int | None) -> bytes:

@@ -13,7 +13,7 @@ from iii_trio.builtins.http import HTTPConfig
 from iii_trio.builtins.http._admission import Admission
 from iii_trio.builtins.http._dispatch import Dispatcher, settings_of
 from iii_trio.builtins.http._exchange import Exchange
-from iii_trio.builtins.http._request import RequestRun
+from iii_trio.builtins.http._request import RequestRun, Routed
 from iii_trio.builtins.http._worker import provide_trigger_type
 from iii_trio.net import BodyTooLargeError, HTTPRequest
 from iii_trio.protocol import ChannelRef
@@ -191,7 +191,7 @@ class HTTPRig:
         admission.admit(exchange)
         return RequestRun(
             exchange,
-            match,
+            Routed(request, match, 0),
             self.server,
             settings_of(HTTPConfig()),
             lambda: NOW,

@@ -81,6 +81,32 @@ async def test_a_connection_is_used_again_and_pipelined_answers_keep_their_order
         assert (await client.response()).body == b'{"fast":""}'
 
 
+async def test_a_repeated_request_sees_that_its_route_has_changed() -> None:
+    async def tell(payload: Any) -> Any:
+        await trio.lowlevel.checkpoint()
+        return {"path": payload["path"], **payload["path_params"]}
+
+    async with open_http_trigger_rig() as rig, rig.client() as client:
+
+        async def ask() -> tuple[int, bytes]:
+            await client.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
+            answer = await client.response()
+            return answer.status, answer.body
+
+        rig.worker.register_function("tell", tell)
+        await rig.worker.bind("http", "tell", {"api_path": ":name"}, trigger_id="any")
+        for _ in range(3):
+            assert await ask() == (200, b'{"path":":name","name":"a"}')
+        await rig.worker.bind("http", "tell", {"api_path": "a"}, trigger_id="one")
+        for _ in range(2):
+            assert await ask() == (200, b'{"path":"a"}')
+        rig.worker.unbind("one")
+        assert await ask() == (200, b'{"path":":name","name":"a"}')
+        rig.worker.unbind("any")
+        for _ in range(2):
+            assert (await ask())[0] == 404
+
+
 async def test_head_has_the_head_of_get_and_no_body() -> None:
     async with open_http_trigger_rig() as rig, rig.client() as client:
         await rig.serve("GET", "/a", Counter())

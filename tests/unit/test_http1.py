@@ -7,8 +7,15 @@ from hypothesis import strategies as st
 
 from iii_trio.errors import LocalProtocolError
 from iii_trio.net._http1 import RequestParser
-from iii_trio.net._http1_events import END, Event, HTTPFailure, HTTPRequest
+from iii_trio.net._http1_events import (
+    END,
+    Event,
+    HTTPFailure,
+    HTTPRequest,
+    WholeRequest,
+)
 from iii_trio.net._http1_response import (
+    FixedHeaders,
     carries_body,
     chunk_head,
     content_length,
@@ -29,7 +36,20 @@ UPGRADE = (
 
 def parse(data: bytes | str, limits: HTTPLimits | None = None) -> list[Event]:
     raw = data.encode("latin-1") if isinstance(data, str) else data
-    return RequestParser(limits or HTTPLimits(), PEER).feed(raw)
+    return in_parts(RequestParser(limits or HTTPLimits(), PEER).feed(raw))
+
+
+def in_parts(events: list[Event]) -> list[Event]:
+    """Events with whole requests as head, body and end."""
+    out: list[Event] = []
+    for event in events:
+        if not isinstance(event, WholeRequest):
+            out.append(event)
+        elif event.body:
+            out += [event.request, event.body, END]
+        else:
+            out += [event.request, END]
+    return out
 
 
 def head(data: bytes | str) -> HTTPRequest:
@@ -155,10 +175,67 @@ def test_every_cut_of_a_pipeline_gives_the_same_events(data: st.DataObject) -> N
     pieces = [
         raw[a:b] for a, b in zip([0, *cuts], [*cuts, len(raw)], strict=True) if a < b
     ]
-    events = [event for piece in pieces for event in parser.feed(piece)]
+    events = [event for piece in pieces for event in in_parts(parser.feed(piece))]
     assert joined(events) == joined(parse(raw))
     assert not parser.in_head
     assert not parser.in_body
+
+
+def test_a_request_that_comes_at_once_is_one_event() -> None:
+    for data, body in ((LENGTH_BODY, b"hello"), (CHUNKED_BODY, b"hello"), (PLAIN, b"")):
+        (event,) = RequestParser(HTTPLimits(), PEER).feed(data.encode())
+        assert event == WholeRequest(head(data), body)
+
+
+def test_the_same_head_again_is_the_same_request() -> None:
+    parser = RequestParser(HTTPLimits(), PEER)
+    first, second, third, fourth = (
+        parser.feed(LENGTH_BODY.replace("hello", body).encode())[0]
+        for body in ("hello", "world", "hell\n", "o\r\n\r\n")
+    )
+    assert isinstance(first, WholeRequest)
+    assert second == WholeRequest(first.request, b"world")
+    assert third == WholeRequest(first.request, b"hell\n")
+    assert fourth == WholeRequest(first.request, b"o\r\n\r\n")
+    assert isinstance(second, WholeRequest)
+    assert second.request is first.request
+    other = parser.feed(PLAIN.encode())[0]
+    assert isinstance(other, WholeRequest)
+    assert other.request == head(PLAIN)
+
+
+LAST = PLAIN.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")
+LONG = PLAIN.replace("\r\n\r\n", f"\r\nX: {'x' * 2048}\r\n\r\n")
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                *(LENGTH_BODY, LENGTH_BODY.replace("hello", "GET /"), LENGTH_BODY[:-1]),
+                *(LENGTH_BODY[:-5], LENGTH_BODY + "x", LENGTH_BODY * 2, CHUNKED_BODY),
+                *(PLAIN, PLAIN * 2, PLAIN + LENGTH_BODY, "\r\n" + PLAIN, PLAIN[:20]),
+                *(PLAIN[20:], "o", "hello", LAST, LONG, UPGRADE, "nonsense"),
+            ]
+        ),
+        max_size=6,
+    )
+)
+def test_heads_that_repeat_are_no_other_requests(reads: list[str]) -> None:
+    remembering = RequestParser(HTTPLimits(), PEER)
+    parsing = RequestParser(HTTPLimits(), PEER)
+    for text in reads:
+        parsing._known = None
+        found = remembering.feed(text.encode())
+        assert found == parsing.feed(text.encode())
+        assert remembering.in_head is parsing.in_head
+        assert remembering.in_body is parsing.in_body
+        assert remembering.body_left == parsing.body_left
+        assert remembering.upgrade_rest == parsing.upgrade_rest
+        if remembering.upgrade_rest is not None or any(
+            isinstance(event, HTTPFailure) for event in found
+        ):
+            break
 
 
 BAD = {
@@ -239,7 +316,9 @@ def test_a_long_head_in_many_pieces_is_not_counted_twice() -> None:
     raw = fields(60, 1000).encode()
     parser = RequestParser(HTTPLimits(), PEER)
     events = [
-        e for i in range(0, len(raw), 9000) for e in parser.feed(raw[i : i + 9000])
+        e
+        for i in range(0, len(raw), 9000)
+        for e in in_parts(parser.feed(raw[i : i + 9000]))
     ]
     assert isinstance(events[0], HTTPRequest)
 
@@ -249,7 +328,7 @@ def test_a_long_pipeline_is_no_long_head() -> None:
     parser = RequestParser(HTTPLimits(head_bytes=1024), PEER)
     events: list[Event] = []
     for start in range(0, len(pipeline), 1000):  # most cuts are in a head
-        events += parser.feed(pipeline[start : start + 1000])
+        events += in_parts(parser.feed(pipeline[start : start + 1000]))
     assert len(events) == 2000
     assert all(isinstance(event, HTTPRequest) for event in events[::2])
 
@@ -273,7 +352,7 @@ def test_events_before_a_failure_are_kept() -> None:
 
 def test_a_websocket_upgrade_hands_over_what_follows_it() -> None:
     parser = RequestParser(HTTPLimits(), PEER)
-    events = parser.feed(UPGRADE.encode() + b"\x81\x80")
+    events = in_parts(parser.feed(UPGRADE.encode() + b"\x81\x80"))
     assert isinstance(events[0], HTTPRequest)
     assert events[0].is_websocket_upgrade
     assert parser.upgrade_rest == b"\x81\x80"
@@ -338,6 +417,33 @@ def test_heads_carry_only_our_framing() -> None:
         b"HTTP/1.1 404 Not Found\r\ndate: d\r\ncontent-type: text/plain\r\n"
         b"x-two: a\r\nx-two: \xe9\r\ncontent-length: 3\r\n\r\n"
     )
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["X-A", "date", "Content-Length", "content-type"]),
+            st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\0")),
+        ),
+        max_size=4,
+    )
+)
+def test_fixed_headers_are_what_they_were_made_of(
+    headers: list[tuple[str, str]],
+) -> None:
+    fixed = FixedHeaders(headers)
+    assert list(fixed) == headers
+    for date in (b"", b"date: d\r\n"):
+        heads = [
+            response_head(200, one, framing=b"", keep_alive=True, date=date)
+            for one in (fixed, headers)
+        ]
+        assert heads[0] == heads[1]
+
+
+def test_fixed_headers_are_checked_at_once() -> None:
+    with pytest.raises(LocalProtocolError):
+        FixedHeaders([("x", "a\nb")])
 
 
 def test_only_a_426_says_which_protocol_is_wanted() -> None:

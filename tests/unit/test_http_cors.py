@@ -2,6 +2,7 @@
 
 from iii_trio.builtins.http._config import CORSConfig
 from iii_trio.builtins.http._cors import CORS
+from iii_trio.builtins.http._reply import JSON_TYPE
 from iii_trio.net import HTTPRequest
 
 
@@ -32,6 +33,12 @@ def test_without_configuration_everything_is_allowed() -> None:
     assert sorted(cors.apply([], from_origin(None))) == [
         (ORIGIN, "*"),
         (EXPOSE, "*"),
+        VARY,
+    ]
+    assert sorted(cors.apply([JSON_TYPE], from_origin(None))) == [
+        (ORIGIN, "*"),
+        (EXPOSE, "*"),
+        JSON_TYPE,
         VARY,
     ]
     assert sorted(cors.preflight(from_origin(None))) == [

@@ -7,10 +7,9 @@ import pytest
 
 from iii_trio.builtins.http._payload import (
     NULL,
+    PayloadFrame,
     encode_middleware_payload,
-    encode_payload,
     header_map,
-    make_payload,
     may_be_json,
     parse_json_body,
     query_params,
@@ -72,7 +71,8 @@ def test_a_header_value_that_is_not_visible_ascii_is_empty() -> None:
 def test_the_first_content_type_decides_about_json(
     types: list[str], expected: bool
 ) -> None:
-    assert may_be_json([("content-type", value) for value in types]) is expected
+    headers = [("host", "h"), *(("content-type", value) for value in types)]
+    assert may_be_json(headers) is expected
 
 
 @pytest.mark.parametrize(
@@ -126,15 +126,14 @@ def test_anything_else_is_null(body: bytes) -> None:
 
 
 def payload_of(body: bytes = b'{"z": 1}') -> dict[str, object]:
-    payload = make_payload(
+    frame = PayloadFrame(
         query="q=1",
         path_params={"id": "a%20b"},
         headers=[("host", "h")],
         pattern="users/:id",
         method="POST",
-        body=msgspec.Raw(body),
     )
-    found = json.loads(encode_payload(payload))
+    found = json.loads(frame.around(msgspec.Raw(body)))
     assert isinstance(found, dict)
     return found
 
@@ -152,20 +151,21 @@ def test_the_payload_has_the_documented_keys() -> None:
 
 
 def test_channels_are_added_as_references() -> None:
-    payload = make_payload(
-        query="", path_params={}, headers=[], pattern="/", method="GET", body=NULL
+    frame = PayloadFrame(
+        query="", path_params={}, headers=[], pattern="/", method="GET"
     )
+    payload = frame.around(NULL)
     read = ChannelRef(channel_id="1", access_key="k", direction="read")
     write = ChannelRef(channel_id="2", access_key="l", direction="write")
     full = with_channels(payload, request_body=read, response=write)
-    found = json.loads(encode_payload(full))
+    found = json.loads(full)
     assert found["request_body"] == {
         "channel_id": "1",
         "access_key": "k",
         "direction": "read",
     }
     assert found["response"]["direction"] == "write"
-    assert "response" not in json.loads(encode_payload(payload))
+    assert "response" not in json.loads(payload)
 
 
 def test_middleware_gets_the_request_without_its_body() -> None:

@@ -165,6 +165,20 @@ def test_the_last_trigger_owns_a_route_and_a_stale_unregister_is_ignored() -> No
     assert len(table) == 0
 
 
+def test_the_version_tells_that_a_path_may_match_otherwise() -> None:
+    table: RouteTable[str] = RouteTable()
+    versions = [table.version]
+    table.register("t", "GET", "/a", "A")
+    versions.append(table.version)
+    table.register("t", "GET", "/b", "A")
+    versions.append(table.version)
+    table.unregister("t")
+    versions.append(table.version)
+    assert versions == sorted(set(versions))
+    table.unregister("t")
+    assert table.version == versions[-1]
+
+
 def test_a_trigger_registered_again_moves() -> None:
     table = table_of("/old")
     assert table.register("on /old", "POST", "/new/:x", "moved") is None

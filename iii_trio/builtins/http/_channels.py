@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from iii_trio.builtins.http._exchange import Exchange
-from iii_trio.builtins.http._payload import Payload, encode_payload, with_channels
+from iii_trio.builtins.http._payload import with_channels
 from iii_trio.builtins.http._reply import (
     BODILESS,
     Reply,
@@ -88,7 +88,7 @@ class ChannelCall:
     """
 
     _owner: Owner
-    _payload: Payload
+    _payload: bytes
     _body: bytes | None
     _is_local: bool = attrs.field(kw_only=True)
     _nursery: trio.Nursery = attrs.field(init=False)
@@ -125,7 +125,7 @@ class ChannelCall:
         try:
             async with trio.open_nursery() as self._nursery:
                 try:
-                    await self._call(encode_payload(payload))
+                    await self._call(payload)
                 finally:
                     if not self._attached.is_set():  # nor shall it be any more
                         response.abort("the request is over")
@@ -151,7 +151,7 @@ class ChannelCall:
                 self._nursery.start_soon(
                     self._relay, response.reader, name="http response"
                 )
-                await self._call(encode_payload(payload))
+                await self._call(payload)
         finally:
             request_body.writer.abort("the request is over")
             response.reader.abort("the request is over")

@@ -5,10 +5,12 @@ handler's, a ``vary`` of the handler is kept as a further line, every OPTIONS re
 answered by the layer, ``expose-headers`` only elsewhere.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from iii_trio.builtins.http._config import CORSConfig
-from iii_trio.net import HTTPRequest
+from iii_trio.builtins.http._reply import JSON_TYPE
+from iii_trio.net import FixedHeaders, HTTPRequest
 
 Headers = list[tuple[str, str]]
 
@@ -35,6 +37,7 @@ class CORS:
             self._fixed.append((ORIGIN, "*"))
         if config is None:
             self._fixed.append((EXPOSE, "*"))
+        self._json = FixedHeaders([JSON_TYPE, *self._fixed])
         self._preflight: Headers = [
             _VARY,
             ("access-control-allow-methods", ",".join(methods) or "*"),
@@ -53,12 +56,14 @@ class CORS:
         """Give the headers of the answer to an OPTIONS request."""
         return self._preflight + self._allowed_origin(request)
 
-    def apply(self, headers: Headers, request: HTTPRequest) -> Headers:
+    def apply(
+        self, headers: Headers, request: HTTPRequest
+    ) -> Sequence[tuple[str, str]]:
         """Give ``headers`` with those of CORS; names are in lower case."""
         if self._listed is None:
+            if len(headers) == 1 and headers[0] is JSON_TYPE:
+                return self._json  # by far the most frequent
             added = self._fixed
-            if len(headers) == 1 and headers[0][0] == "content-type":
-                return headers + added  # by far the most frequent
         else:
             added = self._fixed + self._allowed_origin(request)
         mine = {name for name, _ in added if name != "vary"}

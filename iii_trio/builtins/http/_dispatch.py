@@ -15,9 +15,10 @@ from iii_trio.builtins.http._config import HTTPConfig
 from iii_trio.builtins.http._cors import CORS
 from iii_trio.builtins.http._exchange import Exchange
 from iii_trio.builtins.http._reply import Reply, error_reply
-from iii_trio.builtins.http._request import Binding, RequestRun, Settings
+from iii_trio.builtins.http._request import Binding, RequestRun, Routed, Settings
 from iii_trio.builtins.http._routes import RouteTable
 from iii_trio.builtins.http._runners import Runners
+from iii_trio.net import HTTPRequest
 from iii_trio.worker import Worker
 
 RETRY_AFTER: Final = "1"
@@ -78,16 +79,13 @@ class Dispatcher:
     def on_request(self, exchange: Exchange) -> None:
         """Take a request over."""
         request = exchange.request
-        path = request.path
-        if request.method == "OPTIONS":
-            self._answer_options(exchange, path)
-            return
-        match = self.routes.match(request.method, path)
-        if match is None:
-            self._answer(exchange, self._unrouted(path))
-            return
+        routed: Routed | None = request.memo
+        if routed is None or routed.version != self.routes.version:
+            routed = self._route(exchange, request)
+            if routed is None:
+                return
         run = RequestRun(
-            exchange, match, self._worker, self._settings, self._now, self._on_done
+            exchange, routed, self._worker, self._settings, self._now, self._on_done
         )
         admitted = self.admission.admit(run)
         if admitted is Admitted.REFUSED:
@@ -96,6 +94,19 @@ class Dispatcher:
         exchange.on_gone = partial(self._on_gone, run)
         if admitted is Admitted.RUN:
             self._runners.submit(run)
+
+    def _route(self, exchange: Exchange, request: HTTPRequest) -> Routed | None:
+        """Find the route of a request; one that has none is answered."""
+        path = request.path
+        if request.method == "OPTIONS":
+            self._answer_options(exchange, path)
+            return None
+        match = self.routes.match(request.method, path)
+        if match is None:
+            self._answer(exchange, self._unrouted(path))
+            return None
+        routed = request.memo = Routed(request, match, self.routes.version)
+        return routed
 
     def _on_gone(self, run: RequestRun, reason: str) -> None:
         if not self.admission.forget(run):

@@ -38,18 +38,21 @@ class _Origin(msgspec.Struct, frozen=True, gc=False):
     method: str
 
 
-class Payload(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The payload of a handler; a condition gets it without the channels."""
+class _Head(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What comes before the body in the payload of a handler."""
 
     query_params: dict[str, str]
     path_params: dict[str, str]
     headers: dict[str, str]
     path: str
     method: str
-    body: msgspec.Raw
-    trigger: _Origin
-    request_body: ChannelRef | msgspec.UnsetType = msgspec.UNSET
-    response: ChannelRef | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Channels(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What comes at the end of the payload of a handler that gets channels."""
+
+    request_body: ChannelRef
+    response: ChannelRef
 
 
 class _MiddlewareRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -134,39 +137,41 @@ def parse_json_body(body: bytes) -> msgspec.Raw:
         return NULL
 
 
-def make_payload(
-    *,
-    query: str,
-    path_params: dict[str, str],
-    headers: Headers,
-    pattern: str,
-    method: str,
-    body: msgspec.Raw,
-) -> Payload:
-    """Put the payload of a request together, without channels."""
-    return Payload(
-        query_params=query_params(query),
-        path_params=path_params,
-        headers=header_map(headers),
-        path=pattern,
-        method=method,
-        body=body,
-        trigger=_Origin("http", pattern, method),
-    )
+class PayloadFrame:
+    """The payload of all requests with one head on one route, but for their bodies."""
+
+    __slots__ = ("_after", "_before")
+
+    def __init__(
+        self,
+        *,
+        query: str,
+        path_params: dict[str, str],
+        headers: Headers,
+        pattern: str,
+        method: str,
+    ) -> None:
+        head = _Head(
+            query_params=query_params(query),
+            path_params=path_params,
+            headers=header_map(headers),
+            path=pattern,
+            method=method,
+        )
+        self._before = _encode(head)[:-1] + b',"body":'
+        self._after = b',"trigger":' + _encode(_Origin("http", pattern, method)) + b"}"
+
+    def around(self, body: msgspec.Raw) -> bytes:
+        """The payload with this body, as JSON text."""
+        return b"%b%b%b" % (self._before, body, self._after)
 
 
 def with_channels(
-    payload: Payload, *, request_body: ChannelRef, response: ChannelRef
-) -> Payload:
-    """Give the payload with its two channels."""
-    return msgspec.structs.replace(
-        payload, request_body=request_body, response=response
-    )
-
-
-def encode_payload(payload: Payload) -> bytes:
-    """Give the payload as JSON text."""
-    return _encode(payload)
+    payload: bytes, *, request_body: ChannelRef, response: ChannelRef
+) -> bytes:
+    """Give a payload of a `PayloadFrame` with its two channels."""
+    channels = _encode(_Channels(request_body=request_body, response=response))
+    return b"%b,%b" % (payload[:-1], channels[1:])
 
 
 def encode_middleware_payload(

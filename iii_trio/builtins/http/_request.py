@@ -19,10 +19,8 @@ from iii_trio.builtins.http._channels import ChannelCall
 from iii_trio.builtins.http._cors import CORS
 from iii_trio.builtins.http._exchange import Exchange
 from iii_trio.builtins.http._payload import (
-    Payload,
+    PayloadFrame,
     encode_middleware_payload,
-    encode_payload,
-    make_payload,
     may_be_json,
     parse_json_body,
 )
@@ -40,7 +38,7 @@ from iii_trio.builtins.http._reply import (
 from iii_trio.builtins.http._routes import Match
 from iii_trio.builtins.http._trigger import HTTPTriggerConfig
 from iii_trio.errors import InvocationError
-from iii_trio.net import BodyTooLargeError
+from iii_trio.net import BodyTooLargeError, HTTPRequest
 from iii_trio.protocol import STOPPED
 from iii_trio.worker import Trigger, Worker
 
@@ -84,6 +82,47 @@ class Binding:
         )
 
 
+class Routed:
+    """A request head with its route; made once for all requests that repeat the head.
+
+    Attributes:
+        request: the head.
+        match: its route.
+        version: of the route table.
+        is_json: a body is read as JSON.
+        payload: what the handler gets, around the body.
+        traceparent: W3C trace context that came with it.
+        baggage: W3C baggage that came with it.
+    """
+
+    __slots__ = (
+        "baggage",
+        "is_json",
+        "match",
+        "payload",
+        "request",
+        "traceparent",
+        "version",
+    )
+
+    def __init__(
+        self, request: HTTPRequest, match: Match[Binding], version: int
+    ) -> None:
+        self.request = request
+        self.match = match
+        self.version = version
+        self.is_json = may_be_json(request.headers)
+        self.payload = PayloadFrame(
+            query=request.query,
+            path_params=match.path_params,
+            headers=request.headers,
+            pattern=match.route.pattern.text,
+            method=request.method,
+        )
+        self.traceparent = request.header("traceparent")
+        self.baggage = request.header("baggage")
+
+
 class Phase(Enum):
     """Where a request is; a deadline is answered accordingly."""
 
@@ -103,7 +142,7 @@ class RequestRun:
 
     Args:
         exchange: of the front door.
-        match: its route.
+        routed: its head and route.
         worker: calls are made through it.
         settings: the configuration as it was when the request came.
         now: seconds since the epoch, for error ids.
@@ -111,7 +150,7 @@ class RequestRun:
     """
 
     exchange: Exchange
-    match: Match[Binding]
+    routed: Routed
     worker: Worker
     settings: Settings
     now: Callable[[], float]
@@ -128,8 +167,13 @@ class RequestRun:
     @property
     def name(self) -> str:
         """Of the task that runs it."""
-        request = self.exchange.request
+        request = self.routed.request
         return f"http {request.method} {request.path}"
+
+    @property
+    def binding(self) -> Binding:
+        """Where its route leads to."""
+        return self.routed.match.route.target
 
     async def run(self, scope: trio.CancelScope) -> None:
         """Serve the request to its end.
@@ -169,18 +213,20 @@ class RequestRun:
 
         ``None``: there is more to do, or the body is not here yet.
         """
-        binding = self.match.route.target
+        routed = self.routed
+        binding = routed.match.route.target
         trigger = binding.trigger
         if self.settings.middleware or not binding.is_plain:
             return None
         if not self.worker.is_local(trigger.function_id, trigger.namespace):
             return None
-        body: bytes | None = b""
-        if self.exchange.has_body and may_be_json(self.exchange.request.headers):
-            body = self.exchange.take_body_nowait(self.settings.body_limit)
-            if body is None:
+        body = b""
+        if routed.is_json and self.exchange.has_body:
+            taken = self.exchange.take_body_nowait(self.settings.body_limit)
+            if taken is None:
                 return None
-        return encode_payload(self._payload(body))
+            body = taken
+        return routed.payload.around(parse_json_body(body))
 
     async def _run_directly(self, payload: bytes, scope: trio.CancelScope) -> None:
         """Call the handler, in this task and its scope."""
@@ -203,7 +249,7 @@ class RequestRun:
     def answer(self, reply: Reply) -> None:
         """Send a complete response."""
         self.phase = Phase.ANSWERED
-        headers = self.settings.cors.apply(reply.headers, self.exchange.request)
+        headers = self.settings.cors.apply(reply.headers, self.routed.request)
         self.exchange.respond(reply.status, headers, reply.body)
 
     def commit(self, head: StreamHead) -> None:
@@ -211,7 +257,7 @@ class RequestRun:
         self.phase = Phase.ANSWERED
         assert self.scope is not None, "it has waited for its channel"
         self.scope.deadline = math.inf
-        headers = self.settings.cors.apply(head.headers, self.exchange.request)
+        headers = self.settings.cors.apply(head.headers, self.routed.request)
         self.exchange.start_response(head.status, headers)
 
     def finish(self) -> None:
@@ -225,8 +271,8 @@ class RequestRun:
         error_id = error_id_at(self.now())
         logger.warning(
             "%s %s: %d %s: %s (error_id %s)",
-            self.exchange.request.method,
-            self.match.route.pattern.text,
+            self.routed.request.method,
+            self.routed.match.route.pattern.text,
             status,
             code,
             message,
@@ -265,7 +311,7 @@ class RequestRun:
         return reply
 
     async def _work(self) -> Reply | None:
-        binding = self.match.route.target
+        binding = self.binding
         if self.settings.middleware:
             reply = await self._middleware(self.settings.middleware)
             if reply is not None:
@@ -274,13 +320,13 @@ class RequestRun:
         body: bytes | None = b""
         if self.exchange.has_body:
             body = None
-            if may_be_json(self.exchange.request.headers):
+            if self.routed.is_json:
                 body = self.exchange.take_body_nowait(self.settings.body_limit)
                 if body is None:
                     body = await self._read_body()
-        payload = self._payload(body)
+        payload = self.routed.payload.around(parse_json_body(body or b""))
         if binding.trigger.condition is not None:
-            text = msgspec.Raw(encode_payload(payload))
+            text = msgspec.Raw(payload)
             if not await self.worker.check_condition(binding.trigger, text):
                 return condition_reply()
         if binding.config.middleware_function_ids:
@@ -294,14 +340,14 @@ class RequestRun:
         """Run middleware until one of them responds."""
         await trio.lowlevel.checkpoint()
         self.phase = Phase.MIDDLEWARE
-        request = self.exchange.request
+        request = self.routed.request
         payload = encode_middleware_payload(
             query=request.query,
-            path_params=self.match.path_params,
+            path_params=self.routed.match.path_params,
             headers=request.headers,
             method=request.method,
         )
-        namespace = self.match.route.target.trigger.namespace
+        namespace = self.binding.trigger.namespace
         for function_id in function_ids:
             result = await self.worker.invoke_json(
                 function_id, payload, namespace=namespace, kind="delivery"
@@ -320,26 +366,15 @@ class RequestRun:
         except trio.BrokenResourceError as exc:
             raise _BodyCutOffError from exc
 
-    def _payload(self, body: bytes | None) -> Payload:
-        request = self.exchange.request
-        return make_payload(
-            query=request.query,
-            path_params=self.match.path_params,
-            headers=request.headers,
-            pattern=self.match.route.pattern.text,
-            method=request.method,
-            body=parse_json_body(body or b""),
-        )
-
-    async def _call(self, payload: Payload, body: bytes | None) -> Reply | None:
+    async def _call(self, payload: bytes, body: bytes | None) -> Reply | None:
         """Call the handler, with channels if it is behind a link or wants them."""
-        binding = self.match.route.target
+        binding = self.binding
         trigger = binding.trigger
         is_local = self.worker.is_local(trigger.function_id, trigger.namespace)
         if binding.config.channels or not is_local:
             call = ChannelCall(self, payload, body, is_local=is_local)
             return await call.run()
-        result = await self.deliver(encode_payload(payload))
+        result = await self.deliver(payload)
         return self.result(result) or json_reply(b"{}")
 
     async def deliver(
@@ -350,11 +385,11 @@ class RequestRun:
         Raises:
             InvocationError: it failed, or does not exist.
         """
-        request = self.exchange.request
+        routed = self.routed
         return await self.worker.deliver_json(
-            self.match.route.target.trigger,
+            routed.match.route.target.trigger,
             payload,
-            traceparent=request.header("traceparent"),
-            baggage=request.header("baggage"),
+            traceparent=routed.traceparent,
+            baggage=routed.baggage,
             scope=scope,
         )

@@ -227,6 +227,9 @@ class RouteTable(Generic[T]):
 
     Every trigger owns at most one route. Of two triggers with the same method and
     pattern the last one registered owns the route.
+
+    Attributes:
+        version: a number that changes whenever a path may match otherwise.
     """
 
     def __init__(self) -> None:
@@ -234,6 +237,7 @@ class RouteTable(Generic[T]):
             method: _MethodTable() for method in METHODS
         }
         self._owned: dict[str, Route[T]] = {}
+        self.version = 0
 
     def __len__(self) -> int:
         return len(self._owned)
@@ -266,6 +270,7 @@ class RouteTable(Generic[T]):
             if replaced is not None and replaced.pattern.names != pattern.names:
                 raise _conflict(method, path, replaced)
         self.unregister(trigger_id)
+        self.version += 1
         if table is not None:
             route = Route(method, pattern, trigger_id, target)
             if replaced is not None:
@@ -278,6 +283,7 @@ class RouteTable(Generic[T]):
         """Take a trigger's route away, if it owns one. Nothing comes back in its place."""
         route = self._owned.pop(trigger_id, None)
         if route is not None:
+            self.version += 1
             self._methods[route.method].remove(route)
 
     def match(self, method: str, path: str) -> Match[T] | None:
