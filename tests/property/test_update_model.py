@@ -230,7 +230,6 @@ operations = st.one_of(
 
 
 @hypothesis.given(values | st.just(ABSENT), st.lists(operations, max_size=6))
-@hypothesis.settings(max_examples=500)
 @hypothesis.example(ABSENT, [{"type": "append", "path": ["a", "b"], "value": "x"}])
 @hypothesis.example(2**64 - 1, [{"type": "increment", "path": "", "by": 1}])
 @hypothesis.example(-(2**63), [{"type": "decrement", "path": "", "by": 1}])
