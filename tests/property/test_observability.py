@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iii_trio.builtins.observability._config import Protocol
+from iii_trio.builtins.observability._gauges import LatestGauges
 from iii_trio.builtins.observability._guard import ECHO, REMEMBERED_FOR, DeliveryGuard
 from iii_trio.builtins.observability._logs import row_of, without_terminal_codes
 from iii_trio.builtins.observability._metrics import (
-    LatestGauges,
     aggregated,
     aggregated_histograms,
     row_of_metric,

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from iii_trio.builtins.observability import _metrics
+from iii_trio.builtins.observability import _gauges, _metrics
+from iii_trio.builtins.observability._gauges import LatestGauges
 from iii_trio.builtins.observability._metrics import (
     OTHERS,
     CallMetrics,
-    LatestGauges,
     Metric,
     aggregated,
     aggregated_histograms,
@@ -160,7 +160,7 @@ def test_the_runtime_comes_from_the_sdk_s_language(
 
 
 def test_workers_beyond_the_bound_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_metrics, "MAX_WORKERS", 1)
+    monkeypatch.setattr(_gauges, "MAX_WORKERS", 1)
     gauges = LatestGauges()
     for worker_id in ("1", "2", "1"):
         gauges.take(metric("iii.worker.memory.rss", gauge(worker_id, 1)), now=0)

@@ -16,9 +16,10 @@ import trio
 
 from iii_trio.builtins.observability._calls import CallRecorder, NewBits
 from iii_trio.builtins.observability._config import Settings, level_number
+from iii_trio.builtins.observability._gauges import LatestGauges
 from iii_trio.builtins.observability._guard import DeliveryGuard
 from iii_trio.builtins.observability._logs import LogRecord
-from iii_trio.builtins.observability._metrics import CallMetrics, LatestGauges, Metric
+from iii_trio.builtins.observability._metrics import CallMetrics, Metric
 from iii_trio.builtins.observability._ring import Ring
 from iii_trio.builtins.observability._sampling import Sampler
 from iii_trio.builtins.observability._spans import Span, SpanStore
