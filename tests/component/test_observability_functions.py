@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock
@@ -18,6 +19,7 @@ from iii_trio.builtins.observability import (
 )
 from iii_trio.builtins.observability import _functions as functions_module
 from iii_trio.builtins.observability import _telemetry as telemetry_module
+from iii_trio.builtins.observability._telemetry import LOG_BYTES
 from iii_trio.engine import open_engine
 from iii_trio.errors import FunctionFailedError, RegistrationError
 from iii_trio.worker import current_invocation, open_worker
@@ -156,6 +158,31 @@ async def test_sampled_out_records_have_no_effect() -> None:
         await rig.handle.reconfigure(ObservabilityConfig(logs_sampling_ratio=0.0))
         await rig.call("engine::log::info", message="none")
         assert "none" not in await rig.logged()
+
+
+async def test_a_trace_id_that_is_none_can_be_sampled() -> None:
+    async with open_observability_rig(logs_sampling_ratio=0.5) as rig:
+        for trace_id in ("", "mine", "0x1", "z" * 32):
+            await rig.call("engine::log::info", message="m", trace_id=trace_id)
+
+
+async def test_hostile_messages_fill_no_more_than_the_stores_may_take() -> None:
+    """Megabytes where few look: each record of a ring could keep as much."""
+    big = "x" * (4 * 2**20)
+    long_resource = {"attributes": [text("service.name", "shop"), text("host", big)]}
+    async with open_observability_rig() as rig:
+        for _ in range(12):
+            scoped = {"scope": {"name": "s"}, "logRecords": [{"body": {}}]}
+            group = {"resource": long_resource, "scopeLogs": [scoped]}
+            rig.telemetry.take(b"LOGS" + msgspec.json.encode({"resourceLogs": [group]}))
+            await rig.settle()
+            await rig.call("engine::log::info", message="m", service_name=big)
+        assert 0 < rig.telemetry.logs.bytes <= LOG_BYTES
+        assert len(rig.telemetry.logs) <= LOG_BYTES // len(big)
+
+
+def text(key: str, value: str) -> Any:
+    return {"key": key, "value": {"stringValue": value}}
 
 
 async def test_records_of_workers_are_kept_and_shown_on_the_console(

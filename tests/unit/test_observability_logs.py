@@ -123,8 +123,20 @@ def test_a_row_leaves_an_unknown_scope_out_and_a_complete_one_shows_null() -> No
 def test_the_size_of_a_record_grows_with_what_is_in_it() -> None:
     small = record().size
     assert record(body="x" * 1000).size == small + 996
+    assert record(body="\N{SNOWMAN}" * 1000).size > small + 1990
     nested = {"a": ["b" * 100, {"c": 1.5}], "d": None}
     assert record(attributes=nested).size > small + 100
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["severity_text", "trace_id", "span_id", "service_name", "scope_name"],
+)
+def test_the_size_of_a_record_grows_with_every_text(field: str) -> None:
+    """Else a thousand records of a ring hold as many messages of megabytes."""
+    fields: dict[str, Any] = {field: "x" * 10**6}
+    assert record(**fields).size > 10**6
+    assert record(resource={"x" * 10**6: "x" * 10**6}).size > 2 * 10**6
 
 
 # --- queries

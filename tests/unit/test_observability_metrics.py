@@ -76,6 +76,13 @@ def test_functions_beyond_the_bound_are_counted_together(
     assert calls.row()["invocations"]["by_function"] == {"a": 2, "b": 1, OTHERS: 2}
 
 
+def test_functions_with_endless_ids_are_counted_together() -> None:
+    calls = CallMetrics()
+    for letter in "ab":
+        calls.call_ended(letter * 10**6, 0.1, failed=False)
+    assert calls.row()["invocations"]["by_function"] == {OTHERS: 2}
+
+
 def test_workers_come_and_go() -> None:
     calls = CallMetrics()
     calls.worker_came("1", "link")
@@ -159,15 +166,23 @@ def test_the_runtime_comes_from_the_sdk_s_language(
     assert found["runtime"] == runtime
 
 
-def test_workers_beyond_the_bound_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_gauges, "MAX_WORKERS", 1)
+def test_workers_that_were_silent_longest_make_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever invents workers keeps nobody else from being shown."""
+    monkeypatch.setattr(_gauges, "MAX_WORKERS", 2)
     gauges = LatestGauges()
-    for worker_id in ("1", "2", "1"):
+    for worker_id in ("a", "b", "a", "c", "x" * 10**6):
         gauges.take(metric("iii.worker.memory.rss", gauge(worker_id, 1)), now=0)
-    assert list(gauges.all(0)) == ["1"]
+    assert list(gauges.all(0)) == ["a", "c"]
 
 
-# --- windows
+@pytest.mark.parametrize(
+    "field", ["name", "description", "unit", "service_name", "scope_name", "language"]
+)
+def test_the_size_of_a_metric_grows_with_every_text(field: str) -> None:
+    fields: dict[str, Any] = {field: "x" * 10**6}
+    assert metric(**fields).size > 10**6
 
 
 def test_numbers_are_summed_up_by_metric_and_window() -> None:

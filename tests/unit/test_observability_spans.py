@@ -79,6 +79,14 @@ def test_the_size_of_a_span_grows_with_its_events() -> None:
 # --- rows
 
 
+@pytest.mark.parametrize(
+    "field",
+    ["name", "status_description", "service_name", "scope_name", "trace_state"],
+)
+def test_the_size_of_a_span_grows_with_every_text(field: str) -> None:
+    assert span(**{field: "x" * 10**6}).size > 10**6
+
+
 def test_a_row_shows_optional_fields_only_when_they_are_known() -> None:
     row = row_of_span(span())
     assert row["parent_span_id"] is None

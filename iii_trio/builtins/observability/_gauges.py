@@ -7,7 +7,10 @@ from iii_trio.builtins.observability._metrics import Metric
 JSON = Any
 
 MAX_WORKERS: Final = 10_000
-"""Workers whose gauges are kept."""
+"""Workers whose gauges are kept; those that were silent longest make room."""
+
+MAX_ID_CHARACTERS: Final = 128
+"""What has a longer id is none of ours."""
 
 LATEST_FOR: Final = 120.0
 """Seconds that a worker's gauges count as its latest ones (observability, section 6)."""
@@ -42,14 +45,16 @@ class LatestGauges:
             worker_id = point["attributes"].get("worker.id")
             if not isinstance(worker_id, str) or "value" not in point:
                 continue
-            if worker_id not in self._workers and len(self._workers) >= MAX_WORKERS:
+            if len(worker_id) > MAX_ID_CHARACTERS:
                 continue
-            _, values = self._workers.get(worker_id, (now, {}))
+            _, values = self._workers.pop(worker_id, (now, {}))
             value = point["value"]
             values[field] = float(value) if field in _FRACTIONS else int(value)
             values["timestamp_ms"] = point["timestamp_unix_nano"] // 1_000_000
             values["runtime"] = _runtime(metric.language)
-            self._workers[worker_id] = (now, values)
+            self._workers[worker_id] = (now, values)  # the newest stand last
+            if len(self._workers) > MAX_WORKERS:
+                del self._workers[next(iter(self._workers))]
 
     def of(self, worker_id: str, now: float) -> dict[str, JSON] | None:
         """The gauges of a worker, ``None`` if it sent none lately."""

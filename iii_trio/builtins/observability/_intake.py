@@ -1,6 +1,7 @@
 """The one task that reads what was told, keeps it, and passes it on."""
 
 import logging
+import re
 from typing import Any, Final, NoReturn, final
 
 import msgspec
@@ -39,6 +40,8 @@ SWEEP_EVERY: Final = 60.0
 SPAN_PAUSE: Final = 0.05
 """Seconds that spans of the engine's own may wait: a wake-up for each costs more than
 the span."""
+
+_END_OF_TRACE_ID: Final = re.compile("[0-9a-f]{8}$")
 
 _CONSOLE_LEVELS: Final = {
     "trace": 5,
@@ -203,9 +206,10 @@ class Intake:
         ratio = self.settings.logs_sampling_ratio
         if not self.settings.logs or ratio >= 1.0:
             return self.settings.logs
-        if record.trace_id is None:
-            return self._telemetry.new_bits(32) < ratio * 2**32
-        return int(record.trace_id[-8:], 16) < ratio * 2**32
+        # What ``engine::log::*`` is given need not be the id of a trace.
+        end = _END_OF_TRACE_ID.search(record.trace_id or "")
+        bits = int(end[0], 16) if end else self._telemetry.new_bits(32)
+        return bits < ratio * 2**32
 
     def _keep_log(self, record: LogRecord, worker_id: str | None) -> None:
         if self.settings.logs_kept:

@@ -1,6 +1,7 @@
 """Log records: what one is, its level, and which ones a query wants. Pure."""
 
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal
 
@@ -71,12 +72,31 @@ class LogRecord:
 
     @property
     def size(self) -> int:
-        """About how many bytes it takes."""
-        return _RECORD_BYTES + len(self.body) + _bytes_of(self.attributes)
+        """About how many bytes it takes; a resource that others share counts fully."""
+        texts = (
+            self.severity_text,
+            self.body,
+            self.trace_id,
+            self.span_id,
+            self.service_name,
+            self.scope_name,
+            self.scope_version,
+        )
+        return (
+            _RECORD_BYTES
+            + bytes_of_texts(texts)
+            + _bytes_of(self.attributes)
+            + _bytes_of(self.resource)
+        )
 
 
-_RECORD_BYTES: Final = 500
-"""Of a record without body and attributes; its resource is shared with others."""
+_RECORD_BYTES: Final = 300
+"""Of a record and its place in the store."""
+
+
+def bytes_of_texts(texts: Iterable[str | None]) -> int:
+    """How many bytes some texts take; one letter of a far script widens all of them."""
+    return sum(map(sys.getsizeof, filter(None, texts)))
 
 
 def level_of(text: str, number: int) -> str:
@@ -180,11 +200,11 @@ def _bytes_of(value: JSON) -> int:
     """About how many bytes a JSON value takes that nests at most `MAX_NESTING` deep."""
     match value:
         case str():
-            return len(value) + 50
+            return sys.getsizeof(value)
         case list():
             return 60 + _sum_of(value)
         case dict() | Mapping():
-            return 60 + _sum_of(value.values()) + sum(len(key) + 50 for key in value)
+            return 60 + _sum_of(value.values()) + bytes_of_texts(value)
         case _:
             return 30
 

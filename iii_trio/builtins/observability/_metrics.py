@@ -7,6 +7,8 @@ from typing import Any, Final, final
 
 import attrs
 
+from iii_trio.builtins.observability._logs import bytes_of_texts
+
 JSON = Any
 
 LATENCY_SAMPLES: Final = 4096
@@ -14,6 +16,9 @@ LATENCY_SAMPLES: Final = 4096
 
 MAX_FUNCTIONS: Final = 10_000
 """Functions that are counted one by one; further ones are counted as `OTHERS`."""
+
+MAX_ID_CHARACTERS: Final = 512
+"""Functions whose ids are longer are counted as `OTHERS` too."""
 
 OTHERS: Final = "(others)"
 
@@ -61,10 +66,20 @@ class Metric:
     @property
     def size(self) -> int:
         """About how many bytes it takes."""
-        return 600 + sum(
+        texts = (
+            self.name,
+            self.description,
+            self.unit,
+            self.service_name,
+            self.scope_name,
+            self.scope_version,
+            self.language,
+        )
+        points = sum(
             400 + 60 * len(point.get("bucket_counts", ())) + 3 * len(str(point))
             for point in self.data_points
         )
+        return 300 + bytes_of_texts(texts) + points
 
 
 def row_of_metric(metric: Metric) -> dict[str, JSON]:
@@ -121,7 +136,10 @@ class CallMetrics:
     def _count(self, function_id: str, ended: int, failed: int) -> None:
         counts = self._by_function.get(function_id)
         if counts is None:
-            if len(self._by_function) >= MAX_FUNCTIONS:
+            if (
+                len(self._by_function) >= MAX_FUNCTIONS
+                or len(function_id) > MAX_ID_CHARACTERS
+            ):
                 function_id = OTHERS
             counts = self._by_function.setdefault(function_id, [0, 0])
         counts[0] += ended

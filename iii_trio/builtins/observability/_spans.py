@@ -6,6 +6,8 @@ from typing import Any, Final, Literal, final
 
 import attrs
 
+from iii_trio.builtins.observability._logs import bytes_of_texts
+
 JSON = Any
 
 Pairs = Sequence[tuple[str, str]]
@@ -51,9 +53,17 @@ class Span:
     @property
     def size(self) -> int:
         """About how many bytes it takes."""
-        texts = sum(len(key) + len(value) + 150 for key, value in self.attributes)
+        pairs = sum(bytes_of_texts(pair) + 50 for pair in self.attributes)
         more = sum(len(str(one)) * 3 + 300 for one in (*self.events, *self.links))
-        return _SPAN_BYTES + len(self.name) + texts + more
+        texts = (
+            self.name,
+            self.status_description,
+            self.service_name,
+            self.scope_name,
+            self.scope_version,
+            self.trace_state,
+        )
+        return _SPAN_BYTES + bytes_of_texts(texts) + pairs + more
 
 
 _FUNCTION_KEYS: Final = ("function_id", "iii.function.id")
