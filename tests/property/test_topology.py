@@ -19,6 +19,7 @@ from iii_trio.testing import EngineUnderTest, RawPeer, open_test_engine, run
 SLOTS = ("s0", "s1", "s2")
 SHORT, LONG = 0.03, 0.15
 """Pauses, in seconds: within the debounce of 100 ms, and beyond it."""
+DEBOUNCE = 0.1
 
 Step = tuple[str, Any]
 
@@ -47,6 +48,8 @@ class Stage:
     peers: dict[str, RawPeer] = attrs.field(factory=dict)
     present: set[str] = attrs.field(factory=set)
     announced: set[str] = attrs.field(factory=set)
+    # When the event is due that tells the changes since the last one.
+    due: float = 0.0
     # Kinds of worker events, by slot and life, and the worker ids that came with them.
     expected: list[tuple[str, str]] = attrs.field(factory=list)
     heard: list[tuple[str, str]] = attrs.field(factory=list)
@@ -85,6 +88,8 @@ class Stage:
         self.expected.append((f"{slot}.{self.lives[slot]}", "worker_disconnected"))
         self.lives[slot] += 1
         gone = {one for one in self.present if one.startswith(slot)}
+        if gone:
+            self.functions_change()
         self.present -= gone
         self.changes += 1 + len(gone)
 
@@ -94,12 +99,18 @@ class Stage:
         if (function_id in self.present) == (how == "register"):
             return
         self.changes += 1
+        self.functions_change()
         if how == "register":
             self.peers[slot].register(function_id)
             self.present.add(function_id)
         else:
             self.peers[slot].unregister(function_id)
             self.present.remove(function_id)
+
+    def functions_change(self) -> None:
+        now = trio.current_time()
+        if now > self.due:
+            self.due = now + DEBOUNCE
 
     def listen(self) -> None:
         """Compare what came with the model."""
@@ -113,6 +124,7 @@ class Stage:
             self.revision = event["revision"]
             if event["event"] == "functions_changed":
                 assert later >= 0, "in order"
+                assert trio.current_time() >= self.due, "before a burst is over"
                 told = {row["function_id"] for row in event["functions"]}
                 told = {one for one in told if one.startswith(SLOTS)}
                 assert told == self.present != self.announced
