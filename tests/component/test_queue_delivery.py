@@ -273,6 +273,25 @@ async def test_a_delivery_past_its_time_is_cancelled_and_has_failed(
         assert row["error"].startswith("TIMEOUT: ")
 
 
+async def test_a_delivery_that_takes_long_is_not_made_again_meanwhile(
+    autojump_clock: MockClock,
+) -> None:
+    queue = NamedQueue(timeout_ms=8 * 3600 * 1000, backoff_ms=1)
+    async with open_queue_rig({"q": queue}) as rig:
+        begun: list[float] = []
+
+        async def work(_data: Any) -> None:
+            begun.append(trio.current_time())
+            await trio.sleep(7 * 3600)
+
+        rig.client.register_function("job::run", work)
+        await rig.enqueue(1, queue="q")
+        await trio.sleep(6 * 3600)
+        assert (len(begun), (await rig.stats("q"))["depth"]) == (1, 1)
+        await trio.sleep(6 * 3600)
+        assert (len(begun), (await rig.stats("q"))["depth"]) == (1, 0)
+
+
 async def test_a_worker_lost_in_mid_delivery_is_a_failed_attempt(
     autojump_clock: MockClock,
 ) -> None:
