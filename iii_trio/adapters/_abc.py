@@ -8,11 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import attrs
+import msgspec
 
 
-@attrs.frozen
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """What a write did.
+
+    A struct: one is made by every write, and as an attrs class it costs three times as
+    much.
 
     Attributes:
         old: the value before, ``None`` if the key did not exist.

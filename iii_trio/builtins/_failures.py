@@ -35,5 +35,9 @@ class FailingAs:
     ) -> None:
         """Translate an `AdapterError`; others pass."""
         if isinstance(exc, AdapterError):
-            message = f"{self._message}: {exc}" if self._message else str(exc)
-            raise FunctionFailedError(message, code=self._code) from exc
+            raise self.failure(exc) from exc
+
+    def failure(self, exc: AdapterError) -> FunctionFailedError:
+        """The translation, for the most frequent calls, which do without the block."""
+        message = f"{self._message}: {exc}" if self._message else str(exc)
+        return FunctionFailedError(message, code=self._code)

@@ -94,15 +94,17 @@ class LocalWorkerPort:
         if error is not None:
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise exception_from(error, function_id=request.function_id)
-        if request.scope is None and not (
-            invocation.function.brief and invocation.caller is not None
-        ):
+        is_brief = invocation.function.brief and invocation.caller is not None
+        if request.scope is None and not is_brief:
             await trio.lowlevel.cancel_shielded_checkpoint()
         callee = invocation.callee
         if invocation.outcome is not None:
             pass  # the callee is gone meanwhile
         elif isinstance(callee, LocalPort) and invocation.caller is not None:
-            await callee.run_inline(invocation, request.scope)
+            if is_brief and request.scope is None and invocation.timer is None:
+                await callee.run_brief(invocation)
+            else:
+                await callee.run_inline(invocation, request.scope)
         else:
             callee.dispatch(invocation)
             if invocation.caller is not None:

@@ -112,7 +112,7 @@ class LocalPort(Connection):
         token = _depth.set(depth + 1)
         try:
             invocation.scope = scope
-            if scope or (invocation.function.brief and not invocation.timer):
+            if scope:
                 outcome = await self._handlers.run(incoming_call(invocation))
                 self._invocations.settle(invocation, outcome)
                 return
@@ -121,6 +121,14 @@ class LocalPort(Connection):
                 self._invocations.settle(invocation, outcome)
         finally:
             _depth.reset(token)
+            self._invocations.settle(invocation, STOPPED)
+
+    async def run_brief(self, invocation: Invocation) -> None:
+        """`run_inline` for a brief function, without a scope and whatever the depth."""
+        try:
+            outcome = await self._handlers.run(incoming_call(invocation))
+            self._invocations.settle(invocation, outcome)
+        finally:
             self._invocations.settle(invocation, STOPPED)
 
     # As a caller

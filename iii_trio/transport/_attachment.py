@@ -185,7 +185,7 @@ class Invoker(Protocol):
 class Handlers(Protocol):
     """The worker's side: what the attachment calls."""
 
-    async def run(self, call: IncomingCall) -> Outcome:
+    def run(self, call: IncomingCall) -> Awaitable[Outcome]:
         """Run a handler in the current task and give its outcome.
 
         Only cancellation and ``BaseException`` that is no ``Exception`` leave it.

@@ -61,9 +61,9 @@ class WorkerHandlers:
             run_handler, prepare(self.admit_invoked(function), self.run_sync)
         )
 
-    async def run(self, call: IncomingCall) -> Outcome:
+    def run(self, call: IncomingCall) -> Awaitable[Outcome]:
         """Run a handler in the current task and give its outcome."""
-        return await run_handler(self.functions.get(call.function_id), call)
+        return run_handler(self.functions.get(call.function_id), call)
 
     def start_soon(
         self, async_fn: Callable[..., Awaitable[None]], *args: object, name: str

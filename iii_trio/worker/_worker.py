@@ -113,8 +113,9 @@ class Worker(TriggerProvider, metaclass=NoPublicConstructor):
             request_format: JSON Schema; default: that of the annotation.
             response_format: JSON Schema; default: that of the annotation.
             brief: the handler waits for something on every path, and only for a moment,
-                such as a commit. Calls in process then cost a third less: they have no
-                checkpoint and no cancel scope of their own. Cancelling the caller's
+                such as a commit; it calls nothing that is brief itself. Calls in
+                process then cost a third less: they have no checkpoint and no cancel
+                scope of their own, and their nesting is not counted. Cancelling the caller's
                 task still reaches the handler; that this worker is closed does not.
 
         Raises:

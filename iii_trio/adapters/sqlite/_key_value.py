@@ -1,6 +1,6 @@
 """Key-value collections as SQL. The contract is in ``KeyValueStore``."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, final
 
 import apsw
@@ -56,10 +56,10 @@ class SQLiteKeyValue:
         )
         return value
 
-    async def set(self, space: str, key: str, value: bytes) -> Change:
+    def set(self, space: str, key: str, value: bytes) -> Coroutine[Any, Any, Change]:
         """Store a value."""
         row = (self._collection, space, key, value)
-        return await self._writer.submit_to(_set_all, row)
+        return self._writer.submit_to(_set_all, row)
 
     async def delete(self, space: str, key: str) -> Change:
         """Remove a key."""

@@ -25,6 +25,10 @@ class StateTriggers:
         self._telling = 0
         self._all_told = trio.lowlevel.ParkingLot()
 
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self._bound)
+
     def bind(self, trigger: Trigger) -> None:
         """Listen for a trigger; a known id replaces it.
 
@@ -43,8 +47,6 @@ class StateTriggers:
 
     def matching(self, scope: str, key: str) -> list[Trigger]:
         """The triggers that a write to that key fires."""
-        if not self._bound:
-            return []
         return [
             trigger
             for trigger, config in self._bound.values()

@@ -38,7 +38,7 @@ from iii_trio.builtins.state._schemas import (
 )
 from iii_trio.builtins.state._triggers import TRIGGER_TYPE, StateTriggers
 from iii_trio.builtins.state._updates import StoredUpdates, Updates
-from iii_trio.errors import FunctionFailedError
+from iii_trio.errors import AdapterError, FunctionFailedError
 from iii_trio.worker import NULL, Worker
 
 JSON = Any
@@ -192,9 +192,12 @@ class _State:
     async def set(self, payload: msgspec.Raw) -> JSON:
         given = SET.read(payload)
         value = self._encode_within_limit(given.value)
-        with SET_FAILS:
+        try:
             change = await self._store.set(given.scope, given.key, value)
-        self._written(given.scope, given.key, change)
+        except AdapterError as exc:
+            raise SET_FAILS.failure(exc) from exc
+        if self._triggers:
+            self._written(given.scope, given.key, change)
         old = b"null" if change.old is None else change.old
         return msgspec.Raw(b'{"old_value":%b,"new_value":%b}' % (old, value))
 
