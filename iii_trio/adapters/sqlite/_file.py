@@ -5,7 +5,7 @@ Blocking code, run where `RunSync` says.
 
 import logging
 from pathlib import Path
-from typing import Final, final
+from typing import Any, Final, final
 
 import apsw
 import attrs
@@ -20,6 +20,31 @@ CREATE: Final = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
 
 
 @final
+class WriterConnection(apsw.Connection):
+    """The connection that writes. Its SQL has ``note_replaced(value)``, always true.
+
+    So that a statement that overwrites can tell what it overwrote: ``RETURNING`` sees
+    only what is there afterwards, and a statement more per write costs as much again.
+
+    Attributes:
+        replaced: what the last ``note_replaced`` was given.
+    """
+
+    replaced: Any = None
+
+    def __init__(self, path: str, flags: int, vfs: str | None) -> None:
+        super().__init__(path, flags=flags, vfs=vfs)
+        # Nothing stored in the file may use it: other programs could not open that.
+        self.create_scalar_function(
+            "note_replaced", self._note_replaced, 1, flags=apsw.SQLITE_DIRECTONLY
+        )
+
+    def _note_replaced(self, *values: Any) -> bool:  # noqa: ANN401 - what SQL has
+        (self.replaced,) = values
+        return True
+
+
+@final
 @attrs.define(eq=False, kw_only=True)
 class DatabaseFile:
     """An open file that no other engine can open.
@@ -30,7 +55,7 @@ class DatabaseFile:
     """
 
     path: str
-    connection: apsw.Connection
+    connection: WriterConnection
     _lock: apsw.Connection
     _vfs: str | None
 
@@ -109,9 +134,9 @@ def _take_lock(path: str) -> apsw.Connection:
     return lock
 
 
-def _open_connection(path: str, vfs: str | None) -> apsw.Connection:
+def _open_connection(path: str, vfs: str | None) -> WriterConnection:
     try:
-        connection = apsw.Connection(path, flags=CREATE, vfs=vfs)
+        connection = WriterConnection(path, CREATE, vfs)
         try:
             version = _schema.read_version(connection, path)
             _schema.configure(connection)

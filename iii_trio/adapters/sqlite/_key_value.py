@@ -1,12 +1,13 @@
 """Key-value collections as SQL. The contract is in ``KeyValueStore``."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final, final
 
 import apsw
 import attrs
 
 from iii_trio.adapters import Change
+from iii_trio.adapters.sqlite._file import WriterConnection
 from iii_trio.adapters.sqlite._readers import Readers
 from iii_trio.adapters.sqlite._writer import Writer
 
@@ -16,14 +17,11 @@ GET: Final = (
 FIND: Final = (
     "SELECT place, value FROM key_value WHERE collection = ? AND space = ? AND key = ?"
 )
-INSERT: Final = (
-    "INSERT INTO key_value (collection, space, key, value) VALUES (?, ?, ?, ?)"
-)
-OVERWRITE: Final = "UPDATE key_value SET value = ? WHERE place = ?"
-FIND_EACH: Final = (
-    "SELECT collection, space, key, place, value FROM key_value "
-    "WHERE collection = ? AND space = ? AND key = ?"
-)
+SET: Final = """
+    INSERT INTO key_value (collection, space, key, value) VALUES (?, ?, ?, ?)
+    ON CONFLICT (collection, space, key)
+    DO UPDATE SET value = excluded.value WHERE note_replaced(value)
+"""
 DELETE: Final = "DELETE FROM key_value WHERE place = ?"
 ITEMS: Final = (
     "SELECT key, value FROM key_value WHERE collection = ? AND space = ? ORDER BY place"
@@ -99,43 +97,30 @@ def _find(connection: apsw.Connection, place: Place) -> tuple[int | None, bytes 
     return (None, None) if row is None else row
 
 
-def _set(connection: apsw.Connection, place: Place, value: bytes) -> Change:
-    row, old = _find(connection, place)
-    if row is None:
-        connection.execute(INSERT, (*place, value))
-    else:
-        connection.execute(OVERWRITE, (value, row))
-    return Change(old, value)
+def _set_all(connection: WriterConnection, rows: Sequence[Row]) -> list[Change]:
+    """One call for all of them; each row is asked for when the last one is written."""
+    changes: list[Change] = []
 
+    def written() -> Iterator[Row]:
+        for row in rows:
+            connection.replaced = None
+            yield row
+            changes.append(Change(connection.replaced, row[3]))
 
-def _set_all(connection: apsw.Connection, rows: Sequence[Row]) -> list[Change]:
-    """As if they were set one after another, with a statement for all of each kind."""
-    latest = {row[:3]: row[3] for row in rows}
-    found: list[Any] = connection.executemany(FIND_EACH, list(latest)).fetchall()
-    stored = {(row[0], row[1], row[2]): row for row in found}
-    known = [(value, stored[at][3]) for at, value in latest.items() if at in stored]
-    new = [(*at, value) for at, value in latest.items() if at not in stored]
-    if known:
-        connection.executemany(OVERWRITE, known)
-    if new:
-        connection.executemany(INSERT, new)
-    current = {at: row[4] for at, row in stored.items()}
-    changes = []
-    for row in rows:
-        at = row[:3]
-        changes.append(Change(current.get(at), row[3]))
-        current[at] = row[3]
+    connection.executemany(SET, written())
     return changes
 
 
 def _update(
-    connection: apsw.Connection,
+    connection: WriterConnection,
     place: Place,
     change: Callable[[bytes | None], bytes | None],
 ) -> Change:
     _, old = _find(connection, place)
     new = change(old)
-    return Change(old, old) if new is None else _set(connection, place, new)
+    if new is None:
+        return Change(old, old)
+    return _set_all(connection, [(*place, new)])[0]
 
 
 def _delete(connection: apsw.Connection, place: Place) -> Change:

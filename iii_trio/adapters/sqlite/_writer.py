@@ -18,19 +18,20 @@ import outcome
 import trio
 
 from iii_trio.adapters.sqlite._errors import adapter_error
+from iii_trio.adapters.sqlite._file import WriterConnection
 from iii_trio.adapters.sqlite._run import RunSync
 from iii_trio.errors import AdapterError
 
 T = TypeVar("T")
 Item = TypeVar("Item")
 
-Write = Callable[[apsw.Connection], T]
+Write = Callable[[WriterConnection], T]
 """Runs inside the writer's transaction; must not begin or end one.
 
 It may be run a second time, with everything that its first run changed undone.
 """
 
-WriteAll = Callable[[apsw.Connection, Sequence[Item]], Iterable[T]]
+WriteAll = Callable[[WriterConnection, Sequence[Item]], Iterable[T]]
 """Does several writes of one kind, in their order; gives what each of them returns.
 
 Like `Write` it may be run again, then with one item at a time.
@@ -47,7 +48,7 @@ CLOSE_GRACE: Final = 10.0
 class Writer:
     """Runs writes of many callers, in the order in which they came."""
 
-    def __init__(self, connection: apsw.Connection, path: str, run: RunSync) -> None:
+    def __init__(self, connection: WriterConnection, path: str, run: RunSync) -> None:
         self._connection = connection
         self._path = path
         self._run_sync = run
@@ -88,9 +89,9 @@ class Writer:
             await trio.lowlevel.checkpoint()
             raise trio.ClosedResourceError
         submission = _Submission(write_all, item, trio.lowlevel.current_task())
-        self._waiting.append(submission)
-        if self._news:
+        if not self._waiting:
             self._news.unpark()
+        self._waiting.append(submission)
         result: T = await trio.lowlevel.wait_task_rescheduled(submission.withdraw)
         return result
 
@@ -173,13 +174,13 @@ class _Submission:
 
 
 def _run_each(
-    connection: apsw.Connection, writes: Sequence[Write[Any]]
+    connection: WriterConnection, writes: Sequence[Write[Any]]
 ) -> Iterable[Any]:
     return [write(connection) for write in writes]
 
 
 def _write_batch(
-    connection: apsw.Connection, path: str, batch: Sequence[_Submission]
+    connection: WriterConnection, path: str, batch: Sequence[_Submission]
 ) -> list[outcome.Outcome[Any]]:
     """Do writes in one transaction. Blocking.
 
@@ -208,7 +209,7 @@ def _write_batch(
 
 
 def _write_all(
-    connection: apsw.Connection, batch: Sequence[_Submission]
+    connection: WriterConnection, batch: Sequence[_Submission]
 ) -> list[outcome.Outcome[Any]] | None:
     """Do them together; ``None`` if any of them failed, whichever it was."""
 
@@ -224,7 +225,7 @@ _KIND: Final = attrgetter("write_all")
 
 
 def _write_one(
-    connection: apsw.Connection, path: str, one: _Submission
+    connection: WriterConnection, path: str, one: _Submission
 ) -> outcome.Outcome[Any]:
     connection.execute("SAVEPOINT one_write")
     result: outcome.Outcome[Any] = outcome.capture(
