@@ -49,7 +49,7 @@ MUTATIONS = (
     Mutation(
         "a settled call leaves the table",
         "engine/_invocation.py",
-        "        del self._entries[invocation.id]\n",
+        "        del self.entries[invocation.id]\n",
         "",
         f"{ONE_OUTCOME}[link-link-callee answers]",
     ),

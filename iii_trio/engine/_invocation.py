@@ -21,14 +21,14 @@ States: pending, then settled. What may settle a call, each one function:
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Protocol, final
+from typing import Any, Final, Protocol, cast, final
 
 import msgspec
 import trio
 
 from iii_trio.engine._quotas import Quotas
 from iii_trio.engine._registry import Function
-from iii_trio.engine._tallies import Tallies
+from iii_trio.engine._tallies import Tallies, Tally
 from iii_trio.engine._timers import Timer, Timers
 from iii_trio.protocol import (
     STOPPED,
@@ -103,11 +103,12 @@ class CallWatch(Protocol):
 
 
 @final
-class Invocation:
+class Invocation(msgspec.Struct, eq=False):
     """One call in flight; a plain record, changed only by `InvocationTable` and ports.
 
     Attributes:
         id: ours; unique in this engine, UUID-shaped.
+        function, callee: whom it was routed to, once it was.
         caller: who waits, ``None`` for void calls and firings.
         asked: the id that the caller asked for, as a member of frames, if an action led
             elsewhere.
@@ -123,60 +124,28 @@ class Invocation:
         watch: who was told that it began, and will be told how it ends.
     """
 
-    __slots__ = (
-        "asked",
-        "baggage",
-        "callee",
-        "caller",
-        "caller_ref",
-        "deadline",
-        "function",
-        "id",
-        "metadata",
-        "namespace",
-        "note",
-        "outcome",
-        "payload",
-        "scope",
-        "sender",
-        "span",
-        "task",
-        "timeout",
-        "timer",
-        "traceparent",
-        "transform",
-        "watch",
-    )
-    function: Function[Any]
-    callee: CalleePort
-
-    def __init__(
-        self,
-        payload: bytes | msgspec.Raw,
-        namespace: str,
-        sender: Sender | None = None,
-        caller: CallerPort | None = None,
-        caller_ref: str = "",
-    ) -> None:
-        self.id = ""
-        self.asked = b""
-        self.payload = payload
-        self.namespace = namespace
-        self.sender = sender
-        self.caller = caller
-        self.caller_ref = caller_ref
-        self.metadata: bytes | msgspec.Raw = b""
-        self.timeout = self.deadline = _NEVER
-        self.traceparent: str | None = None
-        self.baggage: str | None = None
-        self.transform: Callable[[RawOutcome], RawOutcome] | None = None
-        self.outcome: RawOutcome | None = None
-        self.span: str | None = None
-        self.note: Any = None
-        self.watch: CallWatch | None = None
-        self.scope: trio.CancelScope | None = None
-        self.task: trio.lowlevel.Task | None = None
-        self.timer: Timer | None = None
+    payload: bytes | msgspec.Raw
+    namespace: str
+    sender: Sender | None = None
+    caller: CallerPort | None = None
+    caller_ref: str = ""
+    id: str = ""
+    function: Function[Any] = cast("Function[Any]", None)
+    callee: CalleePort = cast("CalleePort", None)
+    asked: bytes = b""
+    metadata: bytes | msgspec.Raw = b""
+    timeout: float = _NEVER
+    deadline: float = _NEVER
+    traceparent: str | None = None
+    baggage: str | None = None
+    transform: Callable[[RawOutcome], RawOutcome] | None = None
+    outcome: RawOutcome | None = None
+    span: str | None = None
+    note: Any = None
+    watch: CallWatch | None = None
+    scope: trio.CancelScope | None = None
+    task: trio.lowlevel.Task | None = None
+    timer: Timer | None = None
 
     # For observers (``iii_trio.protocol.ObservedCall``)
 
@@ -227,7 +196,9 @@ class InvocationTable:
     Attributes:
         watch: told of calls; ``None``, the fast way, while nobody wants to know.
         tallies: the calls that nobody was told of.
+        entries: the calls in flight, by our ids.
         find: the call in flight with one of our ids, or ``None``.
+        prefix, last_number: what our ids are made of.
         now: the clock that deadlines go by.
     """
 
@@ -239,10 +210,10 @@ class InvocationTable:
     ) -> None:
         self.quotas = quotas or Quotas()
         self._timers = timers
-        self._prefix = new_prefix()
-        self._counter = _FIRST_NUMBER
-        self._entries: dict[str, Invocation] = {}
-        self.find: Callable[[str], Invocation | None] = self._entries.get
+        self.prefix = new_prefix()
+        self.last_number = _FIRST_NUMBER
+        self.entries: dict[str, Invocation] = {}
+        self.find: Callable[[str], Invocation | None] = self.entries.get
         self.now = timers.now
         self.watch: CallWatch | None = None
         self.tallies = Tallies()
@@ -250,22 +221,33 @@ class InvocationTable:
         self._idle = trio.lowlevel.ParkingLot()
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.entries)
 
     @property
     def opened(self) -> int:
         """How many calls were ever opened."""
-        return self._counter - _FIRST_NUMBER
+        return self.last_number - _FIRST_NUMBER
 
     async def wait_idle(self) -> None:
         """Wait until no call is in flight."""
         await trio.lowlevel.checkpoint()
-        while self._entries:
+        while self.entries:
             await self._idle.park()
+
+    def note_idle(self) -> None:
+        """The last call in flight has left."""
+        self._idle.unpark_all()
 
     def open(self, invocation: Invocation, function: Function[Any]) -> None:
         """Enter a call that was routed to ``function``, before it is dispatched."""
-        self.enter(invocation, function)
+        self.last_number += 1
+        invocation.id = f"{self.prefix}{self.last_number}"
+        invocation.function = function
+        invocation.callee = callee = function.callee
+        self.entries[invocation.id] = invocation
+        callee.executing[invocation] = None
+        if invocation.caller is not None:
+            invocation.caller.made[invocation] = None
         if invocation.timeout != _NEVER:
             self._set_deadline(invocation)
         if self.watch is not None:
@@ -275,19 +257,6 @@ class InvocationTable:
         """Let somebody know of a call that was entered."""
         invocation.watch = watch
         watch.opened(invocation)
-
-    def enter(self, invocation: Invocation, function: Function[Any]) -> int:
-        """Put a call into the tables, under an id of its own; gives its number."""
-        self._counter = number = self._counter + 1
-        invocation.id = invocation_id = f"{self._prefix}{number}"
-        invocation.function = function
-        invocation.callee = callee = function.callee
-        self._entries[invocation_id] = invocation
-        callee.executing[invocation] = None
-        caller = invocation.caller
-        if caller is not None:
-            caller.made[invocation] = None
-        return number
 
     def settle(self, invocation: Invocation, outcome: RawOutcome) -> bool:
         """Give a call its outcome, unless it has one.
@@ -356,7 +325,7 @@ class InvocationTable:
 
     def pending(self) -> Iterable[Invocation]:
         """A snapshot of the calls in flight, oldest first."""
-        return list(self._entries.values())
+        return list(self.entries.values())
 
     def time_left(self, invocation: Invocation) -> float:
         """Seconds until the deadline of a call, never less than none."""
@@ -371,9 +340,9 @@ class InvocationTable:
     def leave(self, invocation: Invocation, outcome: RawOutcome) -> None:
         """Take a call out of the tables with its outcome; its caller is not told."""
         invocation.outcome = outcome
-        del self._entries[invocation.id]
-        if not self._entries and self._idle:
-            self._idle.unpark_all()
+        del self.entries[invocation.id]
+        if not self.entries:
+            self.note_idle()
         del invocation.callee.executing[invocation]
         if invocation.caller is not None:
             del invocation.caller.made[invocation]
@@ -383,10 +352,12 @@ class InvocationTable:
         if invocation.watch is not None:
             invocation.watch.settled(invocation, outcome)
             return
-        function = invocation.function
-        tally = function.tally
-        if tally is None:
-            tally = function.tally = self.tallies.of(function.function_id)
+        tally = invocation.function.tally or self.tally(invocation.function)
         tally.ended += 1
         if type(outcome) is ErrorBody:
             tally.failed += 1
+
+    def tally(self, function: Function[Any]) -> Tally:
+        """Where the calls of a function are counted; found once."""
+        function.tally = self.tallies.of(function.function_id)
+        return function.tally

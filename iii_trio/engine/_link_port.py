@@ -40,7 +40,7 @@ from iii_trio.protocol import (
     receive_limit,
     refused,
 )
-from iii_trio.transport import Link, TriggerSpec
+from iii_trio.transport import Link, Outbox, TriggerSpec
 
 OUTBOX_LARGE_LIMIT: Final = OUTBOX_SOFT_LIMIT + MAX_MESSAGE_BYTES
 """Bytes that a message over `SMALL_MESSAGE_BYTES` may make wait, so that several large
@@ -58,6 +58,7 @@ class LinkPort(Connection):
     """A worker at the other end of a link.
 
     Attributes:
+        outbox: tells how many bytes wait for the peer; looked at with every call to it.
         held: frames that wait for the namespace; ``None`` once it is known.
         grace: ends the wait.
         cancels: the peer understands `CancelInvocation` and ``deadline_ms``.
@@ -77,6 +78,7 @@ class LinkPort(Connection):
     ) -> None:
         super().__init__(record)
         self.link = link
+        self.outbox: Outbox = getattr(link, "outbox", link)
         self.held: list[AnyFrame] | None = []
         self.grace: Timer | None = None
         self.cancels = False

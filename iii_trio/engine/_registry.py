@@ -10,7 +10,7 @@ Pure: no loop, no clock, no sockets. The rules (protocol, section 3.4):
   meanwhile waits for that.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, Generic, Protocol, TypeVar, final
 
 import attrs
@@ -108,12 +108,20 @@ class Conflict:
 
 @final
 class Registry(Generic[OwnerT]):
-    """Every function that can be called now."""
+    """Every function that can be called now.
+
+    Attributes:
+        find_default: `find` in the namespace ``default``, by id alone.
+    """
 
     def __init__(self) -> None:
         self._namespaces: dict[str, dict[str, Function[OwnerT]]] = {
             DEFAULT_NAMESPACE: {}
         }
+        # The dict of this namespace lives as long as the registry.
+        self.find_default: Callable[[str], Function[OwnerT] | None] = self._namespaces[
+            DEFAULT_NAMESPACE
+        ].get
         self._owned: dict[OwnerT, dict[tuple[str, str], Function[OwnerT]]] = {}
         self._shadowed: dict[tuple[str, str], Function[OwnerT]] = {}
         self._reserved: dict[str, str] = {}

@@ -16,6 +16,7 @@ from iii_trio.engine._link_port import LinkPort
 from iii_trio.engine._ports import AnyPort
 from iii_trio.engine._registry import Registry
 from iii_trio.engine._router import Router
+from iii_trio.engine._tallies import Pace
 from iii_trio.protocol import (
     ABSENT,
     BAD_FRAME,
@@ -30,11 +31,6 @@ from iii_trio.protocol import (
 
 _PLAIN_BYTES: Final = 256 * 1024
 """Longer frames go to the router, which looks at what the receiver can take."""
-
-_TOLD_OF: Final = 17
-"""Observers are told of one call in so many, and all others are counted: to time every
-one would cost a third of what it costs to relay it. A prime, so that of calls that come
-in a pattern, such as two in turn, not always the same is told."""
 
 _NULL_BYTES: Final = 4
 """A result of this length may be a null, which is left out."""
@@ -54,10 +50,14 @@ class Relay:
         self, registry: Registry[AnyPort], invocations: InvocationTable, router: Router
     ) -> None:
         self._find = registry.find
+        self._find_default = registry.find_default
         self._find_call = invocations.find
+        self._entries = invocations.entries
+        self._prefix = invocations.prefix
         self._invocations = invocations
         self._quotas = invocations.quotas
         self._router = router
+        self._pace = Pace()
 
     def on_frame(self, port: LinkPort, text: bytes) -> bool:
         """Read one text message of a worker and do what it says.
@@ -74,82 +74,95 @@ class Relay:
             self._router.on_rubbish(port, text)
             return True
         if type(frame) is InvocationResult:
-            if len(text) <= _PLAIN_BYTES and self._result(port, frame):
+            if self._result(port, frame):
                 return False
         elif type(frame) is InvokeFunction:
             wanted = frame.invocation_id
-            if wanted is not None and not is_uuid(wanted):
-                self._router.on_rubbish(port, text)
-                return True
-            if len(text) <= _PLAIN_BYTES and self._call(port, frame):
-                return True
+            if wanted is not None:
+                if not is_uuid(wanted):
+                    self._router.on_rubbish(port, text)
+                    return True
+                if self._call(port, frame, wanted):
+                    return True
         self._router.on_frame(port, frame)
         return True
 
-    def _call(self, port: LinkPort, frame: InvokeFunction) -> bool:
+    def _call(self, port: LinkPort, frame: InvokeFunction, wanted: str) -> bool:
         """Relay a call, if it is plain."""
-        wanted, namespace = frame.invocation_id, frame.namespace
+        namespace = frame.namespace
+        if namespace is None:
+            namespace = DEFAULT_NAMESPACE
+            function = self._find_default(frame.function_id)
+        else:
+            function = self._find(namespace, frame.function_id)
+        if function is None:
+            return False
+        payload, callee = frame.data, function.callee
         if (
-            wanted is None
+            type(callee) is not LinkPort
             or frame.action is not ABSENT
             or frame.metadata is not ABSENT
             or frame.traceparent is not None
             or frame.baggage is not None
             or frame.deadline_ms is not None
-        ):
-            return False
-        if namespace is None:
-            namespace = DEFAULT_NAMESPACE
-        function = self._find(namespace, frame.function_id)
-        if function is None:
-            return False
-        callee = function.callee
-        if (
-            type(callee) is not LinkPort
-            or callee.link.outbox_bytes > self._quotas.outbox_soft
+            or not 0 < len(payload) <= _PLAIN_BYTES
+            or callee.outbox.outbox_bytes > self._quotas.outbox_soft
             or len(port.made) >= self._quotas.pending_calls
             or self._router.draining
         ):
             return False
-        payload = frame.data or b"null"
-        invocation = Invocation(payload, namespace, port, port, wanted)
-        number = self._invocations.enter(invocation, function)
-        watch = self._invocations.watch
-        if watch is not None and (watch.wants_all or not number % _TOLD_OF):
-            self._invocations.tell(invocation, watch)
+        invocations = self._invocations
+        invocations.last_number = number = invocations.last_number + 1
+        own_id = f"{self._prefix}{number}"
+        invocation = Invocation(
+            payload, namespace, port, port, wanted, own_id, function, callee
+        )
+        self._entries[own_id] = invocation
+        callee.executing[invocation] = None
+        port.made[invocation] = None
+        watch = invocations.watch
+        if watch is not None and (number >= self._pace.due or watch.wants_all):
+            self._pace.told(number, invocations.now())
+            invocations.tell(invocation, watch)
         if port.cancels:
             port.made_by_ref[wanted] = invocation
         callee.link.send_nowait(
-            encode_invoke(
-                invocation.id, function.invoke_field, payload, port.caller_field
-            )
+            encode_invoke(own_id, function.invoke_field, payload, port.caller_field)
         )
         return True
 
     def _result(self, port: LinkPort, frame: InvocationResult) -> bool:
         """Relay a result, if it is plain."""
-        result = frame.result
-        if frame.error is not ABSENT or len(result) <= _NULL_BYTES:
-            return False
         invocation = self._find_call(frame.invocation_id)
-        if invocation is None or invocation.callee is not port:
+        if invocation is None:
             return False
-        caller = invocation.caller
+        caller, result = invocation.caller, frame.result
         if (
             type(caller) is not LinkPort
+            or invocation.callee is not port
+            or frame.error is not ABSENT
+            or not _NULL_BYTES < len(result) <= _PLAIN_BYTES
             or invocation.transform is not None
             or invocation.traceparent is not None
             or invocation.baggage is not None
         ):
             return False
-        self._invocations.leave(invocation, result)
+        function = invocation.function
+        if invocation.watch is None and invocation.timer is None:
+            invocation.outcome = result
+            del self._entries[invocation.id]
+            if not self._entries:
+                self._invocations.note_idle()
+            del port.executing[invocation]
+            del caller.made[invocation]
+            (function.tally or self._invocations.tally(function)).ended += 1
+        else:
+            self._invocations.leave(invocation, result)
         if caller.made_by_ref:
             caller.made_by_ref.pop(invocation.caller_ref, None)
         caller.link.send_nowait(
             encode_result(
-                invocation.caller_ref,
-                invocation.asked or invocation.function.field,
-                result,
+                invocation.caller_ref, invocation.asked or function.field, result
             )
         )
         return True

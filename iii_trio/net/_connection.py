@@ -60,6 +60,7 @@ class Connection:
 
     Attributes:
         handler: who gets the bytes.
+        outbox: pieces accepted by `write`, for whoever does on the hot path what it does.
         outbox_bytes: accepted by `write` and not taken by the socket.
         closed: the socket is closed.
         ending: it is to be closed when the outbox is empty; writes are ignored.
@@ -73,10 +74,8 @@ class Connection:
         "_interest",
         "_linger",
         "_on_gone",
-        "_outbox",
         "_outbox_limit",
         "_paused",
-        "_pump",
         "_reading",
         "_seen",
         "_sent",
@@ -88,7 +87,9 @@ class Connection:
         "due",
         "ending",
         "handler",
+        "outbox",
         "outbox_bytes",
+        "pump",
         "sock",
         "timer",
     )
@@ -110,9 +111,9 @@ class Connection:
         self.dirty = False
         self.due = math.inf
         self.timer = math.inf
-        self._pump = pump
+        self.pump = pump
         self._on_gone = on_gone
-        self._outbox: list[Piece] = []
+        self.outbox: list[Piece] = []
         self._outbox_limit = outbox_limit
         self._interest = 0
         self._reading = False  # wanted, if not paused
@@ -146,7 +147,7 @@ class Connection:
 
     def _watch(self, mask: int) -> None:
         if mask != self._interest:
-            self._pump.change(self, self._interest, mask)
+            self.pump.change(self, self._interest, mask)
             self._interest = mask  # unless the readiness set is full
 
     def on_ready(self, mask: int) -> None:
@@ -175,7 +176,7 @@ class Connection:
 
     def _read_bulk(self) -> Piece:
         """One read into the pump's buffer."""
-        buffer = self._pump.read_buffer
+        buffer = self.pump.read_buffer
         size = self.sock.recv_into(buffer, BULK_READ_BYTES)
         self._bulk = size > READ_BYTES
         return buffer[:size]
@@ -189,14 +190,14 @@ class Connection:
         """
         if self.closed or self.ending:
             return
-        self._outbox.append(head)
+        self.outbox.append(head)
         size = len(head)
         if body:
-            self._outbox.append(body)
+            self.outbox.append(body)
             size += len(body)
         self.outbox_bytes += size
         if not self.dirty:
-            self._pump.touch(self)
+            self.pump.touch(self)
         if self.outbox_bytes > HIGH_WATER:
             self.above_high = True
             if self._outbox_limit < self.outbox_bytes > size:
@@ -207,7 +208,7 @@ class Connection:
         if self._blocked or self.closed:
             self._weigh()
             return
-        outbox = self._outbox
+        outbox = self.outbox
         if not outbox:
             self._on_empty()
             return
@@ -233,7 +234,7 @@ class Connection:
             self._on_empty()
         if self.above_high and self.outbox_bytes < LOW_WATER and not self.closed:
             self.above_high = False
-            self._pump.defer(self, self._tell_writable)
+            self.pump.defer(self, self._tell_writable)
 
     def _send(self, data: Piece) -> int:
         try:
@@ -243,7 +244,7 @@ class Connection:
 
     def _send_many(self) -> int:
         """Send from a long outbox: large pieces as they are, small ones joined."""
-        outbox = self._outbox
+        outbox = self.outbox
         pieces = outbox[:_GATHERED]
         if _HAS_SENDMSG and sum(map(len, pieces)) >= len(pieces) * _COPY_BYTES:
             try:
@@ -263,7 +264,7 @@ class Connection:
 
     def _take_off(self, sent: int) -> None:
         """Remove what was sent from the front of the outbox."""
-        outbox = self._outbox
+        outbox = self.outbox
         done = 0
         while sent and sent >= len(outbox[done]):
             sent -= len(outbox[done])
@@ -278,7 +279,7 @@ class Connection:
     def _weigh(self) -> None:
         """Add what waits here to what waits for all; that may be too much."""
         old, self._weighed = self._weighed, self.outbox_bytes
-        if not self._pump.outboxes.weigh(old, self.outbox_bytes):
+        if not self.pump.outboxes.weigh(old, self.outbox_bytes):
             self.lose(
                 f"the peer does not read: {self.outbox_bytes} bytes waiting, and too "
                 "much waits for all peers together"
@@ -313,21 +314,21 @@ class Connection:
 
     def defer(self, callback: Callable[[], None]) -> None:
         """Call back in the pump, at the end of the pass or soon."""
-        self._pump.defer(self, callback)
+        self.pump.defer(self, callback)
 
     def put_off(self, callback: Callable[[], None]) -> None:
         """Call back when no other socket is ready; nothing is read until then."""
-        self._pump.put_off(self, callback)
+        self.pump.put_off(self, callback)
 
     @property
     def turns(self) -> Turns:
         """How long a turn is."""
-        return self._pump.turns
+        return self.pump.turns
 
     def expire_in(self, seconds: float) -> None:
         """Set the deadline, ``math.inf`` for none."""
-        due = math.inf if seconds == math.inf else self._pump.now() + seconds
-        self._pump.schedule(self, due)
+        due = math.inf if seconds == math.inf else self.pump.now() + seconds
+        self.pump.schedule(self, due)
 
     def on_deadline(self) -> None:
         """Let the handler decide, or see whether an ending connection still moves."""
@@ -360,7 +361,7 @@ class Connection:
         self.is_stalled()
         self.expire_in(_WRITE_STALL_SECONDS)
         if not self.dirty:
-            self._pump.touch(self)
+            self.pump.touch(self)
 
     def drop(self, reason: str) -> None:
         """Send what the socket takes at once, then close."""
@@ -374,7 +375,7 @@ class Connection:
         self.closed = True
         self._watch(0)
         self.sock.close()
-        self._outbox.clear()
+        self.outbox.clear()
         self.outbox_bytes = 0
         if self._weighed:
             self._weigh()
@@ -388,4 +389,4 @@ class Connection:
     def _farewell(self, reason: str) -> None:
         handler, self.handler = self.handler, NOBODY
         if handler is not NOBODY:
-            self._pump.defer(self, partial(handler.on_lost, reason))
+            self.pump.defer(self, partial(handler.on_lost, reason))

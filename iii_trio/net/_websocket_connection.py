@@ -10,7 +10,7 @@ from typing import Any, final
 
 from iii_trio._util import NoPublicConstructor
 from iii_trio.errors import LocalProtocolError
-from iii_trio.net._connection import Connection
+from iii_trio.net._connection import HIGH_WATER, Connection
 from iii_trio.net._websocket import (
     FRAGMENT_BYTES,
     OP_BINARY,
@@ -39,6 +39,9 @@ _FIN_BINARY = 0x80 | OP_BINARY
 
 _JOINED_BYTES = 4096
 """Up to this, one piece is cheaper than two."""
+
+_NEAR_HIGH = HIGH_WATER - 2 * _JOINED_BYTES
+"""Bytes that wait, up to which a short message cannot be too much."""
 
 _BRIEF = 4
 """Requests in one read up to which a connection is brief; and not for as many reads after
@@ -82,7 +85,6 @@ class WebSocket(metaclass=NoPublicConstructor):
         "_sink",
         "_talkative",
         "_turns",
-        "_write",
         "close_received",
         "closed",
         "heard",
@@ -99,7 +101,6 @@ class WebSocket(metaclass=NoPublicConstructor):
         close_timeout: float,
     ) -> None:
         self._connection = connection
-        self._write = connection.write
         self._sink = sink
         self._reader = FrameReader("server", max_message_bytes=max_message_bytes)
         self._close_seconds = close_timeout
@@ -150,15 +151,19 @@ class WebSocket(metaclass=NoPublicConstructor):
         Args:
             data: UTF-8; more than 1 MiB goes out as fragments of 1 MiB.
         """
-        size = len(data)
-        if self.closed:
+        connection, size = self._connection, len(data)
+        if self.closed or connection.closed:
             return
-        if 125 < size < _JOINED_BYTES:  # by far the most
-            self._write(pack_16(_FIN_TEXT, 126, size) + data)
+        if 125 < size < _JOINED_BYTES and connection.outbox_bytes < _NEAR_HIGH:
+            # By far the most: `write` in place.
+            connection.outbox.append(pack_16(_FIN_TEXT, 126, size) + data)
+            connection.outbox_bytes += size + 4
+            if not connection.dirty:
+                connection.pump.touch(connection)
         elif size > FRAGMENT_BYTES:
             self._send_fragments(OP_TEXT, data)
         else:
-            self._write(frame_header(_FIN_TEXT, size), data)
+            connection.write(frame_header(_FIN_TEXT, size), data)
 
     def send_binary_nowait(self, data: bytes) -> None:
         """Send one binary message; more than 1 MiB goes out as fragments of 1 MiB."""

@@ -144,11 +144,22 @@ def encode_invoke(
         extras: of `invoke_extras`.
     """
     if caller and len(payload) <= _SMALL_BYTES:
-        # Nearly every call: what is short is added up faster than it is joined.
+        # Nearly every call.
         text = bytes(payload)
         if text[:2] == b'{"' and text[-1] == _END:
-            head = _INVOKE + invocation_id.encode() + function
-            return head + text[:-1] + b"," + caller + b"}" + extras + b"}"
+            name = invocation_id.encode()
+            parts = (
+                _INVOKE,
+                name,
+                function,
+                text[:-1],
+                b",",
+                caller,
+                b"}",
+                extras,
+                b"}",
+            )
+            return b"".join(parts)
     pieces = _with_caller(payload, caller) if caller else (payload,)
     return b"".join((_INVOKE, invocation_id.encode(), function, *pieces, extras, b"}"))
 

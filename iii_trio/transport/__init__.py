@@ -27,7 +27,7 @@ from iii_trio.transport._attachment import (
 )
 from iii_trio.transport._deliver import deliver_binary, deliver_text
 from iii_trio.transport._dial import open_trio_websocket
-from iii_trio.transport._link import Link, LinkSink
+from iii_trio.transport._link import Link, LinkSink, Outbox
 from iii_trio.transport._trio_websocket import (
     TrioWebSocketLink,
     open_link_over,
@@ -69,6 +69,7 @@ __all__ = [
     "MemoryConnection",
     "MemoryLink",
     "MemoryNetwork",
+    "Outbox",
     "Outcome",
     "Request",
     "RunCall",

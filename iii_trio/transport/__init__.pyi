@@ -19,7 +19,7 @@ from iii_trio.transport._attachment import (
 from iii_trio.transport._byte_pipe import BytePipe, FaultPlan
 from iii_trio.transport._deliver import deliver_binary, deliver_text
 from iii_trio.transport._dial import open_trio_websocket
-from iii_trio.transport._link import Link, LinkSink
+from iii_trio.transport._link import Link, LinkSink, Outbox
 from iii_trio.transport._listener import (
     ChannelSocket,
     Listener,
@@ -60,6 +60,7 @@ __all__ = [
     "MemoryConnection",
     "MemoryLink",
     "MemoryNetwork",
+    "Outbox",
     "Outcome",
     "Request",
     "RunCall",

@@ -33,8 +33,20 @@ class LinkSink(Protocol):
         """The link is gone, for whatever reason. Called exactly once."""
 
 
+class Outbox(Protocol):
+    """What waits for a peer, as `Link.outbox_bytes`."""
+
+    @property
+    def outbox_bytes(self) -> int:
+        """Bytes."""
+
+
 class Link(Protocol):
-    """One duplex of frames with one peer."""
+    """One duplex of frames with one peer.
+
+    One that carries very many may also have an ``outbox``: an `Outbox` whose number is a
+    plain attribute, where the link's own would be a property.
+    """
 
     @property
     def peer(self) -> str:

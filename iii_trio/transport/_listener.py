@@ -49,10 +49,10 @@ class WebSocketLink:
 
     __slots__ = (
         "_listener",
-        "_outbox",
         "_reason",
         "_sink",
         "on_text",
+        "outbox",
         "send_nowait",
         "socket",
     )
@@ -66,7 +66,7 @@ class WebSocketLink:
     def attach(self, socket: WebSocket) -> None:
         """The socket is up."""
         self.socket = socket
-        self._outbox = socket.outbox
+        self.outbox = socket.outbox
         self.send_nowait = socket.send_text_nowait
         socket.skip_oversize(self._on_oversize)
 
@@ -78,7 +78,7 @@ class WebSocketLink:
     @property
     def outbox_bytes(self) -> int:
         """Bytes that the peer has not taken yet."""
-        return self._outbox.outbox_bytes
+        return self.outbox.outbox_bytes
 
     def limit_outbox(self, size: int) -> None:
         """Let no more wait than this."""

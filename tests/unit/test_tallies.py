@@ -3,7 +3,7 @@
 import pytest
 
 from iii_trio.engine import _tallies
-from iii_trio.engine._tallies import OTHERS, Tallies
+from iii_trio.engine._tallies import OTHERS, STRIDES, Pace, Tallies
 
 
 def test_a_tally_belongs_to_its_id_for_ever() -> None:
@@ -20,3 +20,21 @@ def test_too_many_ids_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> N
     for function_id in ("a", "b", "c", "d", "a"):
         tallies.of(function_id).ended += 1
     assert tallies.counts() == {"a": (2, 0), "b": (1, 0), OTHERS: (2, 0)}
+
+
+def test_few_of_many_calls_are_told_of() -> None:
+    pace = Pace()
+    for number in range(1, 10):
+        pace.told(number, 0.0001 * number)
+    assert pace.due == 9 + STRIDES[-1]
+
+
+def test_more_are_told_of_when_it_is_calm() -> None:
+    pace = Pace()
+    for number in range(1, 10):
+        pace.told(number, 0.0001 * number)
+    pace.told(10, 0.003)
+    assert pace.due == 10 + STRIDES[-1], "neither busy nor calm"
+    for number in range(11, 20):
+        pace.told(number, float(number))
+    assert pace.due == 19 + STRIDES[0]
