@@ -209,7 +209,7 @@ class Discovery:
         return row
 
     def trigger_detail(self, trigger: Trigger[AnyPort]) -> JSONObject:
-        """RegisteredTriggerDetail: with its type and its function."""
+        """RegisteredTriggerDetail: with its type, its function and the provider's view."""
         spec = trigger.spec
         row = self.trigger_summary(trigger)
         del row["config_summary"]
@@ -217,6 +217,10 @@ class Discovery:
             row["metadata"] = spec.metadata
         kind = trigger.served_by
         row["trigger"] = None if kind is None else self.type_detail(kind)
+        if kind is not None and kind.details is not None:
+            details = kind.details(spec.trigger_id)
+            if details is not None:
+                row["details"] = details
         function = self.registry.find(spec.namespace, spec.function_id)
         row["function"] = None if function is None else self.function_detail(function)
         return row

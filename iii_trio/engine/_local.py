@@ -225,6 +225,7 @@ class LocalWorkerPort:
                 config_format=spec.config_format,
                 call_format=spec.call_format,
                 return_format=spec.return_format,
+                details=spec.details,
             )
         )
 

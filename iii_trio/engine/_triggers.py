@@ -11,7 +11,7 @@ records; whoever called sends them. The rules (protocol, section 5):
   to the ``default`` provider or parked.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, Literal, TypeVar, final
 
 import attrs
@@ -27,7 +27,11 @@ PortT = TypeVar("PortT", bound=Owner)
 @final
 @attrs.define(eq=False, kw_only=True)
 class TriggerType(Generic[PortT]):
-    """One kind of event, and the worker that provides it. Formats are JSON values."""
+    """One kind of event, and the worker that provides it. Formats are JSON values.
+
+    Attributes:
+        details: what a provider of this process says of one of its triggers, by id.
+    """
 
     trigger_type: str
     namespace: str
@@ -36,6 +40,7 @@ class TriggerType(Generic[PortT]):
     config_format: Any = None
     call_format: Any = None
     return_format: Any = None
+    details: Callable[[str], Any] | None = None
 
 
 @final

@@ -63,13 +63,19 @@ class FunctionSpec:
 
 @attrs.frozen(kw_only=True)
 class TriggerTypeSpec:
-    """A trigger type as its provider registers it. Schemas are JSON values."""
+    """A trigger type as its provider registers it. Schemas are JSON values.
+
+    Attributes:
+        details: gives what listings say of a trigger besides, by its id: a JSON value,
+            ``None`` for nothing. Sync; asked in process only.
+    """
 
     trigger_type: str
     description: str = ""
     config_format: Any = None
     call_format: Any = None
     return_format: Any = None
+    details: Callable[[str], Any] | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -79,6 +79,7 @@ class TriggerProvider(Caller):
         config_format: JSON = None,
         call_format: JSON = None,
         return_format: JSON = None,
+        details: Callable[[str], JSON] | None = None,
     ) -> Provider:
         """Provide a kind of event. An own type of the same id is replaced.
 
@@ -95,6 +96,10 @@ class TriggerProvider(Caller):
             config_format: JSON Schema of the config; default: that of ``config``.
             call_format: JSON Schema of the payload that functions get.
             return_format: JSON Schema of what functions should return.
+            details: called with the id of a trigger when somebody asks for all of it
+                (``engine::registered-triggers::info``); gives a JSON value, ``None``
+                for nothing. Sync, quick, raises nothing. An engine behind a URL does
+                not ask.
 
         Raises:
             RegistrationError: the engine refused.
@@ -106,6 +111,7 @@ class TriggerProvider(Caller):
             config_format=plain(config_format) or schema_of(config),
             call_format=plain(call_format),
             return_format=plain(return_format),
+            details=details,
         )
         previous = self._handlers.providers.add(provider)
         try:

@@ -241,7 +241,32 @@ async def test_cron_next_refuses_what_it_cannot_answer(
         assert (await rig.failure("cron::next", payload)).code == code
 
 
-async def test_discovery_lists_the_triggers_with_their_next_times(
+@pytest.mark.parametrize(
+    ("expression", "times"),
+    [
+        ("@hourly", [f"2026-01-01T{hour:02}:00:00+00:00" for hour in (1, 2, 3)]),
+        ("0 0 30 2 *", []),
+    ],
+)
+async def test_discovery_tells_when_a_trigger_fires_next(
+    expression: str, times: list[str], autojump_clock: MockClock
+) -> None:
+    async with open_cron_rig() as rig:
+        await rig.client.bind(
+            "cron", "job::run", {"expression": expression}, trigger_id="one"
+        )
+        found = await rig.client.invoke(
+            "engine::registered-triggers::info", {"id": "one"}
+        )
+    assert found["details"] == {
+        "timezone": "UTC",
+        "running": False,
+        "missed_ticks": 0,
+        "next_fire_times": times,
+    }
+
+
+async def test_the_triggers_are_listed_with_their_next_times(
     autojump_clock: MockClock,
 ) -> None:
     async with open_cron_rig() as rig:

@@ -161,6 +161,7 @@ DISCOVERY = [
                 **BINDING,
                 "trigger": Has({**CRON_TYPE, "instance_count": 1}),
                 "function": Has(REFUSE),
+                "details": Has({"next_fire_times": ANY, "missed_ticks": 0}),
             }
         ),
     ),

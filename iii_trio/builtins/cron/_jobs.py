@@ -93,6 +93,10 @@ class Jobs:
     def __iter__(self) -> Iterator[Job]:
         return iter(self._by_id.values())
 
+    def get(self, trigger_id: str) -> Job | None:
+        """The job of a trigger, ``None`` if there is none."""
+        return self._by_id.get(trigger_id)
+
     def __len__(self) -> int:
         return len(self._by_id)
 

@@ -107,6 +107,7 @@ async def serve_cron(
         description="Cron-based scheduled triggers",
         config_format=TRIGGER_CONFIG_FORMAT,
         call_format=CALL_FORMAT,
+        details=cron.details,
     )
     try:
         for function_id, handler, takes, description in (
@@ -242,13 +243,23 @@ class _Cron:
                 "function_id": job.trigger.function_id,
                 "namespace": job.trigger.namespace,
                 "expression": job.schedule.expression,
-                "timezone": job.schedule.timezone,
-                "running": job.running,
-                "missed_ticks": job.missed,
-                "next_fire_times": self._next_times(job, SHOWN_TIMES),
+                **self._state_of(job),
             }
             for job in self._jobs
         ]
+
+    def details(self, trigger_id: str) -> JSON:
+        """What discovery says of a trigger."""
+        job = self._jobs.get(trigger_id)
+        return None if job is None else self._state_of(job)
+
+    def _state_of(self, job: Job) -> JSON:
+        return {
+            "timezone": job.schedule.timezone,
+            "running": job.running,
+            "missed_ticks": job.missed,
+            "next_fire_times": self._next_times(job, SHOWN_TIMES),
+        }
 
     def _moment_after(self, text: str | None) -> datetime:
         if text is None:
