@@ -191,6 +191,7 @@ class Engine(metaclass=NoPublicConstructor):
 
     def statistics(self) -> EngineStatistics:
         """Counts at this moment."""
+        quotas = self.invocations.quotas
         return EngineStatistics(
             workers=len(self.roster) - 1,
             functions=len(self.registry) - self._own_functions,
@@ -201,11 +202,11 @@ class Engine(metaclass=NoPublicConstructor):
             channels=len(self.channels),
             opened=self.invocations.opened,
             bad_frames=self.router.bad_frames,
-            dropped_fires=self.router.dropped_fires,
+            dropped_fires=self.router.dropped_fires + quotas.dropped_fires,
             late_answers=self.invocations.late_answers,
             denied=self.gate.denied,
-            refused_calls=self.invocations.quotas.refused_calls,
-            refused_registrations=self.invocations.quotas.refused_registrations,
+            refused_calls=quotas.refused_calls,
+            refused_registrations=quotas.refused_registrations,
             timers=len(self._timers),
         )
 

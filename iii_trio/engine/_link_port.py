@@ -168,6 +168,7 @@ class LinkPort(Connection):
         if invocation.caller is None:
             function_id = invocation.function.function_id
             _log.warning("void call of %s dropped: %s", function_id, error.message)
+            self._invocations.quotas.dropped_fires += 1
         self._invocations.settle(invocation, error)
 
     def _extras(self, invocation: Invocation) -> bytes:

@@ -49,6 +49,9 @@ class _EngineDoor:
         else:
             self._engine.gate.admit_telemetry(link, self._access, _facts(request))
 
+    def void_call_dropped(self) -> None:
+        self._engine.invocations.quotas.dropped_fires += 1
+
     def channel_end(
         self, channel_id: str, access_key: str, direction: str
     ) -> ChannelSocket | None:

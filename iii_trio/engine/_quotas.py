@@ -27,6 +27,7 @@ class Quotas:
     Attributes:
         limits: see `EngineLimits`.
         outbox_soft: bytes waiting for a worker above which new calls to it are refused.
+        dropped_fires: void calls that were too large for the engine or their callee.
         refused_calls: calls that were not begun because too many were pending.
         refused_registrations: functions, trigger types and triggers not registered.
     """
@@ -35,6 +36,7 @@ class Quotas:
         self.limits = limits or EngineLimits()
         self.pending_calls = self.limits.pending_calls_per_worker
         self.outbox_soft = OUTBOX_SOFT_LIMIT
+        self.dropped_fires = 0
         self.refused_calls = 0
         self.refused_registrations = 0
 

@@ -16,6 +16,7 @@ class DoorCounts:
     late: int = 0
     bad_requests: int = 0
     large_bodies: int = 0
+    large_messages: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -31,6 +32,8 @@ class FrontDoorStatistics:
         late: connections closed because a request head, or TLS before it, took too long.
         bad_requests: requests answered with an error before any handler saw them.
         large_bodies: request bodies that were larger than their reader takes.
+        large_messages: messages of WebSockets that were larger than their reader takes:
+            read over, or closed with 1009.
         tls_handshakes: completed so far.
         tls_failures: handshakes that failed, and connections that broke TLS later.
     """
@@ -43,5 +46,6 @@ class FrontDoorStatistics:
     late: int
     bad_requests: int
     large_bodies: int
+    large_messages: int
     tls_handshakes: int
     tls_failures: int

@@ -145,6 +145,7 @@ class FrontDoor(metaclass=NoPublicConstructor):
             late=self.counts.late,
             bad_requests=self.counts.bad_requests,
             large_bodies=self.counts.large_bodies,
+            large_messages=self.counts.large_messages,
             tls_handshakes=0 if tls is None else tls.handshakes,
             tls_failures=0 if tls is None else tls.failures,
         )

@@ -265,6 +265,7 @@ class HTTPConnection:
             peer="{}:{}".format(*self._peer),
             max_message_bytes=max_message_bytes,
             close_timeout=self._host.limits.close_timeout,
+            counts=self._host.counts,
         )
         if exchange is not self._exchange or connection.closed:
             websocket.closed = True

@@ -11,6 +11,7 @@ from typing import Any, final
 from iii_trio._util import NoPublicConstructor
 from iii_trio.errors import LocalProtocolError
 from iii_trio.net._connection import HIGH_WATER, Connection
+from iii_trio.net._door_counts import DoorCounts
 from iii_trio.net._websocket import (
     FRAGMENT_BYTES,
     OP_BINARY,
@@ -76,6 +77,7 @@ class WebSocket(metaclass=NoPublicConstructor):
     __slots__ = (
         "_close_seconds",
         "_connection",
+        "_counts",
         "_ended",
         "_events",
         "_held",
@@ -99,8 +101,10 @@ class WebSocket(metaclass=NoPublicConstructor):
         peer: str,
         max_message_bytes: int,
         close_timeout: float,
+        counts: DoorCounts,
     ) -> None:
         self._connection = connection
+        self._counts = counts
         self._sink = sink
         self._reader = FrameReader("server", max_message_bytes=max_message_bytes)
         self._close_seconds = close_timeout
@@ -311,6 +315,7 @@ class WebSocket(metaclass=NoPublicConstructor):
         elif opcode == OP_CLOSE:
             self._on_close(payload)
         elif opcode == OP_OVERSIZE and self._on_oversize is not None:
+            self._counts.large_messages += 1
             size, _, excerpt = payload.partition(b"\n")
             self._on_oversize(int(size), excerpt)
 
@@ -325,6 +330,7 @@ class WebSocket(metaclass=NoPublicConstructor):
 
     def _fail(self, code: int, reason: str) -> None:
         """The peer broke the protocol: say so, and end."""
+        self._counts.large_messages += code == 1009
         if not self.closed:
             self.closed = True
             payload = close_payload(code, reason)

@@ -37,6 +37,9 @@ class ListenerHandler(Protocol):
     def attach_telemetry(self, link: Link, request: HTTPRequest) -> None:
         """Somebody connected who sends nothing but telemetry; start the link."""
 
+    def void_call_dropped(self) -> None:
+        """A worker sent a void call that is too large to be read."""
+
     def channel_end(
         self, channel_id: str, access_key: str, direction: str
     ) -> ChannelSocket | None:
@@ -120,13 +123,15 @@ class WebSocketLink:
             *(size, self.peer, MAX_MESSAGE_BYTES),
             "" if verdict else ", and nobody is known who waits for it",
         )
-        if verdict is None:
-            return
-        what, text = verdict
-        if what == "answer":
-            self.send_nowait(text)
-        else:
-            self.on_text(text)
+        match verdict:
+            case "answer", text:
+                self.send_nowait(text)
+            case "result", text:
+                self.on_text(text)
+            case "void", _:
+                self._listener.handler.void_call_dropped()
+            case _:
+                assert verdict is None
 
     def on_writable(self) -> None:
         """Nobody waits for that: overload is answered, not queued."""
@@ -142,11 +147,12 @@ class Listener:
     """The request handler of a worker port.
 
     Attributes:
+        handler: the engine.
         links: the links that are up, for keepalive.
     """
 
     def __init__(self, handler: ListenerHandler) -> None:
-        self._handler = handler
+        self.handler = handler
         self.links: dict[WebSocketLink, None] = {}
 
     def on_request(self, exchange: HTTPExchange) -> None:
@@ -162,7 +168,7 @@ class Listener:
             _answer(exchange, 426, "Upgrade Required", ("upgrade", "websocket"))
         elif request.path == "/otel":
             # Its silence says nothing: some workers never read from it.
-            self._handler.attach_telemetry(self._link(exchange), request)
+            self.handler.attach_telemetry(self._link(exchange), request)
         else:
             self._upgrade(exchange)
 
@@ -171,14 +177,14 @@ class Listener:
         if wanted is None:
             link = self._link(exchange)
             self.links[link] = None
-            self._handler.attach(link, exchange.request)
+            self.handler.attach(link, exchange.request)
             return
         channel_id, query = wanted
         keys, directions = query.get("key", []), query.get("dir", [])
         if len(keys) != 1 or directions not in (["read"], ["write"]):
             _answer(exchange, 400, "key and dir=read|write are needed")
             return
-        end = self._handler.channel_end(channel_id, keys[0], directions[0])
+        end = self.handler.channel_end(channel_id, keys[0], directions[0])
         if end is None:
             _answer(exchange, 404, "Channel not found")
             return

@@ -26,7 +26,7 @@ _TYPE: Final = re.compile(_MEMBER % b"type")
 _ID: Final = re.compile(_MEMBER % b"invocation_id")
 _FUNCTION: Final = re.compile(_MEMBER % b"function_id")
 
-Verdict = tuple[Literal["answer", "result"], bytes]
+Verdict = tuple[Literal["answer", "result", "void"], bytes]
 
 
 def judge_oversize(size: int, excerpt: bytes) -> Verdict | None:
@@ -39,9 +39,12 @@ def judge_oversize(size: int, excerpt: bytes) -> Verdict | None:
     Returns:
         ``answer`` and the result frame to send back to the caller, whose call it was;
         ``result`` and the frame to read in its place, when it was the answer to a call;
-        ``None`` if nobody waits for it, or that cannot be told.
+        ``void`` and nothing, when it was a call that nobody waits for; ``None`` if it
+        was no call, or that cannot be told.
     """
     kind, invocation_id = _text(_TYPE, excerpt), _text(_ID, excerpt)
+    if kind == "invokefunction" and b'"invocation_id"' not in excerpt:
+        return "void", b""
     if invocation_id is None or not is_uuid(invocation_id):
         return None
     verdict: Literal["answer", "result"]

@@ -43,6 +43,22 @@ async def test_a_call_that_its_callee_cannot_take_is_answered_at_once(
         await still_there(old)
 
 
+async def test_a_void_call_that_its_callee_cannot_take_is_counted_as_dropped(
+    autojump_clock: MockClock,
+) -> None:
+    async with (
+        open_test_engine() as t,
+        t.open_raw_peer("old", "x::old", **OLD) as old,
+        t.open_raw_peer("caller", runtime="node") as caller,
+    ):
+        await wait_all_tasks_blocked()
+        caller.fire("x::old", "x" * MIB)
+        caller.fire("x::nobody", {})
+        await wait_all_tasks_blocked()
+        assert t.engine.statistics().dropped_fires == 2
+        await still_there(old)
+
+
 @pytest.mark.parametrize(
     ("peer", "limit"), [(OLD, MIB), ({"runtime": "browser"}, 16 * MIB)]
 )

@@ -213,6 +213,7 @@ async def test_a_broken_frame_closes_its_connection_alone(
             assert await client.at_end()
             assert (await ear.lost()).startswith(f"failed with {code}")
             assert ear.texts == [b"before"]
+        assert rig.door.statistics().large_messages == (code == 1009)
 
 
 @each_driver

@@ -23,6 +23,9 @@ class Host:
     def attach_telemetry(self, _link: Link, request: HTTPRequest) -> None:
         raise AssertionError(request)
 
+    def void_call_dropped(self) -> None:
+        raise AssertionError
+
     def channel_end(self, _channel_id: str, _key: str, _direction: str) -> None:
         return None
 

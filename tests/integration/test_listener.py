@@ -19,6 +19,7 @@ from iii_trio.net import (
     OP_PING,
     OP_PONG,
     OP_TEXT,
+    FrontDoor,
     HTTPLimits,
     open_pump,
 )
@@ -38,6 +39,7 @@ class Port:
     events: EventRecorder
     telemetry: list[bytes]
     address: tuple[str, int]
+    door: FrontDoor
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
@@ -84,7 +86,7 @@ async def open_port(
     ):
         with trio.fail_after(45):  # so that a hang is a failure
             await trio.lowlevel.checkpoint()
-            yield Port(engine, events, telemetry, door.addresses[0])
+            yield Port(engine, events, telemetry, door.addresses[0], door)
 
 
 CALL = b"11111111-1111-4111-8111-111111111111"
@@ -307,6 +309,18 @@ async def test_a_call_over_64_mib_is_answered_and_the_connection_lives(
         assert answer["invocation_id"] == CALL.decode()
         assert answer["error"]["code"] == "payload_too_large"
         await is_served(large)
+        assert port.door.statistics().large_messages == 1
+
+
+async def test_a_void_call_over_64_mib_is_counted_as_dropped() -> None:
+    async with open_port() as port, port.peer() as large:
+        head = b'{"type":"invokefunction","function_id":"x::y","data":"'
+        await large.send(b"\x81" + frame_size(len(head) + 64 * 2**20 + 2) + head)
+        for _ in range(64):
+            await large.send(b"x" * 2**20)
+        await large.send(b'"}')
+        await is_served(large)
+        assert port.engine.statistics().dropped_fires == 1
 
 
 def frame_size(size: int) -> bytes:

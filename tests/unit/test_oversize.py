@@ -64,7 +64,6 @@ def test_the_call_is_found_whatever_stands_in_its_payload(
 @pytest.mark.parametrize(
     "frame",
     [
-        {"type": "invokefunction", "function_id": "void", "data": "x" * 20_000},
         {"type": "registerfunction", "id": "f", "metadata": "x" * 20_000},
         {"type": "ping", "invocation_id": ID, "data": "x" * 20_000},
         {"type": "invokefunction", "invocation_id": "no uuid", "data": "x" * 20_000},
@@ -74,6 +73,11 @@ def test_the_call_is_found_whatever_stands_in_its_payload(
 )
 def test_nobody_is_told_of_what_nobody_waits_for(frame: Any) -> None:
     assert judge(frame) is None
+
+
+def test_a_call_that_nobody_waits_for_is_known_as_such() -> None:
+    call = {"type": "invokefunction", "function_id": "void", "data": "x" * 20_000}
+    assert judge(call) == ("void", b"")
 
 
 def test_a_broken_text_is_no_id() -> None:
