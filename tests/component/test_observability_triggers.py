@@ -283,6 +283,21 @@ async def test_traces_are_gathered_for_a_moment(autojump_clock: MockClock) -> No
     assert other == [{"trace_ids": ["2" * 32]}]
 
 
+async def test_a_condition_decides_about_traces(autojump_clock: MockClock) -> None:
+    async with open_observability_rig() as rig:
+
+        @rig.client.function("is::mine")
+        async def is_mine(event: Any) -> bool:
+            await trio.lowlevel.checkpoint()
+            return TRACE in event["trace_ids"]
+
+        got = await rig.record("trace", {}, condition="is::mine")
+        for trace_id in (TRACE, "1" * 32):
+            await rig.tell(span_frame(traceId=trace_id))
+            await trio.sleep(0.31)
+    assert got == [{"trace_ids": [TRACE]}]
+
+
 async def test_spans_of_firings_of_others_fire_it_too(
     autojump_clock: MockClock,
 ) -> None:

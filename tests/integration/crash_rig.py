@@ -274,6 +274,7 @@ class Rounds:
         await client.acknowledgements(count)
 
     async def _compare(self, point: str) -> None:
+        await trio.lowlevel.checkpoint()
         for client in self.clients:
             await client.ask("mark")  # all that was delivered is known now
         self.killed[point] = self.killed.get(point, 0) + 1

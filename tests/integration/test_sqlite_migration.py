@@ -6,6 +6,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+import trio
 
 from iii_trio.adapters import QueueStore
 from iii_trio.adapters.sqlite import open_sqlite, run_inline
@@ -64,6 +65,7 @@ async def test_a_way_forward_that_fails_anywhere_can_be_gone_again(
     version: int, tmp_path: Path
 ) -> None:
     refusals: list[str] = []
+    await trio.lowlevel.checkpoint()
     with open_faulty_vfs() as vfs:
         vfs.error = apsw.FullError
         number, over = 0, False

@@ -109,7 +109,10 @@ WAYS: dict[str, tuple[dict[str, Any], Callable[[Scene], Awaitable[None]]]] = {
         {"configuration_id": "c"},
         by_call("configuration::register", **CONFIGURED),
     ),
+    "log": ({"level": "warn"}, by_call("engine::log::warn", message="x")),
 }
+ALWAYS_THERE = ("configuration", "log")
+"""Types of workers that run whether they are named or not."""
 
 
 @asynccontextmanager
@@ -134,7 +137,7 @@ async def test_a_trigger_waits_listens_asks_fires_and_goes(
         await scene.worker.bind(
             trigger_type, "test::hear", config, condition="test::ask", trigger_id="t"
         )
-        if trigger_type != "configuration":  # its worker is always there
+        if trigger_type not in ALWAYS_THERE:
             row = await scene.row()
             assert (row["state"], row["status"]) == ("registered", "pending")
         report = await scene.app.reload({"workers": [LISTENER, *BUILTINS]})
@@ -159,7 +162,7 @@ async def test_a_trigger_waits_listens_asks_fires_and_goes(
 
 
 async def test_every_trigger_type_with_a_condition_is_tried(tmp_path: Path) -> None:
-    others = {"stream:join", "stream:leave", "log", "trace"}  # they ask no condition
+    others = {"stream:join", "stream:leave", "trace"}  # tried with their workers
     async with open_scene(tmp_path) as scene:
         await scene.app.reload({"workers": [LISTENER, *BUILTINS]})
         listed = await scene.worker.invoke("engine::triggers::list", {})

@@ -92,6 +92,7 @@ class Model:
     dropped: int = 0
 
     async def do(self, rig: BuiltinRig, number: int, step: Step) -> None:
+        await trio.lowlevel.checkpoint()
         what, about = step
         if what == "bind":
             await self.bind(rig, number, about)

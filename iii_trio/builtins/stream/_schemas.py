@@ -82,6 +82,12 @@ EVENT_FORMAT: Final[Mapping[str, Any]] = {
 }
 """What the functions of `stream` triggers get."""
 
+VISIT_CONFIG_FORMAT: Final[Mapping[str, Any]] = {
+    "title": "StreamVisitTriggerConfig",
+    "type": "object",
+    "properties": {"condition_function_id": {"type": "string"}},
+}
+
 VISIT_FORMAT: Final[Mapping[str, Any]] = {
     "title": "StreamVisit",
     "type": "object",

@@ -94,8 +94,7 @@ class StreamTriggers:
 class VisitTriggers:
     """The triggers bound to `stream:join` or to `stream:leave`.
 
-    Every one sees every join or leave: neither config nor condition is applied, as in
-    the reference engine.
+    Every one sees every join or leave, unless its condition says that it is not for it.
     """
 
     def __init__(self, worker: Worker) -> None:
@@ -115,17 +114,41 @@ class VisitTriggers:
 
         Args:
             visit: what they get.
-            deadline: seconds that each may take.
+            deadline: seconds that each may take, and as many its condition.
 
         Returns:
-            What they answered; ``None`` for one that failed or gave no result.
+            What they answered; ``None`` for one that failed or gave no result, or whose
+            condition did. Nothing for one whose condition says no.
         """
         await trio.lowlevel.checkpoint()
         payload = msgspec.json.encode(visit)
-        return [
-            await self._ask(trigger, payload, deadline)
-            for trigger in list(self._bound.values())
-        ]
+        answers: list[JSON] = []
+        for trigger in list(self._bound.values()):
+            wanted = await self._is_wanted(trigger, visit, deadline)
+            if wanted:
+                answers.append(await self._ask(trigger, payload, deadline))
+            elif wanted is None:
+                answers.append(None)
+        return answers
+
+    async def _is_wanted(
+        self, trigger: Trigger, visit: JSON, deadline: float
+    ) -> bool | None:
+        """What its condition says; ``None``: nothing, it failed or hangs."""
+        with trio.move_on_after(deadline):
+            try:
+                return await self._worker.check_condition(trigger, visit)
+            except InvocationError as exc:
+                _log_failure(trigger, exc)
+                await trio.lowlevel.checkpoint()
+                return None
+        logger.warning(
+            "%s trigger %s: condition %s gave no answer in time",
+            trigger.trigger_type,
+            trigger.trigger_id,
+            trigger.condition,
+        )
+        return None
 
     async def _ask(self, trigger: Trigger, payload: bytes, deadline: float) -> JSON:
         try:

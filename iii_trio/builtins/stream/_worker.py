@@ -29,6 +29,7 @@ from iii_trio.builtins.stream._schemas import (
     JOIN_RESULT_FORMAT,
     REQUEST_FORMATS,
     TRIGGER_CONFIG_FORMAT,
+    VISIT_CONFIG_FORMAT,
     VISIT_FORMAT,
 )
 from iii_trio.builtins.stream._server import StreamServer
@@ -245,7 +246,7 @@ def _register(
             bind=visits.bind,
             unbind=visits.unbind,
             description=description,
-            config_format={"type": "object"},
+            config_format=VISIT_CONFIG_FORMAT,
             call_format=VISIT_FORMAT,
             return_format=return_format,
         )

@@ -1,0 +1,64 @@
+"""Conditions of the handlers of joins and leaves."""
+
+from typing import Any
+
+import pytest
+import trio
+
+from iii_trio.errors import FunctionFailedError
+from tests.integration.stream_rig import open_stream_rig
+
+VISIT = {
+    "subscription_id": "1",
+    "stream_name": "s",
+    "group_id": "g",
+    "id": None,
+    "context": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("condition", "strict_kind", "heard"),
+    [
+        (True, "unauthorized", 1),
+        (False, "sync", 0),
+        (FunctionFailedError("bad", code="X"), "unauthorized", 0),
+    ],
+)
+@pytest.mark.parametrize("strict", [False, True])
+async def test_a_condition_says_for_whom_a_join_handler_is(
+    condition: Any, strict_kind: str, heard: int, strict: bool
+) -> None:
+    async with open_stream_rig(strict_auth=strict) as rig, rig.subscriber() as one:
+        asked = rig.answer("is::mine", condition)
+        mine = await rig.record("stream:join", condition="is::mine")
+        rig.answer("on::all", {"unauthorized": False})
+        await rig.client.bind("stream:join", "on::all")
+        kind = (await one.join())["event"]["type"]
+        assert kind == (strict_kind if strict else "sync")
+        assert asked.payloads == [VISIT]
+        assert mine.payloads == [VISIT] * heard
+
+
+async def test_a_condition_says_for_whom_a_leave_handler_is() -> None:
+    async with open_stream_rig() as rig:
+        rig.answer("is::item", lambda visit: visit["id"])
+        left = await rig.record("stream:leave", condition="is::item")
+        async with rig.subscriber() as one:
+            await one.join()
+            await one.join("2", id="i")
+        assert await left.until(1) == [{**VISIT, "subscription_id": "2", "id": "i"}]
+        await rig.server.drain(10)
+        assert len(left.payloads) == 1
+
+
+async def test_a_stuck_condition_of_a_join_is_given_up() -> None:
+    async with open_stream_rig(handler_timeout=20) as rig, rig.subscriber() as one:
+
+        async def stuck(_given: Any) -> None:
+            await trio.sleep_forever()
+
+        rig.client.register_function("is::stuck", stuck)
+        asked = await rig.record("stream:join", condition="is::stuck")
+        assert (await one.join())["event"]["type"] == "sync"
+        assert asked.payloads == []
