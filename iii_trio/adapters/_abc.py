@@ -59,9 +59,8 @@ class KeyValueStore(Protocol):
         """All spaces that hold a key, sorted."""
 
 
-@attrs.frozen(kw_only=True)
-class NewMessage:
-    """A message that is to be stored.
+class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that is to be stored; a struct for the reason that `Change` is one.
 
     Attributes:
         queue: its queue, which appears with its first message.
@@ -87,9 +86,8 @@ class NewMessage:
     baggage: str | None = None
 
 
-@attrs.frozen(kw_only=True)
-class Message:
-    """A stored message.
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored message; a struct as well.
 
     Attributes:
         message_id: unique in the store, also over time; ids grow with age.

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
-import attrs
+import msgspec
 import trio
 from msgspec import structs
 
@@ -19,8 +19,7 @@ current_call: Final[ContextVar[IncomingCall | None]] = ContextVar(
 """Set and reset around every handler. Inline handlers run in their caller's task."""
 
 
-@attrs.frozen(kw_only=True)
-class Invocation:
+class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     """The invocation that the current handler runs for.
 
     Attributes:

@@ -12,6 +12,7 @@ import hypothesis
 import pytest
 import trio
 from hypothesis import strategies as st
+from msgspec import structs
 
 from iii_trio.adapters import (
     Dead,
@@ -130,7 +131,7 @@ class Model:
                 row.attempts, row.error, row.failed_at, row.due = 0, "", 0.0, 0.0
             row.state = "ready"
             joined = row.new.group if group is None else group
-            row.new = attrs.evolve(row.new, queue=to, group=joined)
+            row.new = structs.replace(row.new, queue=to, group=joined)
             self.enter(row)
         return len(rows)
 
@@ -207,7 +208,7 @@ class Run:
 
     async def put(self, store: QueueStore, messages: list[NewMessage]) -> None:
         numbered = [
-            attrs.evolve(new, payload=b"%d" % (self.model.ages + 1 + place))
+            structs.replace(new, payload=b"%d" % (self.model.ages + 1 + place))
             for place, new in enumerate(messages)
         ]
         await store.put(numbered)

@@ -7,6 +7,7 @@ from typing import Any, final
 
 import attrs
 import trio
+from msgspec import structs
 
 from iii_trio.adapters import (
     Dead,
@@ -251,11 +252,11 @@ def _settle(queue: _Queue, row: _Row, settlement: Settlement) -> None:
 
 def _note_failure(row: _Row, **changes: Any) -> None:  # noqa: ANN401
     message = row.message
-    row.message = attrs.evolve(message, attempts=message.attempts + 1, **changes)
+    row.message = structs.replace(message, attempts=message.attempts + 1, **changes)
 
 
 def _revive(row: _Row) -> None:
-    row.message = attrs.evolve(row.message, attempts=0, error="", failed_at=0.0)
+    row.message = structs.replace(row.message, attempts=0, error="", failed_at=0.0)
     row.due = 0.0
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final, final
 
 import apsw
 import attrs
+from msgspec import structs
 
 from iii_trio.adapters import (
     Dead,
@@ -31,10 +32,16 @@ ACTIVE: Final = 3
 DEAD: Final = 4
 
 INSERT: Final = """
-    INSERT INTO queue_message (queue, state, grp, priority, due, attempts,
-        function_id, namespace, payload, traceparent, baggage)
-    VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?)
+    INSERT INTO queue_message (queue, function_id, namespace, payload, grp, priority,
+        due, traceparent, baggage, attempts, state)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0,
+        CASE WHEN ?5 IS NOT NULL AND EXISTS (
+            SELECT 1 FROM queue_message
+            WHERE queue = ?1 AND grp = ?5 AND state IN (0, 2, 3)
+        ) THEN 1 WHEN ?7 THEN 2 ELSE 0 END)
 """
+"""Its parameters are the fields of a `NewMessage`, in their order."""
+
 COLUMNS: Final = (
     "place, function_id, namespace, payload, attempts, traceparent, baggage, "
     "coalesce(error, ''), coalesce(failed_at, 0.0)"
@@ -68,7 +75,8 @@ LISTED_DEAD: Final = f"""
 """  # noqa: S608 - our own constant
 DELETE: Final = "DELETE FROM queue_message WHERE place = ?"
 DELETE_IN_DELIVERY: Final = """
-    DELETE FROM queue_message WHERE queue = ? AND state = 3 AND place = ? RETURNING grp
+    DELETE FROM queue_message WHERE queue = ? AND state = 3 AND place = ?
+    RETURNING queue, grp
 """
 FAILED: Final = """
     UPDATE queue_message
@@ -106,7 +114,7 @@ class SQLiteQueue:
 
     async def put(self, messages: Sequence[NewMessage]) -> None:
         """Store messages in one transaction."""
-        await self._writer.submit(lambda connection: _put(connection, messages))
+        await self._writer.submit_to(_put_all, messages)
 
     async def take(self, queue: str, limit: int, now: float) -> Taken:
         """Hand out due messages."""
@@ -118,6 +126,9 @@ class SQLiteQueue:
         self, queue: str, message_id: str | None, settlement: Settlement
     ) -> None:
         """Say what became of messages in delivery."""
+        if isinstance(settlement, Done) and message_id is not None:
+            await self._writer.submit_to(_remove_all, (queue, message_id))
+            return
         await self._writer.submit(
             lambda connection: _settle(connection, queue, message_id, settlement)
         )
@@ -169,23 +180,13 @@ def _message(row: Any) -> Message:  # noqa: ANN401 - a row of COLUMNS
     )
 
 
-def _put(connection: apsw.Connection, messages: Sequence[NewMessage]) -> None:
-    for new in messages:
-        connection.execute(
-            INSERT,
-            (
-                new.queue,
-                _state_of_newcomer(connection, new.queue, new.group, new.due),
-                new.group,
-                new.priority,
-                new.due,
-                new.function_id,
-                new.namespace,
-                new.payload,
-                new.traceparent,
-                new.baggage,
-            ),
-        )
+def _put_all(
+    connection: apsw.Connection, puts: Sequence[Sequence[NewMessage]]
+) -> list[None]:
+    """One statement for each, which sees those before it."""
+    rows = (structs.astuple(new) for messages in puts for new in messages)
+    connection.executemany(INSERT, rows)
+    return [None] * len(puts)
 
 
 def _state_of_newcomer(
@@ -228,9 +229,6 @@ def _settle(
     message_id: str | None,
     settlement: Settlement,
 ) -> None:
-    if isinstance(settlement, Done) and message_id is not None:
-        _remove(connection, queue, message_id)
-        return
     for place, group, due in _find(connection, IN_DELIVERY, queue, message_id):
         match settlement:
             case Done():
@@ -246,13 +244,15 @@ def _settle(
                 connection.execute(SET_STATE, (DELAYED if due else WAITING, place))
 
 
-def _remove(connection: apsw.Connection, queue: str, message_id: str) -> None:
-    """What most settlements are, in one statement: each gives up the interpreter."""
-    if _is_place(message_id):
-        row = (queue, int(message_id))
-        removed: list[Any] = connection.execute(DELETE_IN_DELIVERY, row).fetchall()
-        for (group,) in removed:
-            _let_next_move(connection, queue, group)
+def _remove_all(
+    connection: apsw.Connection, delivered: Sequence[tuple[str, str]]
+) -> list[None]:
+    """What most settlements are: messages by queue and id that need no more."""
+    rows = [(queue, int(one)) for queue, one in delivered if _is_place(one)]
+    removed: list[Any] = connection.executemany(DELETE_IN_DELIVERY, rows).fetchall()
+    for queue, group in removed:
+        _let_next_move(connection, queue, group)
+    return [None] * len(delivered)
 
 
 def _let_next_move(connection: apsw.Connection, queue: str, group: str | None) -> None:

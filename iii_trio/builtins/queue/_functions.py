@@ -30,7 +30,7 @@ from iii_trio.builtins.queue._inputs import (
 from iii_trio.builtins.queue._named import NamedQueues
 from iii_trio.builtins.queue._names import StoredQueue, named_queue
 from iii_trio.builtins.queue._topics import Topics
-from iii_trio.errors import FunctionFailedError
+from iii_trio.errors import AdapterError, FunctionFailedError
 from iii_trio.worker import current_invocation
 
 JSON = Any
@@ -93,8 +93,10 @@ class QueueFunctions:
             traceparent=given.traceparent or call.traceparent,
             baggage=delivered_baggage(baggage, given.function_id),
         )
-        with ENQUEUE_FAILS:
+        try:
             await self._store.put([message])
+        except AdapterError as exc:
+            raise ENQUEUE_FAILS.failure(exc) from exc
         self._consumers.wake(stored, message.due)
         return {"messageReceiptId": given.messageReceiptId}
 

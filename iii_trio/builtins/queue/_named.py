@@ -17,6 +17,9 @@ from iii_trio.worker import Trigger, Worker
 DEFINITIONS: Final = "definitions"
 """The space of the definitions made at run time, by name."""
 
+DEFAULT: Final = NamedQueue()
+"""What the queue ``default`` is like as long as nobody defines it."""
+
 _definition: Final = msgspec.json.Decoder(NamedQueue)
 
 
@@ -101,12 +104,12 @@ class NamedQueues:
 
     def all(self) -> dict[str, NamedQueue]:
         """Every named queue."""
-        return {DEFAULT_QUEUE: NamedQueue(), **self._configured, **self._defined}
+        return {DEFAULT_QUEUE: DEFAULT, **self._configured, **self._defined}
 
     def get(self, name: str) -> NamedQueue | None:
         """The settings of a queue."""
         found = self._defined.get(name) or self._configured.get(name)
-        return NamedQueue() if found is None and name == DEFAULT_QUEUE else found
+        return DEFAULT if found is None and name == DEFAULT_QUEUE else found
 
     def _consume(self, name: str, queue: NamedQueue) -> None:
         target = NamedTarget(policy=Policy.of_queue(queue), worker=self._worker)

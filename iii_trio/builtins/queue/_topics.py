@@ -11,6 +11,7 @@ from typing import Any, Final, final
 import attrs
 import msgspec
 import trio
+from msgspec import structs
 
 from iii_trio.adapters import KeyValueStore, Message, NewMessage, QueueStore
 from iii_trio.builtins._payloads import InputError, structure
@@ -160,7 +161,7 @@ class Topics:
             for one in subscriptions:
                 self._consumers.wake(one.queue, message.due)
             return
-        await self._store.put([attrs.evolve(message, queue=unread_topic(topic))])
+        await self._store.put([structs.replace(message, queue=unread_topic(topic))])
         for one in self.of_topic(topic)[:1]:
             # It came while the message was being stored.
             await self._hand_over(one)
@@ -249,7 +250,7 @@ class Topics:
 
 
 def _copy(message: NewMessage, one: Subscription) -> NewMessage:
-    return attrs.evolve(
+    return structs.replace(
         message,
         queue=one.queue,
         group=one.group,
