@@ -176,6 +176,8 @@ async def run_handler(served: ServedFunction | None, call: IncomingCall) -> Outc
 def _encode_result(result: object) -> bytes:
     if result is None:
         return b""
+    if type(result) is msgspec.Raw:
+        return bytes(result)
     if result is NULL:
         return b"null"
     try:

@@ -17,17 +17,17 @@ TRIGGER_TYPE: Final = "state"
 
 @final
 class StateTriggers:
-    """The triggers bound to `state`, in the order in which they were bound."""
+    """The triggers bound to `state`, in the order in which they were bound.
+
+    Attributes:
+        bound: by trigger id; not to be changed from outside.
+    """
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self._bound: dict[str, tuple[Trigger, StateTriggerConfig]] = {}
+        self.bound: dict[str, tuple[Trigger, StateTriggerConfig]] = {}
         self._telling = 0
         self._all_told = trio.lowlevel.ParkingLot()
-
-    def __bool__(self) -> bool:
-        """Whether there is any."""
-        return bool(self._bound)
 
     def bind(self, trigger: Trigger) -> None:
         """Listen for a trigger; a known id replaces it.
@@ -39,17 +39,17 @@ class StateTriggers:
             config = structure(trigger.config, StateTriggerConfig)
         except InputError as exc:
             raise RegistrationError(f"Failed to parse trigger config: {exc}") from exc
-        self._bound[trigger.trigger_id] = (trigger, config)
+        self.bound[trigger.trigger_id] = (trigger, config)
 
     def unbind(self, trigger: Trigger) -> None:
         """Stop listening for a trigger."""
-        self._bound.pop(trigger.trigger_id, None)
+        self.bound.pop(trigger.trigger_id, None)
 
     def matching(self, scope: str, key: str) -> list[Trigger]:
         """The triggers that a write to that key fires."""
         return [
             trigger
-            for trigger, config in self._bound.values()
+            for trigger, config in self.bound.values()
             if config.matches(scope, key)
         ]
 
@@ -81,7 +81,7 @@ class StateTriggers:
     async def _tell_each(self, triggers: list[Trigger], event: dict[str, Any]) -> None:
         await trio.lowlevel.checkpoint()
         for trigger in triggers:
-            if trigger.trigger_id not in self._bound:
+            if trigger.trigger_id not in self.bound:
                 continue
             try:
                 await self._worker.emit(trigger, event)

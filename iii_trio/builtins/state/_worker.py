@@ -196,7 +196,7 @@ class _State:
             change = await self._store.set(given.scope, given.key, value)
         except AdapterError as exc:
             raise SET_FAILS.failure(exc) from exc
-        if self._triggers:
+        if self._triggers.bound:
             self._written(given.scope, given.key, change)
         old = b"null" if change.old is None else change.old
         return msgspec.Raw(b'{"old_value":%b,"new_value":%b}' % (old, value))
