@@ -22,6 +22,7 @@ from iii_trio.protocol._codec import (
     payload_or_null,
     splice_caller,
 )
+from iii_trio.protocol._conditions import CONDITION_KEY, condition_of, is_truthy
 from iii_trio.protocol._error_codes import (
     ERROR_CLASSES,
     STOPPED,
@@ -103,6 +104,7 @@ __all__ = [
     "ABSENT",
     "BAD_FRAME",
     "CANCEL_FEATURE",
+    "CONDITION_KEY",
     "DEFAULT_NAMESPACE",
     "ERROR_CLASSES",
     "FRAME_TYPES",
@@ -158,6 +160,7 @@ __all__ = [
     "body_from",
     "check_engine_url",
     "clean_label",
+    "condition_of",
     "decode",
     "decode_error",
     "decode_unchecked",
@@ -173,6 +176,7 @@ __all__ = [
     "is_absent",
     "is_blank",
     "is_internal",
+    "is_truthy",
     "is_uuid",
     "may_send",
     "namespace_for_call",

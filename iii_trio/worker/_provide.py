@@ -9,7 +9,7 @@ import trio
 from msgspec import structs
 
 from iii_trio.errors import InvocationError
-from iii_trio.protocol import namespace_for_call
+from iii_trio.protocol import is_truthy, namespace_for_call
 from iii_trio.transport import Request, TriggerTypeSpec
 from iii_trio.worker._calls import Caller
 from iii_trio.worker._handlers import WorkerHandlers
@@ -27,7 +27,6 @@ from iii_trio.worker._triggers import (
     Provider,
     Trigger,
     UnbindCallback,
-    is_truthy,
 )
 
 logger = logging.getLogger(__name__)

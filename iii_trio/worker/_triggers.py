@@ -5,16 +5,13 @@ from contextlib import contextmanager
 from typing import Any, Final, final
 
 import attrs
-import msgspec
 import trio
 
 from iii_trio.errors import RegistrationError
+from iii_trio.protocol import CONDITION_KEY, condition_of
 from iii_trio.transport import TriggerSpec
-from iii_trio.worker._json import JSON, InvalidPayloadError, decode
+from iii_trio.worker._json import JSON, InvalidPayloadError
 from iii_trio.worker._serve import logging_failures, refusing
-
-CONDITION_KEY: Final = "condition_function_id"
-"""Where a trigger's config names its condition (protocol, section 5.8)."""
 
 
 @attrs.frozen(kw_only=True)
@@ -61,26 +58,6 @@ BindCallback = Callable[[Trigger], Awaitable[None] | None]
 UnbindCallback = Callable[[Trigger], None]
 
 
-def is_truthy(result: bytes) -> bool:
-    """Tell whether a condition's result lets the event pass.
-
-    JSON ``false``, ``null``, no result, ``0`` and ``""`` stop it; anything else, also
-    ``{}`` and ``[]``, lets it pass.
-
-    Args:
-        result: JSON text, ``b""`` for no result.
-    """
-    if not result:
-        return False
-    try:
-        value = decode(result)
-    except (msgspec.MsgspecError, RecursionError):
-        return (
-            True  # a number out of range, or nested deep: in any case not one of those
-        )
-    return isinstance(value, dict | list) or bool(value)
-
-
 def with_condition(config: JSON, condition: str | None) -> JSON:
     """Put a condition into a trigger's config.
 
@@ -114,7 +91,7 @@ class Provider:
             RegistrationError: the config does not fit.
         """
         config = spec.config
-        condition = config.get(CONDITION_KEY) if isinstance(config, dict) else None
+        condition = condition_of(config)
         if self.structure is not None:
             try:
                 config = self.structure({} if config is None else config)
@@ -128,7 +105,7 @@ class Provider:
             config=config,
             metadata=spec.metadata,
             namespace=spec.namespace,
-            condition=condition if isinstance(condition, str) and condition else None,
+            condition=condition,
             owner_worker_id=spec.owner_worker_id,
         )
 

@@ -14,7 +14,7 @@ from iii_trio.worker._json import (
     schema_of,
     structurer,
 )
-from iii_trio.worker._triggers import is_truthy, with_condition
+from iii_trio.worker._triggers import with_condition
 
 
 @attrs.frozen
@@ -137,30 +137,6 @@ def test_plain_values_share_nothing() -> None:
     assert copy["a"] is not value["a"]
     with pytest.raises(TypeError):
         plain(object())
-
-
-@pytest.mark.parametrize("result", [b"", b"null", b"false", b"0", b"0.0", b'""'])
-def test_falsy_results_stop_an_event(result: bytes) -> None:
-    assert not is_truthy(result)
-
-
-@pytest.mark.parametrize(
-    "result",
-    [
-        b"true",
-        b"1",
-        b"-0.5",
-        b'"no"',
-        b"{}",
-        b"[]",
-        b'{"a":0}',
-        b"[0]",
-        b"1e400",
-        b"[" * 100_000 + b"]" * 100_000,
-    ],
-)
-def test_truthy_results_let_an_event_pass(result: bytes) -> None:
-    assert is_truthy(result)
 
 
 def test_a_condition_goes_into_the_config() -> None:
