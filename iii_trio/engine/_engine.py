@@ -36,7 +36,12 @@ from iii_trio.engine._router import Router
 from iii_trio.engine._statistics import EngineStatistics
 from iii_trio.engine._supervisor import Supervisor
 from iii_trio.engine._timers import Timers
-from iii_trio.engine._topology import FUNCTIONS_AVAILABLE, WORKERS_AVAILABLE, Topology
+from iii_trio.engine._topology import (
+    CONFIG_FORMAT,
+    FUNCTIONS_AVAILABLE,
+    WORKERS_AVAILABLE,
+    Topology,
+)
 from iii_trio.engine._triggers import Triggers, TriggerType
 from iii_trio.engine._watch import Watch, publish
 from iii_trio.protocol import DEFAULT_NAMESPACE, CallObserver, Event
@@ -348,6 +353,7 @@ def _compose(
                 namespace=DEFAULT_NAMESPACE,
                 provider=own,
                 description=description,
+                config_format=CONFIG_FORMAT,
             )
         )
     return Engine._create(

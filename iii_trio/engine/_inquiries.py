@@ -5,6 +5,7 @@ from typing import final
 
 from iii_trio.engine._invocation import Invocation, RawOutcome
 from iii_trio.engine._router import Router
+from iii_trio.protocol import DEFAULT_NAMESPACE
 
 Then = Callable[[RawOutcome], None]
 """Called once with the outcome, maybe before `Inquiries.ask` returns."""
@@ -12,7 +13,7 @@ Then = Callable[[RawOutcome], None]
 
 @final
 class Inquiries:
-    """Asks functions of ``default``, each within a time limit; a caller port."""
+    """Asks functions, each within a time limit; a caller port."""
 
     worker_id = ""
 
@@ -22,17 +23,24 @@ class Inquiries:
         self._then: dict[Invocation, Then] = {}
 
     def ask(
-        self, function_id: str, payload: bytes, then: Then, *, timeout: float
+        self,
+        function_id: str,
+        payload: bytes,
+        then: Then,
+        *,
+        timeout: float,
+        namespace: str = DEFAULT_NAMESPACE,
     ) -> None:
         """Call a function, hidden sender, and go on when it has answered.
 
         Args:
-            function_id: in ``default``.
+            function_id: in ``namespace``.
             payload: JSON text.
             then: gets the result, or the failure, which may be ``TIMEOUT``.
             timeout: seconds.
+            namespace: where the function resolves.
         """
-        invocation = Invocation(payload, "default")
+        invocation = Invocation(payload, namespace)
         invocation.caller = self
         invocation.timeout = timeout
         error = self._router.route(invocation, function_id)

@@ -1,26 +1,46 @@
 """Topology: tells listeners that workers or functions came and went.
 
 Two trigger types of the engine itself. Worker events fire at once; changes of the set of
-functions are gathered for a moment, so that a starting worker causes one event.
+functions are gathered for a moment, so that a starting worker causes one event. A trigger
+with a condition asks it about one event after another, so that events keep their order.
 """
 
-from collections.abc import Callable
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final, Literal, final
 
 import msgspec
 
 from iii_trio.access import Session
+from iii_trio.engine._inquiries import Inquiries
+from iii_trio.engine._invocation import RawOutcome
 from iii_trio.engine._ports import AnyPort
 from iii_trio.engine._router import Router
 from iii_trio.engine._timers import Timers
-from iii_trio.engine._triggers import Triggers
-from iii_trio.protocol import DEFAULT_NAMESPACE
+from iii_trio.engine._triggers import Trigger, Triggers
+from iii_trio.protocol import DEFAULT_NAMESPACE, ErrorBody, condition_of, is_truthy
+
+logger = logging.getLogger("iii_trio.engine.topology")
 
 FUNCTIONS_AVAILABLE: Final = "engine::functions-available"
 WORKERS_AVAILABLE: Final = "engine::workers-available"
 
 DEBOUNCE: Final = 0.1
 """Seconds from the first change of the functions to the event that tells it."""
+
+CONDITION_SECONDS: Final = 30.0
+"""What a condition may take for one event; then it has failed."""
+
+MAX_WAITING: Final = 64
+"""Events that wait for the condition of one trigger; what is more is dropped."""
+
+CONFIG_FORMAT: Final[Mapping[str, Any]] = {
+    "title": "TopologyTriggerConfig",
+    "type": ["object", "null"],
+    "properties": {"condition_function_id": {"type": "string"}},
+}
 
 WorkerEvent = Literal[
     "worker_connected", "worker_metadata_updated", "worker_disconnected"
@@ -55,6 +75,9 @@ class Topology:
         self._note_fired = note_fired
         self._announced = frozenset[tuple[str, str]]()
         self._waiting = False
+        self._inquiries = Inquiries(router)
+        # What conditions are asked about, the first of each just now.
+        self._asked: dict[Trigger[AnyPort], deque[bytes]] = {}
 
     def begin(self) -> None:
         """What is registered now is no news: later changes are compared with it."""
@@ -96,16 +119,65 @@ class Topology:
             return
         payloads: dict[int, bytes] = {}
         for trigger in listeners:
-            spec, session = trigger.spec, trigger.session
+            session = trigger.session
             if id(session) not in payloads:
                 event = {**event_for(session), "revision": self.revision}
                 payloads[id(session)] = msgspec.json.encode(event)
-            payload = payloads[id(session)]
-            metadata = (
-                b"" if spec.metadata is None else msgspec.json.encode(spec.metadata)
+            if condition_of(trigger.spec.config) is None:
+                self._call(trigger, payloads[id(session)])
+            else:
+                self._consider(trigger, payloads[id(session)])
+
+    def _call(self, trigger: Trigger[AnyPort], payload: bytes) -> None:
+        spec = trigger.spec
+        metadata = b"" if spec.metadata is None else msgspec.json.encode(spec.metadata)
+        self._note_fired(spec.trigger_id)
+        self._router.fire(spec.function_id, spec.namespace, payload, metadata)
+
+    def _consider(self, trigger: Trigger[AnyPort], payload: bytes) -> None:
+        waiting = self._asked.setdefault(trigger, deque())
+        if len(waiting) >= MAX_WAITING:
+            logger.warning(
+                "trigger %s: event dropped, its condition is %d events behind",
+                trigger.spec.trigger_id,
+                MAX_WAITING,
             )
-            self._note_fired(spec.trigger_id)
-            self._router.fire(spec.function_id, spec.namespace, payload, metadata)
+            return
+        waiting.append(payload)
+        if len(waiting) == 1:
+            self._ask(trigger)
+
+    def _ask(self, trigger: Trigger[AnyPort]) -> None:
+        condition = condition_of(trigger.spec.config)
+        assert condition is not None, "it had one"
+        self._inquiries.ask(
+            condition,
+            self._asked[trigger][0],
+            partial(self._answered, trigger),
+            timeout=CONDITION_SECONDS,
+            namespace=trigger.spec.namespace,
+        )
+
+    def _answered(self, trigger: Trigger[AnyPort], outcome: RawOutcome) -> None:
+        # It stays the first until this is over: a call may cause the next event.
+        waiting = self._asked[trigger]
+        if self._triggers.get(trigger.spec.trigger_id) is not trigger:
+            del self._asked[trigger]  # nobody listens any more
+            return
+        if isinstance(outcome, ErrorBody):
+            logger.warning(
+                "trigger %s: condition failed, event skipped: %s: %s",
+                trigger.spec.trigger_id,
+                outcome.code,
+                outcome.message,
+            )
+        elif is_truthy(outcome):
+            self._call(trigger, waiting[0])
+        waiting.popleft()
+        if waiting:
+            self._ask(trigger)
+        else:
+            del self._asked[trigger]
 
 
 def _ids(rows: list[dict[str, Any]]) -> frozenset[tuple[str, str]]:
