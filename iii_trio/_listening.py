@@ -39,6 +39,7 @@ class EngineLimits:
 
     Attributes:
         registrations_per_worker: functions, as many trigger types, and as many triggers.
+            One that is large counts as several: one more for each 4 KiB.
         pending_calls_per_worker: calls that it made, and void calls that it was given,
             without an answer so far.
         outboxes_bytes: waiting for all peers together that do not read. Above it, calls

@@ -45,15 +45,20 @@ class Bindings:
         home: str,
         waiter: Waiter | None,
         session: Session | None = None,
+        *,
+        weight: int = 1,
     ) -> None:
         """Bind; the outcome reaches ``waiter`` and, if it is a refusal, the owner."""
-        if self.triggers.get(spec.trigger_id) is None:
-            reason = self._quotas.registration(owner, self.triggers.count_of(owner))
-            if reason is not None:
-                self._refuse_new(spec, owner, waiter, refused(f"triggers: {reason}"))
-                return
+        others = self.triggers.weight_of(owner)
+        replaced = self.triggers.get(spec.trigger_id)
+        if replaced is not None and replaced.owner is owner:
+            others -= replaced.weight
+        reason = self._quotas.registration(owner, others, weight)
+        if reason is not None:
+            self._refuse_new(spec, owner, waiter, refused(f"trigger: {reason}"))
+            return
         trigger: Trigger[Any] = Trigger(
-            spec=spec, owner=owner, home=home, session=session
+            spec=spec, owner=owner, home=home, session=session, weight=weight
         )
         self._wake(spec.trigger_id, None)  # of a binding that this one replaces
         if waiter is not None:

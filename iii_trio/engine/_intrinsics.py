@@ -33,6 +33,7 @@ from iii_trio.engine._invocation import Invocation, InvocationTable, RawOutcome
 from iii_trio.engine._link_port import LinkPort
 from iii_trio.engine._listings import Listings
 from iii_trio.engine._ports import AnyPort
+from iii_trio.engine._quotas import weight_of
 from iii_trio.engine._registry import Function
 from iii_trio.engine._roster import Announcement
 from iii_trio.engine._supervisor import Supervisor
@@ -176,7 +177,8 @@ class Intrinsics:
         # Who gives the call up learns no id, and could never unregister the binding.
         self._port.undo[invocation] = lambda: self._bindings.unbind(spec.trigger_id)
         session = session_of(invocation)
-        self._bindings.bind(spec, None, home, answer, session)
+        weight = weight_of(invocation.payload)
+        self._bindings.bind(spec, None, home, answer, session, weight=weight)
 
     def _unregister_trigger(self, invocation: Invocation, asked: ById) -> RawOutcome:
         """Ends a binding."""

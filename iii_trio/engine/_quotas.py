@@ -20,6 +20,15 @@ PRESSED_SOFT_LIMIT: Final = 64 * 1024
 """The same while all outboxes together are over their cap."""
 
 
+LIGHT_BYTES: Final = 4096
+"""What a registration may bring along, in schemas and settings, to count as one."""
+
+
+def weight_of(*parts: bytes | str | None) -> int:
+    """What a registration counts as: one, and one more for each 4 KiB in it."""
+    return 1 + sum(len(part) for part in parts if part) // LIGHT_BYTES
+
+
 @final
 class Quotas:
     """The limits in force, and counts of what they refused.
@@ -52,18 +61,24 @@ class Quotas:
             "(limits.pending_calls_per_worker); try again later"
         )
 
-    def registration(self, owner: Any, count: int) -> str | None:  # noqa: ANN401 - a port or None
-        """Why a worker may not register one more of a kind, if so; counts that.
+    def registration(
+        self,
+        owner: Any,  # noqa: ANN401 - a port or None
+        others: int,
+        weight: int,
+    ) -> str | None:
+        """Why a worker may not register something, if so; counts that.
 
         Args:
             owner: the worker's port, ``None`` for what belongs to nobody.
-            count: how many of the kind it has.
+            others: what it has registered of the kind, by weight.
+            weight: see `weight_of`.
         """
         limit = self.limits.registrations_per_worker
-        if count < limit or (owner is not None and owner.is_local):
+        if others + weight <= limit or (owner is not None and owner.is_local):
             return None
         self.refused_registrations += 1
         return (
-            f"{count} are registered already, which is the limit "
-            "(limits.registrations_per_worker)"
+            f"it counts as {weight} and {others} are registered already, but the limit "
+            f"is {limit} (limits.registrations_per_worker)"
         )

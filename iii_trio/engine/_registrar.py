@@ -14,7 +14,7 @@ from iii_trio.engine._bindings import Bindings
 from iii_trio.engine._invoker import InvokerPort
 from iii_trio.engine._link_port import LinkPort
 from iii_trio.engine._ports import AnyPort, LocalPort
-from iii_trio.engine._quotas import Quotas
+from iii_trio.engine._quotas import Quotas, weight_of
 from iii_trio.engine._registry import Conflict, Function, Registry
 from iii_trio.engine._triggers import TriggerType
 from iii_trio.errors import RegistrationError
@@ -183,15 +183,24 @@ class Registrar:
     # Frames that register
 
     def _register_function(self, port: LinkPort, frame: RegisterFunction) -> None:
+        weight = weight_of(
+            frame.id,
+            frame.description,
+            frame.request_format,
+            frame.response_format,
+            frame.metadata,
+            frame.invocation,
+        )
+        others = self._registry.weight_of(port)
         known = self._registry.find(port.namespace, frame.id)
-        if known is None or known.owner is not port:
-            count = self._registry.count_of(port)
-            reason = self._quotas.registration(port, count)
-            if reason is not None:
-                # The one code that SDKs do not take for the end of the connection.
-                _log.warning("%s: function %r refused: %s", port, frame.id, reason)
-                self._reject_function(port, frame.id, "")
-                return
+        if known is not None and known.owner is port:
+            others -= known.weight
+        reason = self._quotas.registration(port, others, weight)
+        if reason is not None:
+            # The one code that SDKs do not take for the end of the connection.
+            _log.warning("%s: function %r refused: %s", port, frame.id[:200], reason)
+            self._reject_function(port, frame.id, "")
+            return
         function: Function[AnyPort] = Function(
             function_id=frame.id,
             namespace=port.namespace,
@@ -201,6 +210,7 @@ class Registrar:
             response_format=_text(frame.response_format),
             metadata=_value(frame.metadata),
             invocation=_value(frame.invocation),
+            weight=weight,
             known_as=None if port.guard is None else port.guard.functions.own(frame.id),
         )
         try:
@@ -231,15 +241,29 @@ class Registrar:
                 "%s: trigger type %r: %s", port, frame.id, blank_namespace().message
             )
             return
-        count = len(self._bindings.triggers.types_of(port))
-        reason = self._quotas.registration(port, count)
+        namespace = frame.namespace or port.namespace
+        weight = weight_of(
+            frame.id,
+            frame.description,
+            frame.trigger_request_format,
+            frame.call_request_format,
+        )
+        others = sum(
+            kind.weight
+            for kind in self._bindings.triggers.types_of(port)
+            if (kind.namespace, kind.trigger_type) != (namespace, frame.id)
+        )
+        reason = self._quotas.registration(port, others, weight)
         if reason is not None:
-            _log.warning("%s: trigger type %r refused: %s", port, frame.id, reason)
+            _log.warning(
+                "%s: trigger type %r refused: %s", port, frame.id[:200], reason
+            )
             return
         self.add_type(
             TriggerType(
                 trigger_type=frame.id,
-                namespace=frame.namespace or port.namespace,
+                namespace=namespace,
+                weight=weight,
                 provider=port,
                 description=frame.description or "",
                 config_format=_value(frame.trigger_request_format),
@@ -265,7 +289,10 @@ class Registrar:
             if is_blank(getattr(spec, field)):
                 port.trigger_refused(spec, blank_namespace(field))
                 return
-        self._bindings.bind(spec, port, port.namespace, None, port.session)
+        weight = weight_of(frame.id, frame.function_id, frame.config, frame.metadata)
+        self._bindings.bind(
+            spec, port, port.namespace, None, port.session, weight=weight
+        )
 
     def _unregister_trigger(self, port: LinkPort, frame: UnregisterTrigger) -> None:
         del port  # anybody may: see the protocol, section 5.6

@@ -66,6 +66,7 @@ class Function(Generic[OwnerT]):
         callee: the port that its calls go to: its owner's, if that runs it.
         run: what performs its calls, if its owner does not.
         brief: see `FunctionSpec`.
+        weight: what it counts as among those of its owner.
         known_as: what its owner calls it, where that is another id.
         field: its id as a member of results, made once for the hot path.
         invoke_field: the same for calls, with the id that its owner knows.
@@ -80,6 +81,7 @@ class Function(Generic[OwnerT]):
     metadata: Any = None
     invocation: Any = attrs.field(default=None, repr=False)
     brief: bool = False
+    weight: int = 1
     callee: Any = attrs.field(init=False)
     run: Any = attrs.field(default=None, init=False)
     tally: Tally | None = attrs.field(default=None, init=False, repr=False)
@@ -123,6 +125,7 @@ class Registry(Generic[OwnerT]):
             DEFAULT_NAMESPACE
         ].get
         self._owned: dict[OwnerT, dict[tuple[str, str], Function[OwnerT]]] = {}
+        self._weights: dict[OwnerT, int] = {}
         self._shadowed: dict[tuple[str, str], Function[OwnerT]] = {}
         self._reserved: dict[str, str] = {}
 
@@ -148,9 +151,9 @@ class Registry(Generic[OwnerT]):
             ids[function_id] for ids in self._namespaces.values() if function_id in ids
         ]
 
-    def count_of(self, owner: OwnerT) -> int:
-        """How many functions one owner has."""
-        return len(self._owned.get(owner, ()))
+    def weight_of(self, owner: OwnerT) -> int:
+        """What the functions of one owner count as together."""
+        return self._weights.get(owner, 0)
 
     def owned_by(self, owner: OwnerT) -> list[Function[OwnerT]]:
         """The functions of one owner, in the order of registration."""
@@ -186,7 +189,7 @@ class Registry(Generic[OwnerT]):
                 return Conflict(current.owner.worker_id)
             if current.owner.is_live:
                 self._shadowed[function.key] = current
-            del self._owned[current.owner][function.key]
+            self._disown(current)
         self._put(function)
         return None
 
@@ -209,10 +212,7 @@ class Registry(Generic[OwnerT]):
         del self._namespaces[namespace][function_id]
         if not self._namespaces[namespace] and namespace != DEFAULT_NAMESPACE:
             del self._namespaces[namespace]
-        owned = self._owned[owner]
-        del owned[key]
-        if not owned:
-            del self._owned[owner]
+        self._disown(function)
         if key in self._shadowed:
             self._put(self._shadowed.pop(key))
         return function
@@ -236,7 +236,20 @@ class Registry(Generic[OwnerT]):
     def _put(self, function: Function[OwnerT]) -> None:
         functions = self._namespaces.setdefault(function.namespace, {})
         functions[function.function_id] = function
-        self._owned.setdefault(function.owner, {})[function.key] = function
+        owner = function.owner
+        owned = self._owned.setdefault(owner, {})
+        replaced = owned.get(function.key)
+        owned[function.key] = function
+        grown = function.weight - (0 if replaced is None else replaced.weight)
+        self._weights[owner] = self._weights.get(owner, 0) + grown
+
+    def _disown(self, function: Function[OwnerT]) -> None:
+        owner = function.owner
+        owned = self._owned[owner]
+        del owned[function.key]
+        self._weights[owner] -= function.weight
+        if not owned:
+            del self._owned[owner], self._weights[owner]
 
     def _refuse_reserved(self, function: Function[OwnerT]) -> Conflict | None:
         function_id = function.function_id

@@ -31,6 +31,7 @@ class TriggerType(Generic[PortT]):
 
     Attributes:
         details: what a provider of this process says of one of its triggers, by id.
+        weight: what it counts as among those of its provider.
     """
 
     trigger_type: str
@@ -41,6 +42,7 @@ class TriggerType(Generic[PortT]):
     call_format: Any = None
     return_format: Any = None
     details: Callable[[str], Any] | None = None
+    weight: int = 1
 
 
 @final
@@ -56,6 +58,7 @@ class Trigger(Generic[PortT]):
         reason: why it is parked.
         fired: how often it fired, as far as its provider told.
         last_fired_ms: wall time of the last firing, epoch milliseconds.
+        weight: what it counts as among those of its owner.
     """
 
     spec: TriggerSpec
@@ -66,6 +69,7 @@ class Trigger(Generic[PortT]):
     reason: str = ""
     fired: int = 0
     last_fired_ms: int | None = None
+    weight: int = 1
 
     @property
     def state(self) -> Literal["registered", "active", "invoked"]:
@@ -95,6 +99,7 @@ class Triggers(Generic[PortT]):
         self._triggers: dict[str, Trigger[PortT]] = {}
         self._by_type_id: dict[str, dict[str, Trigger[PortT]]] = {}
         self._by_owner: dict[PortT, dict[str, Trigger[PortT]]] = {}
+        self._weights: dict[PortT | None, int] = {}
 
     def __len__(self) -> int:
         return len(self._triggers)
@@ -176,11 +181,9 @@ class Triggers(Generic[PortT]):
         """The types that one worker provides."""
         return [kind for kind in self._types.values() if kind.provider is provider]
 
-    def count_of(self, owner: PortT | None) -> int:
-        """How many bindings one worker made, or nobody who could be gone."""
-        if owner is None:
-            return len(self._triggers) - sum(map(len, self._by_owner.values()))
-        return len(self._by_owner.get(owner, ()))
+    def weight_of(self, owner: PortT | None) -> int:
+        """What the bindings count as that one worker made, or nobody who could go."""
+        return self._weights.get(owner, 0)
 
     def owned_by(self, owner: PortT) -> list[Trigger[PortT]]:
         """The bindings that one worker made."""
@@ -199,6 +202,8 @@ class Triggers(Generic[PortT]):
         self._by_type_id.setdefault(kind, {})[trigger_id] = trigger
         if trigger.owner is not None:
             self._by_owner.setdefault(trigger.owner, {})[trigger_id] = trigger
+        weight = self._weights.get(trigger.owner, 0) + trigger.weight
+        self._weights[trigger.owner] = weight
 
     def _drop(self, trigger: Trigger[PortT], *, tell: bool = True) -> list[Tell[PortT]]:
         trigger_id, kind = trigger.spec.trigger_id, trigger.spec.trigger_type
@@ -206,6 +211,9 @@ class Triggers(Generic[PortT]):
         _discard(self._by_type_id, kind, trigger_id)
         if trigger.owner is not None:
             _discard(self._by_owner, trigger.owner, trigger_id)
+        self._weights[trigger.owner] -= trigger.weight
+        if not self._weights[trigger.owner]:
+            del self._weights[trigger.owner]
         return self._leave(trigger) if tell else []
 
     def _serve(

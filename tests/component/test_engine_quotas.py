@@ -142,6 +142,62 @@ async def test_a_worker_may_bind_so_many_triggers_and_offer_so_many_types(
         assert statistics.refused_registrations == 2
 
 
+async def test_what_is_registered_counts_by_its_size(
+    autojump_clock: MockClock,
+) -> None:
+    """Else one worker could fill the memory with a few thousand schemas of megabytes."""
+    limits = EngineLimits(registrations_per_worker=10)
+    large, small = {"x": "x" * 24_000}, {"x": "x"}
+    async with open_test_engine(limits=limits) as t, t.open_raw_peer("a") as peer:
+
+        def register(metadata: Any) -> None:
+            peer.register("a::1", metadata=metadata)
+
+        def bind(trigger_id: str, config: Any) -> None:
+            peer.send(
+                RegisterTrigger(
+                    id=trigger_id,
+                    trigger_type="none",
+                    function_id="a::1",
+                    config=msgspec.Raw(msgspec.json.encode(config)),
+                )
+            )
+
+        def offer(description: str) -> None:
+            peer.send(RegisterTriggerType(id="kind", description=description))
+
+        for _ in range(3):  # again and again the same ones
+            register(large)
+            bind("t", large)
+            offer("x" * 24_000)
+        peer.register("a::2", metadata=large)
+        assert (await peer.expect(RegistrationRejected)).function_id == "a::2"
+        bind("u", large)
+        assert (await peer.expect(TriggerRegistrationResult)).id == "u"
+        register({"x": "x" * 50_000})  # grows too far: the former one stays
+        assert (await peer.expect(RegistrationRejected)).function_id == "a::1"
+        offer("x" * 50_000)
+        await trio.testing.wait_all_tasks_blocked()
+        assert t.engine.statistics().refused_registrations == 4
+        kind = t.engine.triggers.find_type("default", "kind")
+        assert kind is not None
+        assert len(kind.description) == 24_000
+        register(small)
+        peer.register("a::2", metadata=large)
+        bind("t", small)
+        bind("u", large)
+        await trio.testing.wait_all_tasks_blocked()
+        statistics = t.engine.statistics()
+        assert (statistics.functions, statistics.triggers) == (2, 2)
+        assert statistics.refused_registrations == 4
+        durable = {"trigger_type": "none", "function_id": "a::1", "config": large}
+        outcomes = [
+            await peer.outcome(peer.call("engine::register_trigger", durable))
+            for _ in range(2)
+        ]
+        assert [bool(outcome.error) for outcome in outcomes] == [False, True]
+
+
 async def test_triggers_that_belong_to_nobody_are_bounded_together(
     autojump_clock: MockClock,
 ) -> None:

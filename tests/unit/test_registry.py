@@ -172,3 +172,18 @@ def test_a_bundled_provider_that_starts_later_waits_for_the_ids(
     assert found.owner is bundled
     registry.release_all(bundled)
     assert registry.find("default", "queue::define") is None
+
+
+def test_the_weight_of_an_owner_follows_what_is_its(registry: Registry[Owner]) -> None:
+    first, second = Owner("1"), Owner("2")
+    for weight in (5, 3):
+        registry.claim(attrs.evolve(make(first), weight=weight))
+    registry.claim(make(first, "a::c"))
+    assert registry.weight_of(first) == 4
+    registry.release("default", "a::c", first)
+    assert registry.weight_of(first) == 3
+    first.is_live = False
+    registry.claim(attrs.evolve(make(second), weight=7))
+    assert (registry.weight_of(first), registry.weight_of(second)) == (0, 7)
+    registry.release_all(second)
+    assert registry.weight_of(second) == 0

@@ -151,3 +151,17 @@ def test_a_provider_that_is_going_is_told_nothing() -> None:
     triggers.bind(binding())
     provider.is_live = False
     assert triggers.unbind("1") == []
+
+
+def test_the_weight_of_a_binder_follows_what_is_bound() -> None:
+    triggers: Triggers[Port] = Triggers()
+    binder = Port("b")
+    for weight in (5, 3):
+        triggers.bind(attrs.evolve(binding(owner=binder), weight=weight))
+    triggers.bind(attrs.evolve(binding("2"), weight=2))
+    assert (triggers.weight_of(binder), triggers.weight_of(None)) == (3, 2)
+    triggers.bind(binding("1"))  # nobody's from now on
+    assert (triggers.weight_of(binder), triggers.weight_of(None)) == (0, 3)
+    triggers.unbind("1")
+    triggers.unbind("2")
+    assert triggers.weight_of(None) == 0
