@@ -28,6 +28,7 @@ async def listen(worker: Worker, trigger_type: str, condition: str) -> list[Any]
 
 
 async def come_and_go(t: EngineUnderTest, times: int) -> None:
+    await trio.lowlevel.checkpoint()
     for _ in range(times):
         peer = t.connect_raw_peer()
         peer.announce("passing")
