@@ -1,19 +1,19 @@
-"""Every function of the queue worker, called by the newest Python SDK, in an app."""
+"""Every function of the queue worker, called by the newest Python and Node SDKs."""
 
-import os
 import pathlib
-import sys
 
-import msgspec
-import trio
+import pytest
 
 from iii_trio.app import open_app
+from tests.integration.sdk_rig import failure_in, run_sdk_program
+from tests.live import Language
 
-PROGRAM = pathlib.Path(__file__).parent.parent / "sdk_workers" / "queue_user.py"
 
-
-async def test_a_python_sdk_uses_everything_that_queues_offer(
-    tmp_path: pathlib.Path,
+@pytest.mark.parametrize(
+    "language", ["py", pytest.param("ts", marks=pytest.mark.needs_node)]
+)
+async def test_an_sdk_uses_everything_that_queues_offer(
+    language: Language, tmp_path: pathlib.Path
 ) -> None:
     config = {
         "workers": [
@@ -21,25 +21,19 @@ async def test_a_python_sdk_uses_everything_that_queues_offer(
             {"name": "queue", "config": {"queue_configs": {"mail": {}}}},
         ]
     }
-    async with open_app(config, data_dir=tmp_path) as app:
-        host, port = app.addresses["iii-worker-manager"][0]
-        finished = await trio.run_process(
-            [sys.executable, PROGRAM],
-            env={**os.environ, "III_URL": f"ws://{host}:{port}"},
-            capture_stdout=True,
-        )
-    report = msgspec.json.decode(finished.stdout)
+    async with open_app(config, data_dir=tmp_path / "data") as app:
+        report = await run_sdk_program(app, language, "queue_user", tmp_path)
     assert report["defined"] == {"queue": "once", "changed": True}
     assert len(report["receipt"]["messageReceiptId"]) == 36
     assert (report["first"], report["second"]) == ({"n": 1}, [2])
     assert report["published"] is None
-    assert report["unknown"] == [
+    assert failure_in(report["unknown"]) == (
         "enqueue_error",
         (
             "queue_not_defined: queue 'nowhere' is not defined; call queue::define before "
             "enqueueing"
         ),
-    ]
+    )
     [dead] = report["dead"]
     assert (dead["payload"], dead["retries"], dead["size_bytes"]) == ({"n": 3}, 1, 7)
     assert dead["error"] == "invocation_failed: never"
@@ -51,4 +45,4 @@ async def test_a_python_sdk_uses_everything_that_queues_offer(
     assert (report["stats"]["depth"], report["stats"]["dlq_depth"]) == (0, 1)
     assert report["redriven"]["redriven"] == report["discarded"]["redriven"] == 1
     assert report["all"] == {"queue": "once", "redriven": 0}
-    assert report["empty"] == ["queue_not_set", "Queue name is required"]
+    assert failure_in(report["empty"]) == ("queue_not_set", "Queue name is required")
