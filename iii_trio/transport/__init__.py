@@ -11,8 +11,6 @@ from iii_trio.transport._attachment import (
     AttachedPort,
     Attachment,
     CallKind,
-    ChannelEnd,
-    ChannelMaker,
     FunctionSpec,
     Handlers,
     IncomingCall,
@@ -25,6 +23,7 @@ from iii_trio.transport._attachment import (
     TriggerTypeSpec,
     WorkerSpec,
 )
+from iii_trio.transport._channel_ends import ChannelEnd, ChannelMaker
 from iii_trio.transport._deliver import deliver_binary, deliver_text
 from iii_trio.transport._dial import open_trio_websocket
 from iii_trio.transport._link import Link, LinkSink, Outbox
