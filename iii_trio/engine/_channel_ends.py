@@ -6,6 +6,7 @@ from typing import Final, Literal, final
 import trio
 
 from iii_trio.engine._channels import Channel, ChannelFrame, Channels
+from iii_trio.protocol import ChannelRef
 
 _CHUNK_BYTES: Final = 64 * 1024
 """Frames of content: SDK readers may have small limits."""
@@ -28,26 +29,97 @@ _CONTENT_SIDE: Final = _ContentSide()
 
 @final
 class LocalChannels:
-    """Makes channels for one worker of this process; a `ChannelMaker`."""
+    """Promises channels for one worker of this process; a `ChannelMaker`."""
 
     def __init__(self, channels: Channels, owner: object) -> None:
         self._channels = channels
         self._owner = owner
 
-    def channel_with(self, content: bytes) -> Channel:
-        """A channel to read all of ``content`` from."""
-        channel = self._channels.create(self._owner, expires=False)
+    def promise(
+        self, content: bytes, on_writer: Callable[[], None]
+    ) -> "PromisedChannels":
+        """Two channels: one with ``content`` to be read, one to be written to."""
+        return PromisedChannels(self._channels, self._owner, content, on_writer)
+
+
+@final
+class PromisedChannels:
+    """Two channels, each made when somebody asks for it; see ``ChannelPromise``.
+
+    Attributes:
+        access_key: of both.
+        with_content: how the reading end of the one with content travels.
+        to_write: how the writing end of the other one travels.
+    """
+
+    __slots__ = (
+        "_channels",
+        "_content",
+        "_made",
+        "_on_writer",
+        "_owner",
+        "access_key",
+        "to_write",
+        "with_content",
+    )
+
+    def __init__(
+        self,
+        channels: Channels,
+        owner: object,
+        content: bytes,
+        on_writer: Callable[[], None],
+    ) -> None:
+        self.access_key = channels.promises.new_key()
+        self._channels = channels
+        self._owner = owner
+        self._content = content
+        self._on_writer = on_writer
+        self._made: list[Channel] = []
+        self.with_content = self._ref(channels.promises.name(self), "read")
+        self.to_write = self._ref(channels.promises.name(self), "write")
+
+    def _ref(self, channel_id: str, direction: str) -> ChannelRef:
+        return ChannelRef(
+            channel_id=channel_id, access_key=self.access_key, direction=direction
+        )
+
+    @property
+    def to_read(self) -> ChannelRef:
+        """How the reading end of the one that is written to travels."""
+        return self._ref(self.to_write.channel_id, "read")
+
+    def keep(self, channel_id: str) -> Channel:
+        """Make one of the two."""
+        channel = self._channels.create(
+            self._owner, expires=False, names=(channel_id, self.access_key)
+        )
+        self._made.append(channel)
+        if channel_id == self.to_write.channel_id:
+            channel.on_writer = self._on_writer
+            return channel
         channel.attach_writer(_CONTENT_SIDE)
+        content = self._content
         for start in range(0, len(content), _CHUNK_BYTES):
             channel.put(content[start : start + _CHUNK_BYTES], text=False)
         channel.end()
         return channel
 
-    def channel_for(self, on_writer: Callable[[], None]) -> Channel:
-        """A channel to be written to."""
-        channel = self._channels.create(self._owner, expires=False)
-        channel.on_writer = on_writer
-        return channel
+    def abort_writing(self, reason: str) -> None:
+        """Drop the one that is written to, whoever has it."""
+        channel_id = self.to_write.channel_id
+        self._channels.promises.withdraw([channel_id])
+        for channel in self._made:
+            if channel.channel_id == channel_id:
+                channel.abort(reason)
+
+    def abort(self, reason: str) -> None:
+        """Drop both, whoever has them."""
+        self._channels.promises.withdraw(
+            (self.with_content.channel_id, self.to_write.channel_id)
+        )
+        for channel in self._made:
+            channel.abort(reason)
 
 
 @final

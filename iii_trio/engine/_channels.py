@@ -21,6 +21,7 @@ import attrs
 import trio
 
 from iii_trio._listening import EngineLimits
+from iii_trio.engine._promises import Promises
 from iii_trio.engine._timers import Timer, Timers
 from iii_trio.protocol import ChannelRef, ErrorBody, refused
 
@@ -252,6 +253,9 @@ class Channels:
         timers: for channels that nobody takes.
         new_id: makes UUID text; ids and access keys.
         limits: what channels may cost.
+
+    Attributes:
+        promises: channels that have names and are not made.
     """
 
     def __init__(
@@ -263,6 +267,7 @@ class Channels:
         self._timers = timers
         self._new_id = new_id
         self._channels: dict[str, Channel] = {}
+        self.promises: Promises[Channel] = Promises(new_id)
         self._limits = limits or EngineLimits()
         self._buffers = _Buffers(self._limits)
         self._made: Counter[object] = Counter()
@@ -297,6 +302,7 @@ class Channels:
         buffer_frames: int | None = None,
         *,
         expires: bool = True,
+        names: tuple[str, str] | None = None,
     ) -> Channel:
         """Make a channel.
 
@@ -304,11 +310,13 @@ class Channels:
             owner: see `owner_gone`.
             buffer_frames: clamped to 1...`MAX_BUFFER_FRAMES`.
             expires: it is removed when an end is not taken in time.
+            names: its id and its key; default: new ones.
         """
         wanted = DEFAULT_BUFFER_FRAMES if buffer_frames is None else buffer_frames
         capacity = min(max(wanted, 1), MAX_BUFFER_FRAMES)
         channel = Channel(
-            *(self._new_id(), self._new_id(), capacity, owner),
+            *(names or (self._new_id(), self._new_id())),
+            *(capacity, owner),
             self._forget,
             self._buffers,
         )
@@ -326,7 +334,7 @@ class Channels:
         """The channel, if the key is right."""
         channel = self._channels.get(channel_id)
         if channel is None:
-            return None
+            return self.promises.keep(channel_id, access_key)
         known = hmac.compare_digest(channel.access_key.encode(), access_key.encode())
         return channel if known else None
 

@@ -1,6 +1,6 @@
 """What a worker of this process holds: see ``iii_trio.transport.AttachedPort``."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, final
 
 import attrs
@@ -10,7 +10,7 @@ import trio
 from iii_trio.engine._bindings import Bindings
 from iii_trio.engine._channel_ends import LocalChannelEnd, LocalChannels
 from iii_trio.engine._channels import Channels
-from iii_trio.engine._invocation import Invocation, InvocationTable
+from iii_trio.engine._invocation import Invocation, InvocationTable, RawOutcome
 from iii_trio.engine._ports import LocalPort, wait_settled
 from iii_trio.engine._registrar import Registrar
 from iii_trio.engine._registry import PROVIDER_IDS, Function
@@ -28,6 +28,7 @@ from iii_trio.transport import (
     ChannelEnd,
     FunctionSpec,
     Invoker,
+    Outcome,
     Request,
     TriggerSpec,
     TriggerTypeSpec,
@@ -54,6 +55,42 @@ ENGINE_IDS: Final[Mapping[str, str]] = {
     ),
 }
 """Ids below ``engine::`` that a worker of this process may offer: prefix to its name."""
+
+
+@final
+class _Told:
+    """A caller in this process that is told of the outcome of one call.
+
+    Attributes:
+        made: that of its worker, with which the call ends.
+    """
+
+    __slots__ = ("_on_outcome", "made", "worker_id")
+
+    def __init__(self, port: LocalPort, on_outcome: Callable[[Outcome], None]) -> None:
+        self.worker_id = port.worker_id
+        self.made = port.made
+        self._on_outcome = on_outcome
+
+    def answer(self, invocation: Invocation, outcome: RawOutcome) -> None:
+        """Tell."""
+        del invocation
+        self._on_outcome(outcome if isinstance(outcome, ErrorBody) else bytes(outcome))
+
+
+@final
+class StartedCall:
+    """A call whose outcome will be told; see ``iii_trio.transport.StartedCall``."""
+
+    __slots__ = ("_invocation", "_invocations")
+
+    def __init__(self, invocation: Invocation, invocations: InvocationTable) -> None:
+        self._invocation = invocation
+        self._invocations = invocations
+
+    def cancel(self, reason: str) -> None:
+        """End the call, if it has no outcome."""
+        self._invocations.cancel(self._invocation, reason)
 
 
 @final
@@ -117,6 +154,20 @@ class LocalWorkerPort:
         if type(outcome) is bytes:
             return outcome
         return b"" if outcome is None else bytes(outcome)
+
+    def start(
+        self, request: Request, on_outcome: Callable[[Outcome], None]
+    ) -> "StartedCall":
+        """Call and be told of the outcome; see `AttachedPort.start`."""
+        invocation = self._invocation_for(request)
+        invocation.caller = _Told(self._port, on_outcome)
+        error = self._router.route(invocation, request.function_id, request.action)
+        if error is None:
+            invocation.callee.dispatch(invocation)
+        else:
+            invocation.outcome = error
+            on_outcome(error)
+        return StartedCall(invocation, self._invocations)
 
     def fire(self, request: Request) -> None:
         """Call without an answer; see `AttachedPort.fire`."""

@@ -19,11 +19,16 @@ from iii_trio.transport._attachment import (
     Outcome,
     Request,
     RunCall,
+    StartedCall,
     TriggerSpec,
     TriggerTypeSpec,
     WorkerSpec,
 )
-from iii_trio.transport._channel_ends import ChannelEnd, ChannelMaker
+from iii_trio.transport._channel_ends import (
+    ChannelEnd,
+    ChannelMaker,
+    ChannelPromise,
+)
 from iii_trio.transport._deliver import deliver_binary, deliver_text
 from iii_trio.transport._dial import open_trio_websocket
 from iii_trio.transport._link import Link, LinkSink, Outbox
@@ -54,6 +59,7 @@ __all__ = [
     "CallKind",
     "ChannelEnd",
     "ChannelMaker",
+    "ChannelPromise",
     "ChannelSocket",
     "FaultPlan",
     "FunctionSpec",
@@ -72,6 +78,7 @@ __all__ = [
     "Outcome",
     "Request",
     "RunCall",
+    "StartedCall",
     "TriggerSpec",
     "TriggerTypeSpec",
     "TrioWebSocketLink",

@@ -231,6 +231,13 @@ class Handlers(Protocol):
         """The attachment failed for good, such as by a name conflict."""
 
 
+class StartedCall(Protocol):
+    """A call that was started, whose outcome will be told."""
+
+    def cancel(self, reason: str) -> None:
+        """Nobody wants the outcome any more, nor will be told of it. Idempotent."""
+
+
 class AttachedPort(Protocol):
     """A worker's hold on its attachment. All ``register``/``bind`` calls are sync.
 
@@ -253,6 +260,18 @@ class AttachedPort(Protocol):
 
         Raises:
             InvocationError: any failed outcome.
+        """
+
+    def start(
+        self, request: Request, on_outcome: Callable[[Outcome], None]
+    ) -> StartedCall | None:
+        """Call, and be told of the outcome, once: at once or from wherever it comes.
+
+        ``on_outcome`` must be sync and brief. No task is made for a callee behind a
+        link; nothing is cancelled with the task that starts the call.
+
+        Returns:
+            ``None`` behind a URL, where nothing was done: use `invoke`.
         """
 
     def fire(self, request: Request) -> None:

@@ -1,7 +1,7 @@
 """Ends of channels as a worker holds them, and who makes channels without waiting."""
 
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Protocol
 
 from iii_trio.protocol import ChannelRef
 
@@ -35,24 +35,42 @@ class ChannelEnd(Protocol):
         """Drop the channel with both ends, now."""
 
 
-class NewChannel(Protocol):
-    """A channel whose ends nobody holds yet, as its maker sees it."""
+class ChannelPromise(Protocol):
+    """Two channels that have names, and are made when somebody asks for one.
 
-    def ref(self, direction: Literal["read", "write"]) -> ChannelRef:
-        """How an end travels inside a payload."""
+    Attributes:
+        with_content: how the reading end of the one with content travels in a payload.
+        to_write: how the writing end of the other one does.
+        to_read: the other end of that.
+    """
+
+    @property
+    def with_content(self) -> ChannelRef:
+        """To read the content."""
+
+    @property
+    def to_write(self) -> ChannelRef:
+        """To write."""
+
+    @property
+    def to_read(self) -> ChannelRef:
+        """To read what is written."""
+
+    def abort_writing(self, reason: str) -> None:
+        """Drop the one that is written to, whoever has its ends. Idempotent."""
 
     def abort(self, reason: str) -> None:
-        """Drop the channel with both ends, whoever has them. Idempotent."""
+        """Drop both, whoever has their ends. Idempotent."""
 
 
 class ChannelMaker(Protocol):
-    """Makes channels at once, where the engine is in this process."""
+    """Promises channels, where the engine is in this process."""
 
-    def channel_with(self, content: bytes) -> NewChannel:
-        """A channel to read all of ``content`` from; its writing end is taken."""
+    def promise(self, content: bytes, on_writer: Callable[[], None]) -> ChannelPromise:
+        """Two channels: one to read ``content`` from, one to be written to.
 
-    def channel_for(self, on_writer: Callable[[], None]) -> NewChannel:
-        """A channel to be written to; ``on_writer`` tells, once, that somebody does.
-
-        It is called wherever the writer attaches: sync, brief.
+        Args:
+            content: all of it.
+            on_writer: told, once, that somebody writes: sync, brief, wherever the
+                writer attaches.
         """

@@ -1,7 +1,14 @@
 """How a worker is written: the same API remote, embedded or bundled."""
 
 from iii_trio.protocol import ChannelRef
-from iii_trio.transport import Attachment, ChannelMaker, InvokedFunction
+from iii_trio.transport import (
+    Attachment,
+    ChannelMaker,
+    ChannelPromise,
+    InvokedFunction,
+    Outcome,
+    StartedCall,
+)
 from iii_trio.worker._channels import Channel, ChannelReader, ChannelWriter
 from iii_trio.worker._context import (
     Invocation,
@@ -24,13 +31,16 @@ __all__ = [
     "Attachment",
     "Channel",
     "ChannelMaker",
+    "ChannelPromise",
     "ChannelReader",
     "ChannelRef",
     "ChannelWriter",
     "Invocation",
     "InvokedFunction",
+    "Outcome",
     "RemoteAttachment",
     "RunSync",
+    "StartedCall",
     "Trigger",
     "TriggerTypeHandle",
     "Worker",

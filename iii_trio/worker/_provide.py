@@ -10,7 +10,7 @@ from msgspec import structs
 
 from iii_trio.errors import InvocationError
 from iii_trio.protocol import is_truthy, namespace_for_call
-from iii_trio.transport import Request, TriggerTypeSpec
+from iii_trio.transport import Outcome, Request, StartedCall, TriggerTypeSpec
 from iii_trio.worker._calls import Caller
 from iii_trio.worker._handlers import WorkerHandlers
 from iii_trio.worker._json import (
@@ -206,18 +206,38 @@ class TriggerProvider(Caller):
         """
         self._port.note_fired(trigger.trigger_id)
         return await self._port.invoke(
-            Request(
-                function_id=trigger.function_id,
-                payload=payload,
-                namespace=trigger.namespace,
-                metadata=encode_optional(trigger.metadata),
-                kind="delivery",
-                timeout=deadline,
-                traceparent=traceparent,
-                baggage=baggage,
-                scope=scope,
-            )
+            _delivery(trigger, payload, traceparent, baggage, deadline, scope)
         )
+
+    def start_delivery(
+        self,
+        trigger: Trigger,
+        payload: bytes,
+        on_outcome: Callable[[Outcome], None],
+        *,
+        traceparent: str | None = None,
+        baggage: str | None = None,
+    ) -> StartedCall | None:
+        """`deliver_json` without waiting: the outcome will be told.
+
+        Args:
+            trigger: whose function is called.
+            payload: JSON text; it is not checked.
+            on_outcome: called once, unless the call is cancelled: sync, brief, here
+                or from wherever the outcome comes.
+            traceparent: W3C trace context that the event came with.
+            baggage: W3C baggage that the event came with.
+
+        Returns:
+            The call, to be cancelled; ``None`` if nothing was done, because the engine
+            is behind a URL.
+        """
+        call = self._port.start(
+            _delivery(trigger, payload, traceparent, baggage), on_outcome
+        )
+        if call is not None:
+            self._port.note_fired(trigger.trigger_id)
+        return call
 
     async def emit(self, trigger: Trigger, payload: JSON) -> JSON:
         """`check_condition`, then `deliver`.
@@ -274,3 +294,24 @@ class TriggerTypeHandle:
         """Decorator: call this when a trigger of the type is gone."""
         self._provider.unbind = callback
         return callback
+
+
+def _delivery(
+    trigger: Trigger,
+    payload: bytes,
+    traceparent: str | None,
+    baggage: str | None,
+    deadline: float | None = None,
+    scope: trio.CancelScope | None = None,
+) -> Request:
+    return Request(
+        function_id=trigger.function_id,
+        payload=payload,
+        namespace=trigger.namespace,
+        metadata=encode_optional(trigger.metadata),
+        kind="delivery",
+        timeout=deadline,
+        traceparent=traceparent,
+        baggage=baggage,
+        scope=scope,
+    )

@@ -31,6 +31,7 @@ from iii_trio.transport import (
     Handlers,
     Invoker,
     Link,
+    Outcome,
     Request,
     TriggerSpec,
     TriggerTypeSpec,
@@ -304,6 +305,10 @@ class RemotePort:
             session = await self.wait_ready()
             return await session.call(request, scope.deadline)
         raise exception_from(timed_out(timeout * 1000), function_id=request.function_id)
+
+    def start(self, request: Request, on_outcome: Callable[[Outcome], None]) -> None:
+        """Do nothing: a call may have to wait for the connection."""
+        del request, on_outcome
 
     def fire(self, request: Request) -> None:
         """Call without an answer: at most once, never blocks."""

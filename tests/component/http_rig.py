@@ -175,6 +175,11 @@ class HTTPRig:
     client: Worker
     server: Worker
     dispatcher: Dispatcher
+    nursery: trio.Nursery
+
+    def tasks(self) -> int:
+        """How many tasks the http worker has."""
+        return len(self.nursery.child_tasks)
 
     def send(self, exchange: MemoryExchange) -> MemoryExchange:
         """Give a request to the http worker."""
@@ -270,7 +275,7 @@ async def open_http_rig(**config: Any) -> AsyncIterator[HTTPRig]:
     ):
         dispatcher = Dispatcher(server, nursery, HTTPConfig(**config), lambda: NOW)
         provide_trigger_type(server, dispatcher.routes)
-        yield HTTPRig(under_test, client, server, dispatcher)
+        yield HTTPRig(under_test, client, server, dispatcher, nursery)
         nursery.cancel_scope.cancel(reason="test over")
 
 

@@ -13,6 +13,7 @@ import pytest
 import trio
 import trio.testing
 
+from iii_trio.builtins.http import HTTPConfig
 from iii_trio.errors import FunctionFailedError, InvocationRefusedError
 from iii_trio.worker import Channel, ChannelReader, ChannelWriter, Worker
 from tests.component.http_rig import (
@@ -487,6 +488,69 @@ async def test_a_client_that_hangs_up_closes_the_writer_at_once() -> None:
         await broken.wait()
         await far.rig.settle()
         assert far.is_clean()
+
+
+async def test_a_request_behind_a_link_has_no_task_and_no_channel() -> None:
+    started = trio.Event()
+
+    async def handler(_call: Call) -> Any:
+        started.set()
+        await gate.wait()
+        return {"body": 1}
+
+    gate = trio.Event()
+    async with open_far_rig(handler) as far:
+        tasks = far.rig.tasks()
+        exchanges = [far.rig.start("GET", "/a") for _ in range(5)]
+        await started.wait()
+        await far.rig.settle()
+        assert far.rig.tasks() == tasks + 1, "the one that sees to the deadlines"
+        assert far.channels() == 0
+        gate.set()
+        for exchange in exchanges:
+            await exchange.done.wait()
+            assert (exchange.status, exchange.body) == (200, b"1")
+        assert far.is_clean()
+
+
+async def test_a_slow_handler_behind_a_link_is_a_504_and_is_cancelled(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def handler(_call: Call) -> None:
+        await trio.sleep_forever()
+
+    async with open_far_rig(handler, default_timeout=3000) as far:
+        began = trio.current_time()
+        first = far.rig.start("GET", "/a")
+        await trio.sleep(1)
+        far.rig.dispatcher.reconfigure(HTTPConfig(default_timeout=1000))
+        second = await far.rig.request("GET", "/a")
+        assert second.error()[:2] == (504, "TIMEOUT")
+        assert trio.current_time() - began == pytest.approx(2)
+        await first.done.wait()
+        assert first.error()[:2] == (504, "TIMEOUT")
+        assert trio.current_time() - began == pytest.approx(3)
+        await far.rig.settle()
+        assert far.cancelled == 2
+        assert far.is_clean()
+
+
+@pytest.mark.parametrize("steps", range(12))
+async def test_a_client_that_hangs_up_while_a_stream_begins_leaves_nothing(
+    steps: int,
+) -> None:
+    async def handler(call: Call) -> Any:
+        await call.response.send(b"x")
+        await trio.sleep_forever()
+
+    async with open_far_rig(handler) as far:
+        exchange = far.rig.start("GET", "/a")
+        for _ in range(steps):
+            await trio.lowlevel.checkpoint()
+        exchange.hang_up()
+        await far.rig.settle()
+        assert far.is_clean()
+        assert far.rig.under_test.engine.statistics().invocations == 0
 
 
 async def test_a_client_that_hangs_up_cancels_the_handler_behind_the_link() -> None:

@@ -6,7 +6,7 @@ that is the response; null leaves it to the writer. Frames that are already ther
 preferred. Both channels end with the request, whatever ended it.
 
 Few handlers stream. So where the engine is in this process and the body is here, both
-channels are made at once, and nobody waits at them until a writer attaches.
+channels are only promised, and nobody waits at them until a writer attaches.
 """
 
 import math
@@ -29,13 +29,19 @@ from iii_trio.errors import (
     InvocationTimeoutError,
 )
 from iii_trio.protocol import ChannelRef
-from iii_trio.worker import Channel, ChannelMaker, ChannelReader, Worker
+from iii_trio.worker import (
+    Channel,
+    ChannelMaker,
+    ChannelPromise,
+    ChannelReader,
+    Worker,
+)
 
 ATTACH_GRACE: Final = 1.0
 """Seconds that a handler behind a link, after it returned null, may take to open its
 writer: Node's helper sends without waiting."""
 
-_SETTLE_STEPS: Final = 4
+SETTLE_STEPS: Final = 4
 """Checkpoints until the relay has taken a frame that was there before it began."""
 
 TAKE_WITHIN: Final = 5.0
@@ -114,26 +120,44 @@ class ChannelCall:
         return self._reply
 
     async def _run_prepared(self, maker: ChannelMaker, body: bytes) -> None:
-        request_body = maker.channel_with(body)
-        response = maker.channel_for(lambda: self._on_writer(reader_ref))
-        reader_ref = response.ref("read")
+        promise = maker.promise(body, lambda: self.attach(promise.to_read))
         payload = with_channels(
             self._payload,
-            request_body=request_body.ref("read"),
-            response=response.ref("write"),
+            request_body=promise.with_content,
+            response=promise.to_write,
         )
+        await self.serve(promise, payload)
+
+    async def serve(
+        self,
+        promise: ChannelPromise,
+        payload: bytes,
+        response: ChannelRef | None = None,
+    ) -> Reply | None:
+        """Call the handler and serve channels that are promised, to the end of both.
+
+        Args:
+            promise: of the channels.
+            payload: with them in it.
+            response: the response's, if somebody has it to write.
+
+        Returns:
+            The response to send, ``None`` if one was streamed.
+        """
         try:
             async with trio.open_nursery() as self._nursery:
+                if response is not None:
+                    self.attach(response)
                 try:
                     await self._call(payload)
                 finally:
                     if not self._attached.is_set():  # nor shall it be any more
-                        response.abort("the request is over")
+                        promise.abort_writing("the request is over")
         finally:
-            request_body.abort("the request is over")
-            response.abort("the request is over")
+            promise.abort("the request is over")
+        return self._reply
 
-    def _on_writer(self, ref: ChannelRef) -> None:
+    def attach(self, ref: ChannelRef) -> None:
         """The handler streams its response after all."""
         self._attached.set()
         reader = self._owner.worker.open_reader(ref)
@@ -203,7 +227,7 @@ class ChannelCall:
             await self._returned_null()
             return
         # Let the relay take what the writer sent before the handler returned.
-        for _ in range(_SETTLE_STEPS if self._attached.is_set() else 0):
+        for _ in range(SETTLE_STEPS if self._attached.is_set() else 0):
             await trio.lowlevel.checkpoint()
         if self._is_committed:
             self._part_done()

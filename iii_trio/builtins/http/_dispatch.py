@@ -13,7 +13,9 @@ import trio
 from iii_trio.builtins.http._admission import Admission, Admitted
 from iii_trio.builtins.http._config import HTTPConfig
 from iii_trio.builtins.http._cors import CORS
+from iii_trio.builtins.http._deadlines import Deadlines
 from iii_trio.builtins.http._exchange import Exchange
+from iii_trio.builtins.http._far import FarCall, body_for_far
 from iii_trio.builtins.http._reply import Reply, error_reply
 from iii_trio.builtins.http._request import Binding, RequestRun, Routed, Settings
 from iii_trio.builtins.http._routes import RouteTable
@@ -67,14 +69,20 @@ class Dispatcher:
         )
         self._settings = settings_of(config)
         self._worker = worker
+        self._nursery = nursery
         self._runners = Runners(nursery)
+        self._deadlines = self._new_deadlines()
         self._now = now
 
     def reconfigure(self, config: HTTPConfig) -> None:
         """Use other settings for the requests to come; those under way keep theirs."""
         self._settings = settings_of(config)
+        self._deadlines = self._new_deadlines()
         self.admission.limit = config.concurrency_request_limit
         self._start_ready()
+
+    def _new_deadlines(self) -> Deadlines[FarCall]:
+        return Deadlines(self._nursery, self._settings.timeout, FarCall.late)
 
     def on_request(self, exchange: Exchange) -> None:
         """Take a request over."""
@@ -93,7 +101,7 @@ class Dispatcher:
             return
         exchange.on_gone = partial(self._on_gone, run)
         if admitted is Admitted.RUN:
-            self._runners.submit(run)
+            self._start(run)
 
     def _route(self, exchange: Exchange, request: HTTPRequest) -> Routed | None:
         """Find the route of a request; one that has none is answered."""
@@ -108,6 +116,15 @@ class Dispatcher:
         routed = request.memo = Routed(request, match, self.routes.version)
         return routed
 
+    def _start(self, run: RequestRun) -> None:
+        body = body_for_far(run)
+        if body is None:
+            self._runners.submit(run)
+            return
+        far = FarCall(run, self._deadlines, self._runners)
+        run.exchange.on_gone = far.gone
+        far.start(body)
+
     def _on_gone(self, run: RequestRun, reason: str) -> None:
         if not self.admission.forget(run):
             run.gone(reason)
@@ -119,7 +136,7 @@ class Dispatcher:
 
     def _start_ready(self) -> None:
         for run in self.admission.ready():
-            self._runners.submit(run)
+            self._start(run)
 
     def _unrouted(self, path: str) -> Reply:
         allowed = self.routes.allowed(path)

@@ -204,7 +204,7 @@ class RequestRun:
         if self.is_gone:
             return
         if self.scope is not None and trio.current_time() >= self.scope.deadline:
-            self._too_late()
+            self.too_late()
         elif self.phase is Phase.WORK:
             self.answer(self.failed(500, STOPPED.code, STOPPED.message))
 
@@ -287,7 +287,8 @@ class RequestRun:
         except UnusableResultError as exc:
             return self.failed(500, "INTERNAL_ERROR", str(exc))
 
-    def _too_late(self) -> None:
+    def too_late(self) -> None:
+        """Answer that there is no response in time."""
         if self.phase is Phase.MIDDLEWARE:
             self.answer(error_reply(504, "MIDDLEWARE_TIMEOUT", "Middleware timeout"))
         elif self.phase is Phase.WORK:
