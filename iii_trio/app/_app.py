@@ -324,7 +324,7 @@ async def open_app(
 
     Args:
         config: as `load_config` gives it, or a plain mapping of the same shape;
-            ``None``: http and state on their default ports.
+            ``None``: http, state, queue, cron, pub/sub and stream with their defaults.
         data_dir: where durable data rests; relative to the working directory. Made when
             an entry keeps durable data.
         builtins: the workers that a configuration may name; a host may add rows of its

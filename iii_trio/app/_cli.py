@@ -63,7 +63,8 @@ async def start(
     Parameters
     ----------
     config
-        Configuration file. Default: ./config.yaml if it exists, else http and state.
+        Configuration file. Default: ./config.yaml if it exists, else http, state,
+        queue, cron, pub/sub and stream with their defaults.
     data_dir
         Directory of durable data, made when it is needed.
     drain_timeout

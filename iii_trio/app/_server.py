@@ -19,7 +19,7 @@ from iii_trio.app._app import (
     config_of_text,
     open_app,
 )
-from iii_trio.app._config import AppConfig
+from iii_trio.app._config import DEFAULT_DOCUMENT, AppConfig
 from iii_trio.app._load import read_text
 from iii_trio.app._reload import watch_text
 from iii_trio.errors import ConfigError
@@ -57,8 +57,8 @@ async def serve(
     ends at once.
 
     Args:
-        config_path: default: ``config.yaml`` if there is one, else http and state on
-            their default ports.
+        config_path: default: ``config.yaml`` if there is one, else http, state, queue,
+            cron, pub/sub and stream with their defaults.
         data_dir: where durable data rests; made when it is needed.
         drain_timeout: seconds that calls in flight may take after a signal.
         reload_delay: seconds without an event before a change of the file counts.
@@ -106,7 +106,8 @@ async def _find_source(config_path: str | os.PathLike[str] | None) -> _Source:
     await trio.lowlevel.checkpoint()
     path = trio.Path(config_path or DEFAULT_FILE)
     if config_path is None and not await path.exists():
-        logger.info("no %s here: http and state run with their defaults", path)
+        names = ", ".join(entry["name"] for entry in DEFAULT_DOCUMENT["workers"])
+        logger.info("no %s here: running with defaults: %s", path, names)
         return _Source()
     path = await path.absolute()
     try:

@@ -6,6 +6,7 @@ import pytest
 
 from iii_trio import __version__
 from iii_trio.app import _cli
+from iii_trio.app._config import DEFAULT_DOCUMENT
 
 run = _cli.run
 
@@ -28,6 +29,15 @@ def test_version_is_printed_bare(flag: str, capsys: pytest.CaptureFixture[str]) 
 def test_help_teaches_by_example(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(flag) == 0
     assert "iii-trio trigger math::add a=2 b=3" in capsys.readouterr().out
+
+
+def test_help_names_what_runs_without_a_file(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert exit_code("--help") == 0
+    text = capsys.readouterr().out.replace("/", "")
+    for entry in DEFAULT_DOCUMENT["workers"]:
+        assert entry["name"].removeprefix("iii-") in text
 
 
 @pytest.mark.parametrize("name", ["trigger", "t"])
