@@ -4,13 +4,13 @@ A row says under which names a worker is configured, what its ``config`` block i
 its data rests and how it is served. The app reads nothing else.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import trio
 
 from iii_trio._util import uuid_source
-from iii_trio.builtins._spec import BuiltinSpec, Resources
+from iii_trio.builtins._spec import BuiltinSpec, Resources, Serve
 from iii_trio.builtins.auth import AuthConfig, serve_auth
 from iii_trio.builtins.bridge import BridgeConfig, serve_bridge
 from iii_trio.builtins.configuration import (
@@ -42,6 +42,22 @@ from iii_trio.builtins.stream import (
     serve_stream,
 )
 from iii_trio.worker import Worker
+
+
+def _alone(serve: Callable[..., Awaitable[None]]) -> Serve:
+    """A worker that needs nothing of the app but its entry."""
+
+    def run(
+        worker: Worker,
+        config: object,
+        _resources: Resources,
+        /,
+        *,
+        task_status: trio.TaskStatus[Any],
+    ) -> Awaitable[None]:
+        return serve(worker, config, task_status=task_status)
+
+    return run
 
 
 def _serve_configuration(
@@ -114,36 +130,6 @@ def _serve_queue(
     )
 
 
-def _serve_auth(
-    worker: Worker,
-    config: AuthConfig,
-    _resources: Resources,
-    *,
-    task_status: trio.TaskStatus[Any],
-) -> Awaitable[None]:
-    return serve_auth(worker, config, task_status=task_status)
-
-
-def _serve_cron(
-    worker: Worker,
-    config: CronConfig,
-    _resources: Resources,
-    *,
-    task_status: trio.TaskStatus[Any],
-) -> Awaitable[None]:
-    return serve_cron(worker, config, task_status=task_status)
-
-
-def _serve_pubsub(
-    worker: Worker,
-    config: PubSubConfig,
-    _resources: Resources,
-    *,
-    task_status: trio.TaskStatus[Any],
-) -> Awaitable[None]:
-    return serve_pubsub(worker, config, task_status=task_status)
-
-
 def _serve_stream(
     worker: Worker,
     config: StreamConfig,
@@ -169,26 +155,6 @@ def _serve_stream(
     )
 
 
-def _serve_http_functions(
-    worker: Worker,
-    config: HTTPFunctionsConfig,
-    _resources: Resources,
-    *,
-    task_status: trio.TaskStatus[Any],
-) -> Awaitable[None]:
-    return serve_http_functions(worker, config, task_status=task_status)
-
-
-def _serve_bridge(
-    worker: Worker,
-    config: BridgeConfig,
-    _resources: Resources,
-    *,
-    task_status: trio.TaskStatus[Any],
-) -> Awaitable[None]:
-    return serve_bridge(worker, config, task_status=task_status)
-
-
 def _serve_observability(
     worker: Worker,
     config: ObservabilityConfig,
@@ -204,16 +170,6 @@ def _serve_observability(
         environ=resources.environ,
         task_status=task_status,
     )
-
-
-def _serve_exec(
-    worker: Worker,
-    config: ExecConfig,
-    _resources: Resources,
-    *,
-    task_status: trio.TaskStatus[Any],
-) -> Awaitable[None]:
-    return serve_exec(worker, config, task_status=task_status)
 
 
 BUILTINS: Final = (
@@ -260,7 +216,7 @@ BUILTINS: Final = (
         aliases=("cron",),
         description="Calls functions at the times of cron expressions.",
         config_class=CronConfig,
-        serve=_serve_cron,
+        serve=_alone(serve_cron),
         has_settings=True,
     ),
     BuiltinSpec(
@@ -268,7 +224,7 @@ BUILTINS: Final = (
         aliases=("pubsub",),
         description="Sends what is published to the subscribers of a topic.",
         config_class=PubSubConfig,
-        serve=_serve_pubsub,
+        serve=_alone(serve_pubsub),
         has_settings=True,
     ),
     BuiltinSpec(
@@ -286,28 +242,28 @@ BUILTINS: Final = (
         aliases=("auth",),
         description="Decides who gets in by tokens and JWT.",
         config_class=AuthConfig,
-        serve=_serve_auth,
+        serve=_alone(serve_auth),
     ),
     BuiltinSpec(
         name="iii-http-functions",
         aliases=("http-functions",),
         description="Performs functions whose implementation is an HTTP endpoint.",
         config_class=HTTPFunctionsConfig,
-        serve=_serve_http_functions,
+        serve=_alone(serve_http_functions),
     ),
     BuiltinSpec(
         name="iii-bridge",
         aliases=("bridge",),
         description="Lends functions to another engine, and borrows some of it.",
         config_class=BridgeConfig,
-        serve=_serve_bridge,
+        serve=_alone(serve_bridge),
     ),
     BuiltinSpec(
         name="iii-exec",
         aliases=("exec",),
         description="Runs commands with the engine.",
         config_class=ExecConfig,
-        serve=_serve_exec,
+        serve=_alone(serve_exec),
     ),
     BuiltinSpec(
         name="iii-observability",
