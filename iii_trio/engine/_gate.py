@@ -314,7 +314,7 @@ def compose_gate(
     """Make a gate, and what vets triggers for it and for ``engine::register_trigger``."""
     denials = Denials(on_event)
     inquiries = Inquiries(router)
-    hooks = Hooks(router.registry, inquiries)
+    hooks = Hooks(router.registry, inquiries, denials)
     gate = Gate(router, supervisor, inquiries, hooks, denials)
     Vetting(
         triggers=triggers,

@@ -8,22 +8,34 @@ limit.
 
 import logging
 from collections.abc import Callable
-from typing import Any, Final, final
+from typing import Any, Final, TypeVar, final
 
 import msgspec
 
+from iii_trio.engine._denials import Denials
 from iii_trio.engine._guard import Guard
 from iii_trio.engine._inquiries import Inquiries
 from iii_trio.engine._invocation import RawOutcome
 from iii_trio.engine._link_port import LinkPort
 from iii_trio.engine._ports import AnyPort
 from iii_trio.engine._registry import Registry
-from iii_trio.protocol import AnyFrame, ErrorBody, JSONBytes
+from iii_trio.protocol import (
+    AnyFrame,
+    ErrorBody,
+    JSONBytes,
+    RegisterFunction,
+    RegisterTrigger,
+    RegisterTriggerType,
+)
 
 _log: Final = logging.getLogger("iii_trio.engine.access")
 
 Then = Callable[[JSONBytes], None]
 """Gets the answer of a hook; empty if it failed."""
+
+RegistrationT = TypeVar(
+    "RegistrationT", RegisterFunction, RegisterTrigger, RegisterTriggerType
+)
 
 Vet = Callable[[LinkPort, Guard, Any], None]
 """Applies or refuses one registration frame, or asks a hook about it."""
@@ -36,12 +48,16 @@ class Hooks:
     Args:
         registry: where hooks are.
         inquiries: asks them.
+        denials: told of what they refuse.
     """
 
-    def __init__(self, registry: Registry[AnyPort], inquiries: Inquiries) -> None:
+    def __init__(
+        self, registry: Registry[AnyPort], inquiries: Inquiries, denials: Denials
+    ) -> None:
         self.vets: dict[type, Vet] = {}
         self._registry = registry
         self._inquiries = inquiries
+        self._denials = denials
 
     def apply(self, port: LinkPort, frame: AnyFrame) -> None:
         """Take one registration frame, in turn."""
@@ -63,7 +79,42 @@ class Hooks:
         finally:
             guard.advancing = False
 
-    def ask_in_line(
+    def judge_in_line(
+        self,
+        port: LinkPort,
+        guard: Guard,
+        frame: RegistrationT,
+        *,
+        hook: str | None,
+        question: Callable[[], bytes],
+        apply: Callable[[RegistrationT, JSONBytes], RegistrationT | None],
+        then: Callable[[RegistrationT], None],
+    ) -> None:
+        """Let a hook accept, change or refuse a registration, if there is a hook.
+
+        Args:
+            port: who registers.
+            guard: its guard.
+            frame: what it registers.
+            hook: the function that is asked.
+            question: makes its input.
+            apply: makes the frame as the answer wants it, ``None`` for a refusal.
+            then: takes what was accepted.
+        """
+        if hook is None:
+            then(frame)
+            return
+
+        def answered(answer: JSONBytes) -> None:
+            accepted = apply(frame, answer)
+            if accepted is None:
+                self._denials.tell(port, "register", frame.id, f"hook {hook!r} refused")
+            else:
+                then(accepted)
+
+        self._ask_in_line(port, guard, hook, question(), answered)
+
+    def _ask_in_line(
         self, port: LinkPort, guard: Guard, hook: str, question: bytes, then: Then
     ) -> None:
         """Ask a hook while the link is on hold and the line waits."""

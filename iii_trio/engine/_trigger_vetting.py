@@ -90,21 +90,19 @@ class TriggerVetting:
             reason = "allowed_trigger_types lacks its type"
             self._denials.tell(port, "register", frame.trigger_type, reason)
             return
-        hook = (session.rules or NO_RULES).on_trigger_registration_function_id
-        if hook is None:
-            self._bind(port, guard, frame, self._judge(port, session, frame, frame))
-            return
 
-        def answered(answer: JSONBytes) -> None:
-            accepted = apply_trigger_answer(frame, answer)
-            if accepted is None:
-                self._denials.tell(port, "register", frame.id, f"hook {hook!r} refused")
-            else:
-                verdict = self._judge(port, session, frame, accepted)
-                self._bind(port, guard, frame, verdict)
+        def accept(accepted: RegisterTrigger) -> None:
+            self._bind(port, guard, frame, self._judge(port, session, frame, accepted))
 
-        question = _question(frame, session)
-        self._hooks.ask_in_line(port, guard, hook, question, answered)
+        self._hooks.judge_in_line(
+            port,
+            guard,
+            frame,
+            hook=(session.rules or NO_RULES).on_trigger_registration_function_id,
+            question=lambda: _question(frame, session),
+            apply=apply_trigger_answer,
+            then=accept,
+        )
 
     def _bind(
         self, port: LinkPort, guard: Guard, asked: RegisterTrigger, verdict: Verdict

@@ -5,6 +5,7 @@ towards the worker: the protocol has no frame for it.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final, final
 
 import msgspec
@@ -27,7 +28,6 @@ from iii_trio.engine._registrar import Registrar
 from iii_trio.engine._registry import PROVIDER_IDS
 from iii_trio.engine._triggers import Triggers
 from iii_trio.protocol import (
-    JSONBytes,
     RegisterFunction,
     RegisterTriggerType,
     UnregisterFunction,
@@ -82,20 +82,15 @@ class Vetting:
         if reason is not None:
             self._denials.tell(port, "register", frame.id, reason)
             return
-        hook = (session.rules or NO_RULES).on_function_registration_function_id
-        if hook is None:
-            self._add_function(port, guard, frame.id, frame)
-            return
-
-        def answered(answer: JSONBytes) -> None:
-            accepted = apply_function_answer(frame, answer)
-            if accepted is None:
-                self._denials.tell(port, "register", frame.id, f"hook {hook!r} refused")
-            else:
-                self._add_function(port, guard, frame.id, accepted)
-
-        question = function_question(frame, port.namespace, session.context)
-        self._hooks.ask_in_line(port, guard, hook, question, answered)
+        self._hooks.judge_in_line(
+            port,
+            guard,
+            frame,
+            hook=(session.rules or NO_RULES).on_function_registration_function_id,
+            question=lambda: function_question(frame, port.namespace, session.context),
+            apply=apply_function_answer,
+            then=partial(self._add_function, port, guard, frame.id),
+        )
 
     def _add_function(
         self, port: LinkPort, guard: Guard, own_id: str, frame: RegisterFunction
@@ -140,20 +135,15 @@ class Vetting:
         if reason is not None:
             self._denials.tell(port, "register", frame.id, reason)
             return
-        hook = (session.rules or NO_RULES).on_trigger_type_registration_function_id
-        if hook is None:
-            self._add_type(port, guard, frame.id, frame)
-            return
-
-        def answered(answer: JSONBytes) -> None:
-            accepted = apply_type_answer(frame, answer)
-            if accepted is None:
-                self._denials.tell(port, "register", frame.id, f"hook {hook!r} refused")
-            else:
-                self._add_type(port, guard, frame.id, accepted)
-
-        question = type_question(frame, session.context)
-        self._hooks.ask_in_line(port, guard, hook, question, answered)
+        self._hooks.judge_in_line(
+            port,
+            guard,
+            frame,
+            hook=(session.rules or NO_RULES).on_trigger_type_registration_function_id,
+            question=lambda: type_question(frame, session.context),
+            apply=apply_type_answer,
+            then=partial(self._add_type, port, guard, frame.id),
+        )
 
     def _add_type(
         self, port: LinkPort, guard: Guard, own_id: str, frame: RegisterTriggerType

@@ -1,6 +1,7 @@
 """The trigger types ``log`` and ``trace``."""
 
 import logging
+from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar, final
 
 import attrs
@@ -134,30 +135,39 @@ class Deliverer:
             )
 
 
-@final
-class LogTriggers:
-    """The triggers bound to ``log``."""
+class _Triggers(Generic[ConfigT]):
+    """The triggers that are bound to one type."""
 
-    def __init__(self, deliverer: Deliverer, telemetry: Telemetry) -> None:
-        self._deliverer = deliverer
-        self._telemetry = telemetry
-        self._bound: dict[str, _Bound[LogTriggerConfig]] = {}
+    def __init__(self, read_config: Callable[[JSON], ConfigT]) -> None:
+        self._read_config = read_config
+        self._bound: dict[str, _Bound[ConfigT]] = {}
 
     def bind(self, trigger: Trigger) -> None:
         """Listen for a trigger.
 
         Raises:
-            RegistrationError: a level that does not exist.
+            RegistrationError: its config cannot be used.
         """
         try:
-            config = log_trigger_config(trigger.config)
+            config = self._read_config(trigger.config)
         except ValueError as exc:
-            raise RegistrationError(f"log trigger: {exc}") from exc
+            msg = f"{trigger.trigger_type} trigger: {exc}"
+            raise RegistrationError(msg) from exc
         self._bound[trigger.trigger_id] = _Bound(trigger, config)
 
     def unbind(self, trigger: Trigger) -> None:
         """Stop listening for a trigger."""
         self._bound.pop(trigger.trigger_id, None)
+
+
+@final
+class LogTriggers(_Triggers[LogTriggerConfig]):
+    """The triggers bound to ``log``."""
+
+    def __init__(self, deliverer: Deliverer, telemetry: Telemetry) -> None:
+        super().__init__(log_trigger_config)
+        self._deliverer = deliverer
+        self._telemetry = telemetry
 
     def tell(self, record: LogRecord, worker_id: str | None) -> None:
         """Fire what a record fires: nothing, if it belongs to a delivery. Sync.
@@ -177,32 +187,16 @@ class LogTriggers:
 
 
 @final
-class TraceTriggers:
+class TraceTriggers(_Triggers[TraceTriggerConfig]):
     """The triggers bound to ``trace``."""
 
     def __init__(
         self, worker: Worker, deliverer: Deliverer, telemetry: Telemetry
     ) -> None:
+        super().__init__(trace_trigger_config)
         self._worker = worker
         self._deliverer = deliverer
         self._telemetry = telemetry
-        self._bound: dict[str, _Bound[TraceTriggerConfig]] = {}
-
-    def bind(self, trigger: Trigger) -> None:
-        """Listen for a trigger.
-
-        Raises:
-            RegistrationError: a status that does not exist.
-        """
-        try:
-            config = trace_trigger_config(trigger.config)
-        except ValueError as exc:
-            raise RegistrationError(f"trace trigger: {exc}") from exc
-        self._bound[trigger.trigger_id] = _Bound(trigger, config)
-
-    def unbind(self, trigger: Trigger) -> None:
-        """Stop listening for a trigger."""
-        self._bound.pop(trigger.trigger_id, None)
 
     def tell(self, span: Span) -> None:
         """Let the triggers that a span fires gather its trace. Sync."""
