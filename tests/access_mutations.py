@@ -55,16 +55,16 @@ ACCESS_MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "an engine function is no target",
         "engine/_trigger_vetting.py",
-        "        if function is not None and isinstance(function.owner, EnginePort):\n"
-        "            return True\n",
+        "    if function is not None and isinstance(function.owner, EnginePort):\n"
+        "        return True\n",
         "",
         f"{REGISTRATION}::test_an_engine_function_is_no_target",
     ),
     Mutation(
         "conditions are functions that the session may call",
         "engine/_trigger_vetting.py",
-        "            named += functions_named_in(_value(frame.config))\n",
-        "            pass\n",
+        "        for function_id in (public, *named):\n",
+        "        for function_id in (public,):\n",
         MACHINE,
     ),
     Mutation(
@@ -135,8 +135,8 @@ ACCESS_MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "what access rests on is not offered by a session",
         "engine/_vetting.py",
-        "if self._is_protected(public) and public not in session.allowed_functions:",
-        "if not public:",
+        "        if self._is_protected(public) and not trusted:\n",
+        "        if not public:\n",
         f"{REGISTRATION}::test_what_access_rests_on_cannot_be_offered_by_a_session",
     ),
 )

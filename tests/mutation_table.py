@@ -321,9 +321,8 @@ MUTATIONS = (
     Mutation(
         "no task is left",
         "engine/_ports.py",
-        "        finally:\n            self._invocations.settle(invocation, STOPPED)\n",
-        "        finally:\n            self._invocations.settle(invocation, STOPPED)\n"
-        "            await trio.sleep(1)\n",
+        "            _depth.reset(token)\n",
+        "            _depth.reset(token)\n            await trio.sleep(1)\n",
         PROGRAMS,
         "no_task_is_left",
     ),
@@ -393,8 +392,8 @@ MUTATIONS = (
     Mutation(
         "the relay takes a result only from the worker that runs the call",
         "engine/_relay.py",
-        "        if invocation is None or invocation.callee is not port:\n",
-        "        if invocation is None:\n",
+        "            or invocation.callee is not port\n",
+        "",
         f"{RELAY}::test_only_who_runs_a_call_may_answer_it",
     ),
     Mutation(
@@ -414,7 +413,7 @@ MUTATIONS = (
     Mutation(
         "the relay refuses what a worker is behind with",
         "engine/_relay.py",
-        "            or callee.link.outbox_bytes > self._quotas.outbox_soft\n",
+        "            or callee.outbox.outbox_bytes > self._quotas.outbox_soft\n",
         "",
         f"{RELAY}::test_the_relay_and_the_router_do_the_same",
     ),
