@@ -129,9 +129,11 @@ class LinkPort(Connection):
 
     def refuses(self) -> ErrorBody | None:
         """Refuse further calls while the peer does not take what it has."""
-        limit = self._invocations.quotas.outbox_soft
+        quotas = self._invocations.quotas
+        limit = quotas.outbox_soft
         if self.link.outbox_bytes <= limit:
             return None
+        quotas.refused_calls += 1
         name = self.record.name or self.worker_id
         return refused(
             f"worker {name!r} is behind: {self.link.outbox_bytes} bytes wait for it "

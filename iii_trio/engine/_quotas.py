@@ -37,7 +37,8 @@ class Quotas:
         limits: see `EngineLimits`.
         outbox_soft: bytes waiting for a worker above which new calls to it are refused.
         dropped_fires: void calls that were too large for the engine or their callee.
-        refused_calls: calls that were not begun because too many were pending.
+        refused_calls: calls that were not begun because too many were pending, or too
+            much waits for their callee.
         refused_registrations: functions, trigger types and triggers not registered.
     """
 

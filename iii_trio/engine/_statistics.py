@@ -17,9 +17,10 @@ class EngineStatistics:
         late_answers: answers for calls that were settled already, or not the
             answering worker's.
         denied: what access rules refused: connections, calls, registrations.
-        refused_calls: calls not begun because too many were pending.
+        refused_calls: calls not begun because too many were pending, or too much waits
+            for their callee.
         refused_registrations: functions, trigger types and triggers that were one too
-            many of their worker.
+            many of their worker, also before it told who it is.
         timers: moments that the engine still waits for.
     """
 

@@ -340,6 +340,7 @@ class Supervisor:
             return
         port.held.append(frame)
         if len(port.held) > MAX_HELD_FRAMES:
+            self._invocations.quotas.refused_registrations += 1
             reason = f"more than {MAX_HELD_FRAMES} registrations before announcement"
             self.dismiss(port, reason)
 

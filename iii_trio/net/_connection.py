@@ -201,6 +201,7 @@ class Connection:
         if self.outbox_bytes > HIGH_WATER:
             self.above_high = True
             if self._outbox_limit < self.outbox_bytes > size:
+                self.pump.outboxes.overflown += 1
                 self.lose(f"the peer does not read: {self.outbox_bytes} bytes waiting")
 
     def flush(self) -> None:

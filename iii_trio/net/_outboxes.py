@@ -25,6 +25,7 @@ class Outboxes:
         total: bytes waiting.
         waiting: outboxes that have such bytes.
         dropped: connections that had too large a share.
+        overflown: connections that were dropped for a limit of their own.
         pressed: the total has been above the cap, and not far below it since.
     """
 
@@ -33,6 +34,7 @@ class Outboxes:
         self.total = 0
         self.waiting = 0
         self.dropped = 0
+        self.overflown = 0
         self.pressed = False
         self._listeners: list[Callable[[bool], None]] = []
 

@@ -136,6 +136,7 @@ class Pump(metaclass=NoPublicConstructor):
             timers=len(self._timers),
             waiting_bytes=self.outboxes.total,
             overflows=self.outboxes.dropped,
+            unread=self.outboxes.overflown,
         )
 
     # What connections and front doors ask for.

@@ -15,6 +15,7 @@ class PumpStatistics:
         timers: entries in the heap of deadlines.
         waiting_bytes: what waits for peers whose sockets take no more.
         overflows: connections dropped because all outboxes together were too much.
+        unread: connections dropped because too much waited for that peer alone.
     """
 
     passes: int
@@ -22,3 +23,4 @@ class PumpStatistics:
     timers: int
     waiting_bytes: int
     overflows: int
+    unread: int

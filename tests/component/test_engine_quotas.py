@@ -9,7 +9,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from iii_trio.engine import OUTBOX_SOFT_LIMIT
+from iii_trio.engine import OUTBOX_SOFT_LIMIT, _supervisor
 from iii_trio.engine._quotas import STRANGER_OUTBOX_LIMIT
 from iii_trio.errors import InvocationRefusedError, RegistrationError
 from iii_trio.net import EngineLimits
@@ -111,6 +111,20 @@ async def test_a_worker_may_register_so_many_functions(
         assert t.engine.statistics().refused_registrations == 1
         for n in range(5):
             local.register_function(f"mine::{n}", lambda payload: payload)
+
+
+async def test_a_stranger_may_register_so_much_before_it_tells_who_it_is(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_supervisor, "MAX_HELD_FRAMES", 2)
+    async with open_test_engine() as t:
+        stranger = t.connect_raw_peer()
+        for n in range(3):
+            stranger.register(f"a::{n}")
+        gone = await t.events.wait_for(WorkerDetached)
+        assert gone.reason == "more than 2 registrations before announcement"
+        statistics = t.engine.statistics()
+        assert (statistics.functions, statistics.refused_registrations) == (0, 1)
 
 
 async def test_a_worker_may_bind_so_many_triggers_and_offer_so_many_types(
@@ -234,6 +248,7 @@ async def test_while_all_outboxes_are_full_only_those_who_keep_up_are_called(
         assert "is behind" in refused["message"]
         with pytest.raises(InvocationRefusedError):
             await local.invoke("slow::f")
+        assert t.engine.statistics().refused_calls == 2
         fine = caller.call("quick::f")
         quick.answer(await quick.served("quick::f"), "ok")
         assert not (await caller.outcome(fine)).error

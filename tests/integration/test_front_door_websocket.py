@@ -223,6 +223,7 @@ async def test_a_client_that_never_reads_is_dropped_alone(driver: Driver) -> Non
         assert "does not read" in await deaf.lost()
         assert deaf.websocket.closed
         assert deaf.websocket.outbox_bytes == 0
+        assert rig.pump.statistics().unread == 1
         await client.echo(b"still here")
 
 

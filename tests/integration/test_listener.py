@@ -323,6 +323,15 @@ async def test_a_void_call_over_64_mib_is_counted_as_dropped() -> None:
         assert port.engine.statistics().dropped_fires == 1
 
 
+async def test_a_message_of_a_channel_over_16_mib_closes_that_end_alone() -> None:
+    async with open_port() as port, port.peer() as other:
+        async with port.socket(target(port.channel(), "write")) as writer:
+            await writer.send(b"\x82" + frame_size(16 * 2**20 + 1) + b"x")
+            assert await writer.close_code() == 1009
+        await is_served(other)
+        assert port.door.statistics().large_messages == 1
+
+
 def frame_size(size: int) -> bytes:
     """The rest of a masked frame's header, with a mask of zeros."""
     if size < 126:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio_websocket
 
 from iii_trio.builtins.stream import StreamConfig, _socket
 from iii_trio.errors import FunctionFailedError
@@ -40,6 +41,21 @@ async def test_a_group_is_synced_and_then_followed() -> None:
             "type": "event",
             "event": {"type": "t", "data": 5},
         }
+
+
+async def test_a_subscriber_that_sends_over_64_kib_is_closed_alone() -> None:
+    async with (
+        open_stream_rig() as rig,
+        rig.subscriber() as one,
+        rig.subscriber() as two,
+    ):
+        await one.connection.send_message("x" * (64 * 1024 + 1))
+        with pytest.raises(trio_websocket.ConnectionClosed) as caught:
+            await one.next()
+        assert caught.value.reason is not None
+        assert caught.value.reason.code == 1009
+        await rig.set(1)
+        assert await two.join() == event("sync", [1], item=None)
 
 
 async def test_an_item_is_synced_and_followed_alone() -> None:
