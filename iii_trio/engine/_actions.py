@@ -1,10 +1,11 @@
 """Actions: what a call asks for besides being called. Pure; who performs them is routed."""
 
+import functools
 from typing import Final
 
 import msgspec
 
-from iii_trio.protocol import JSONBytes
+from iii_trio.protocol import DEFAULT_NAMESPACE, JSONBytes
 
 
 class Action(msgspec.Struct, frozen=True):
@@ -12,6 +13,19 @@ class Action(msgspec.Struct, frozen=True):
 
     type: str
     queue: str | None = None
+    delay_ms: float | None = None
+
+
+class EnqueueCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a queue provider gets for the action ``enqueue``."""
+
+    queue: str | None
+    function_id: str
+    data: msgspec.Raw
+    messageReceiptId: str  # noqa: N815 - the wire's name
+    traceparent: str | None
+    baggage: str | None
+    namespace: str = DEFAULT_NAMESPACE
     delay_ms: float | None = None
 
 
@@ -24,6 +38,12 @@ def parse_action(action: JSONBytes) -> Action:
     Raises:
         msgspec.DecodeError: it is none.
     """
+    return _parse(action) if type(action) is bytes else _decoder.decode(action)
+
+
+@functools.lru_cache(maxsize=256)
+def _parse(action: bytes) -> Action:
+    """Callers of this process send the same few actions again and again."""
     return _decoder.decode(action)
 
 

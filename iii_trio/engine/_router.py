@@ -6,12 +6,12 @@ anybody else's.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final, Protocol, final
 
 import msgspec
 
-from iii_trio.engine._actions import Action, parse_action, served_action
+from iii_trio.engine._actions import Action, EnqueueCall, parse_action, served_action
 from iii_trio.engine._bindings import Bindings
 from iii_trio.engine._complaints import Complaints
 from iii_trio.engine._invocation import Invocation, InvocationTable, RawOutcome
@@ -201,23 +201,20 @@ class Router:
                 ),
             )
         receipt = self._new_id()
-        fields: dict[str, object] = {
-            "queue": action.queue,
-            "function_id": function_id,
-            "data": _raw(invocation.payload),
-            "messageReceiptId": receipt,
-            "traceparent": invocation.traceparent,
-            "baggage": invocation.baggage,
-        }
-        if invocation.namespace != DEFAULT_NAMESPACE:
-            fields["namespace"] = invocation.namespace
-        if action.delay_ms is not None:
-            fields["delay_ms"] = action.delay_ms
-        result = msgspec.json.encode({"messageReceiptId": receipt})
+        fields = EnqueueCall(
+            queue=action.queue,
+            function_id=function_id,
+            data=_raw(invocation.payload),
+            messageReceiptId=receipt,
+            traceparent=invocation.traceparent,
+            baggage=invocation.baggage,
+            namespace=invocation.namespace,
+            delay_ms=action.delay_ms,
+        )
 
         def receipt_or_error(outcome: RawOutcome) -> RawOutcome:
             if not isinstance(outcome, ErrorBody):
-                return result
+                return b'{"messageReceiptId":"%b"}' % receipt.encode()
             return ErrorBody(
                 code="enqueue_error", message=f"{outcome.code}: {outcome.message}"
             )
@@ -376,7 +373,7 @@ def _raw(value: JSONBytes) -> msgspec.Raw:
 def _redirect(
     invocation: Invocation,
     asked: str,
-    fields: Mapping[str, object],
+    fields: object,
     transform: Callable[[RawOutcome], RawOutcome] | None,
 ) -> None:
     """Make a call the call of an action's provider: hidden sender, no metadata."""

@@ -1,5 +1,6 @@
 """Calls that a worker makes: from values to a `Request`, and from bytes to values."""
 
+import functools
 from typing import Final
 
 import attrs
@@ -11,6 +12,14 @@ from iii_trio.worker._context import current_call, time_left
 from iii_trio.worker._json import JSON, decode_result, encode, encode_optional
 
 _receipt: Final = msgspec.json.Decoder(EnqueueReceipt)
+
+
+@functools.lru_cache(maxsize=256)
+def _enqueue_action(queue: str, delay: float | None) -> bytes:
+    fields: dict[str, JSON] = {"type": "enqueue", "queue": queue}
+    if delay is not None:
+        fields["delay_ms"] = delay * 1000
+    return encode(fields)
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -133,10 +142,7 @@ class Caller:
         Raises:
             FunctionFailedError: code ``enqueue_error``: no queue worker, or it refused.
         """
-        fields: dict[str, JSON] = {"type": "enqueue", "queue": queue}
-        if delay is not None:
-            fields["delay_ms"] = delay * 1000
-        action = encode(fields)
+        action = _enqueue_action(queue, delay)
         result = await self._port.invoke(
             self._request(
                 function_id, encode(data), namespace, None, None, "call", action

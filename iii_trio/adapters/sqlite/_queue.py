@@ -6,6 +6,8 @@ an index, however many rows wait behind others.
 """
 
 from collections.abc import Sequence
+from itertools import chain, groupby
+from operator import attrgetter
 from typing import Any, Final, final
 
 import apsw
@@ -31,17 +33,20 @@ DELAYED: Final = 2
 ACTIVE: Final = 3
 DEAD: Final = 4
 
-INSERT: Final = """
+_INSERT: Final = """
     INSERT INTO queue_message (queue, function_id, namespace, payload, grp, priority,
         due, traceparent, baggage, attempts, state)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0,
-        CASE WHEN ?5 IS NOT NULL AND EXISTS (
-            SELECT 1 FROM queue_message
-            WHERE queue = ?1 AND grp = ?5 AND state IN (0, 2, 3)
-        ) THEN 1 WHEN ?7 THEN 2 ELSE 0 END)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, CASE {} WHEN ?7 THEN 2 ELSE 0 END)
 """
 """Its parameters are the fields of a `NewMessage`, in their order."""
 
+INSERT: Final = _INSERT.format("")
+INSERT_IN_GROUP: Final = _INSERT.format("""
+    WHEN EXISTS (
+        SELECT 1 FROM queue_message
+        WHERE queue = ?1 AND grp = ?5 AND state IN (0, 2, 3)
+    ) THEN 1
+""")
 COLUMNS: Final = (
     "place, function_id, namespace, payload, attempts, traceparent, baggage, "
     "coalesce(error, ''), coalesce(failed_at, 0.0)"
@@ -184,8 +189,10 @@ def _put_all(
     connection: apsw.Connection, puts: Sequence[Sequence[NewMessage]]
 ) -> list[None]:
     """One statement for each, which sees those before it."""
-    rows = (structs.astuple(new) for messages in puts for new in messages)
-    connection.executemany(INSERT, rows)
+    messages = chain.from_iterable(puts)
+    for group, alike in groupby(messages, attrgetter("group")):
+        insert = INSERT if group is None else INSERT_IN_GROUP
+        connection.executemany(insert, map(structs.astuple, alike))
     return [None] * len(puts)
 
 
