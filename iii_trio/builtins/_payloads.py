@@ -56,7 +56,9 @@ class InputReader(Generic[T]):
     def __init__(self, function_id: str, kind: type[T]) -> None:
         self._function_id = function_id
         self._kind = kind
-        self._decode = msgspec.json.Decoder(_struct_of(cast("Any", kind))).decode
+        self._decode: Callable[[msgspec.Raw], T] = msgspec.json.Decoder(
+            _struct_of(cast("Any", kind))
+        ).decode
 
     def read(self, text: msgspec.Raw) -> T:
         """Structure the payload of a call.
@@ -69,7 +71,7 @@ class InputReader(Generic[T]):
                 ``invalid_payload`` if nothing could decode it.
         """
         try:
-            return cast("T", self._decode(text))
+            return self._decode(text)
         except (msgspec.DecodeError, RecursionError):
             pass
         try:

@@ -9,7 +9,7 @@ import msgspec
 from iii_trio.protocol import EnqueueReceipt, namespace_for_call
 from iii_trio.transport import AttachedPort, CallKind, Request
 from iii_trio.worker._context import current_call, time_left
-from iii_trio.worker._json import JSON, decode_result, encode, encode_optional
+from iii_trio.worker._json import JSON, decode_result, encode
 
 _receipt: Final = msgspec.json.Decoder(EnqueueReceipt)
 
@@ -169,7 +169,7 @@ class Caller:
             function_id=function_id,
             payload=payload,
             namespace=namespace_for_call(function_id, namespace, self.namespace),
-            metadata=encode_optional(metadata),
+            metadata=b"" if metadata is None else encode(metadata),
             action=action,
             timeout=timeout,
             kind=kind,

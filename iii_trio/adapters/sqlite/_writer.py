@@ -122,7 +122,10 @@ class Writer:
 
     def _take_waiting(self, limit: int = MAX_BATCH) -> "list[_Submission]":
         taken, self._waiting = self._waiting[:limit], self._waiting[limit:]
-        return [submission for submission in taken if submission.take()]
+        batch = [submission for submission in taken if not submission.withdrawn]
+        for submission in batch:
+            submission.taken = True
+        return batch
 
     async def _write_together(self, batch: "list[_Submission]") -> None:
         try:
@@ -156,15 +159,17 @@ class _Submission(outcome.Outcome[Any]):
         caller: parked until it is rescheduled with this.
         result: what ``write_all`` gave.
         error: raised in the caller instead.
+        taken: into a batch.
+        withdrawn: before that, by a caller that was cancelled.
     """
 
     __slots__ = (
-        "_taken",
-        "_withdrawn",
         "caller",
         "error",
         "item",
         "result",
+        "taken",
+        "withdrawn",
         "write_all",
     )
 
@@ -176,19 +181,13 @@ class _Submission(outcome.Outcome[Any]):
         self.caller = caller
         self.result: Any = None
         self.error: BaseException | None = None
-        self._taken = False
-        self._withdrawn = False
-
-    def take(self) -> bool:
-        """Claim it for a batch; false if its caller is gone."""
-        self._taken = not self._withdrawn
-        return self._taken
+        self.taken = self.withdrawn = False
 
     def withdraw(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         """The caller is cancelled: it leaves, unless the write is in a batch."""
-        if self._taken:
+        if self.taken:
             return trio.lowlevel.Abort.FAILED
-        self._withdrawn = True
+        self.withdrawn = True
         return trio.lowlevel.Abort.SUCCEEDED
 
     def unwrap(self) -> Any:  # noqa: ANN401 - whatever `write_all` gives

@@ -191,7 +191,9 @@ class _State:
 
     async def set(self, payload: msgspec.Raw) -> JSON:
         given = SET.read(payload)
-        value = self._encode_within_limit(given.value)
+        value = encode(given.value)
+        if self.config.max_value_bytes is not None:
+            self._check_size(value)
         try:
             change = await self._store.set(given.scope, given.key, value)
         except AdapterError as exc:
@@ -226,7 +228,8 @@ class _State:
 
     async def compare_and_set(self, payload: JSON) -> JSON:
         given = structure_input("state::compare_and_set", payload, CompareAndSetInput)
-        value = self._encode_within_limit(given.value)
+        value = encode(given.value)
+        self._check_size(value)
         with FailingAs("COMPARE_AND_SET_ERROR", "Failed to compare and set value"):
             swapped, change = await self._updates.compare_and_set(given, value)
         if swapped:
@@ -244,8 +247,7 @@ class _State:
         with FailingAs("LIST_GROUPS_ERROR", "Failed to list groups"):
             return {"groups": await self._store.spaces()}
 
-    def _encode_within_limit(self, value: JSON) -> bytes:
-        text = encode(value)
+    def _check_size(self, text: bytes) -> None:
         limit = self.config.max_value_bytes
         if limit is not None and len(text) > limit:
             raise FunctionFailedError(
@@ -253,7 +255,6 @@ class _State:
                 f"limit of {limit}",
                 code="VALUE_TOO_LARGE",
             )
-        return text
 
     def _written(self, scope: str, key: str, change: Change) -> None:
         kind = "state:created" if change.old is None else "state:updated"
