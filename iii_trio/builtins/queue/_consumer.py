@@ -3,6 +3,10 @@
 What it took stays marked in the store until it is settled there. So a delivery that is
 cut off, by a crash or because its consumer is stopped, costs no attempt: the next
 consumer of the queue begins by giving back what is still marked.
+
+While a delivery is being settled its place is free: if there is a backlog, what comes next
+is taken meanwhile, in the same transaction where the store can do that. A message whose
+group waits for the settlement is not among it, which is the store's affair.
 """
 
 import contextvars
@@ -99,6 +103,8 @@ class Consumer:
     _now: Callable[[], float]
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _running: int = 0
+    _settling: int = 0
+    _hungry: bool = True
     _present: deque[Message] = attrs.field(factory=deque)
     _absent: list[Message] = attrs.field(factory=list)
     _news: trio.Event = attrs.field(factory=trio.Event)
@@ -130,15 +136,19 @@ class Consumer:
     def finish(self) -> None:
         """Take no more messages; stop once none is in delivery."""
         self._retiring = self._finishing = True
-        if not self._running:
+        if self._is_idle:
             self.stop()
 
     async def retire(self) -> None:
         """Take no more messages, and wait until none is in delivery."""
         self._retiring = True
         await trio.lowlevel.checkpoint()
-        while self._running:
+        while not self._is_idle:
             await self._idle.park()
+
+    @property
+    def _is_idle(self) -> bool:
+        return not self._running and not self._settling
 
     async def serve(self, after: trio.Event | None) -> None:
         """Deliver until `stop`.
@@ -170,6 +180,7 @@ class Consumer:
                     partial(self._store.take, self.queue, room, self._now())
                 )
                 next_due = taken.next_due
+                self._hungry = len(taken.messages) < room
                 for message in taken.messages:
                     self._admit(message)
                 self._begin_deliveries(nursery)
@@ -183,8 +194,9 @@ class Consumer:
         return self._slots() - len(self._present)
 
     def _slots(self) -> int:
-        """How many deliveries may begin."""
-        return self.target.policy.concurrency - self._running
+        """How many deliveries may begin; fewer while settlements pile up."""
+        concurrency = self.target.policy.concurrency
+        return concurrency - self._running - max(self._settling - concurrency, 0)
 
     def _admit(self, message: Message) -> None:
         """Keep what was taken until it can be delivered."""
@@ -217,44 +229,64 @@ class Consumer:
 
     async def _deliver(self, message: Message) -> None:
         try:
-            settlement = await self._attempt(message)
+            try:
+                settlement = await self._attempt(message)
+            finally:
+                self._running -= 1
             if settlement is None:
                 self._admit(message)
+                self.wake()
             else:
-                await self._patiently(
-                    partial(
-                        self._store.settle, self.queue, message.message_id, settlement
-                    )
-                )
+                await self._settle(message, settlement)
         finally:
-            self._running -= 1
-            self.wake()
-            if not self._running:
+            if self._is_idle:
                 self._idle.unpark_all()
                 if self._finishing:
                     self.stop()
 
+    async def _settle(self, message: Message, settlement: Settlement) -> None:
+        self._settling += 1
+        if self._present or not self._hungry:
+            self.wake()
+        try:
+            # The consumer asks for more before this is stored: one commit for both.
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            await self._patiently(
+                partial(self._store.settle, self.queue, message.message_id, settlement)
+            )
+        finally:
+            piled_up = self._settling > self.target.policy.concurrency
+            self._settling -= 1
+            if self._hungry or piled_up:
+                self.wake()
+
     async def _attempt(self, message: Message) -> Settlement | None:
         """Deliver once and decide; ``None``: its function is gone, no attempt made."""
-        await trio.lowlevel.checkpoint()
-        failure = None
+        failure: NotNowError | InvocationError | None = None
         try:
             await self.target.attempt(message)
-        except NotNowError:
+        except (NotNowError, InvocationError) as exc:
+            failure = exc
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        return self._decide(message, failure)
+
+    def _decide(
+        self, message: Message, failure: NotNowError | InvocationError | None
+    ) -> Settlement | None:
+        if isinstance(failure, NotNowError):
             return GiveBack()
-        except InvocationError as exc:
-            if self._is_end(exc):
-                self._retiring = True
-                return GiveBack()
-            if self._is_absence(message, exc):
-                return None
-            failure = str(exc)
         if failure is None:
             self.delivered += 1
+        elif self._is_end(failure):
+            self._retiring = True
+            return GiveBack()
+        elif self._is_absence(message, failure):
+            return None
         else:
             self.failed += 1
             logger.info("delivery from %s failed: %s", self.queue, failure)
-        return self.target.policy.settle(message.attempts, failure, self._now())
+        reason = None if failure is None else str(failure)
+        return self.target.policy.settle(message.attempts, reason, self._now())
 
     def _is_end(self, exc: InvocationError) -> bool:
         """The engine is being shut down, which is not the message's fault."""
