@@ -20,6 +20,10 @@ __all__ = ["CountingSink", "ThrottleHost", "throttled"]
 _LONGEST_PAUSE: Final = 10.0
 """Seconds; what is owed after that is still owed. Pings must be answered meanwhile."""
 
+_UNSEEN_SECONDS: Final = 1 / 64
+"""What may come in this time is only added up: to ask two buckets after each read costs
+a tenth of the rate of small calls."""
+
 
 class ThrottleHost(Protocol):
     """What throttles need of their door."""
@@ -104,10 +108,13 @@ class Throttle:
     __slots__ = (
         "_bytes",
         "_connection",
+        "_few_bytes",
+        "_few_messages",
         "_handler",
         "_host",
         "_messages",
         "_pause",
+        "_seen",
         "_sink",
     )
 
@@ -118,22 +125,30 @@ class Throttle:
         handler: ByteHandler,
         sink: CountingSink,
     ) -> None:
-        now = host.pump.now()
+        now, limits = host.pump.now(), host.limits
+        self._few_bytes = limits.bytes_per_second * _UNSEEN_SECONDS
+        self._few_messages = limits.messages_per_second * _UNSEEN_SECONDS
+        self._seen = 0  # bytes that were not taken from the bucket yet
         self._host = host
         self._connection = connection
         self._handler = handler
         self._sink = sink
-        self._bytes = TokenBucket(host.limits.bytes_per_second, now)
-        self._messages = TokenBucket(host.limits.messages_per_second, now)
+        self._bytes = TokenBucket(limits.bytes_per_second, now)
+        self._messages = TokenBucket(limits.messages_per_second, now)
         self._pause = _Pause(connection)
 
     def on_bytes(self, data: Piece) -> None:
         """Pass on, count, and pause when it was too much."""
-        size = len(data)  # before it is used up
+        self._seen += len(data)  # before it is used up
         self._handler.on_bytes(data)
-        sink, now = self._sink, self._host.pump.now()
-        wait = max(self._bytes.take(size, now), self._messages.take(sink.seen, now))
-        sink.seen = 0
+        sink = self._sink
+        if self._seen < self._few_bytes and sink.seen < self._few_messages:
+            return
+        now = self._host.pump.now()
+        wait = max(
+            self._bytes.take(self._seen, now), self._messages.take(sink.seen, now)
+        )
+        self._seen = sink.seen = 0
         if wait:
             self._host.counts.throttled += 1
             self._connection.set_paused(True)
