@@ -56,6 +56,9 @@ from iii_trio.transport import Link
 
 _log: Final = logging.getLogger("iii_trio.engine.access")
 
+MAX_REMEMBERED: Final = 1000
+"""Functions of which a connection is known to be let through."""
+
 
 class _Message(msgspec.Struct):
     """What the function that enqueues is told to have called."""
@@ -204,7 +207,11 @@ class Gate:
             _refuse_frame(port, frame, error)
             return
         engines_own = function is not None and isinstance(function.owner, EnginePort)
-        if guard.access.middleware_function_id is None or engines_own:
+        if guard.access.middleware_function_id is None:
+            if function is not None and function.function_id != ENQUEUE:
+                _remember(port, function)
+            self._router.on_invoke(port, frame)
+        elif engines_own:
             self._router.on_invoke(port, frame)
         else:
             self._call_middleware(port, guard, namespace, frame)
@@ -330,6 +337,14 @@ def compose_gate(
         hooks=hooks,
         denials=denials,
     )
+
+
+def _remember(port: LinkPort, function: Function[AnyPort]) -> None:
+    """Calls of a function pass, as long as this registration of it is the one found."""
+    if port.passes is not None:
+        if len(port.passes) >= MAX_REMEMBERED:
+            port.passes.clear()
+        port.passes.add(function.serial)
 
 
 def _is_void(frame: InvokeFunction) -> bool:

@@ -68,6 +68,8 @@ class LinkPort(Connection):
         handlers: what its frames do, by class.
         apply: what its registrations do, once the namespace is known.
         guard: restricts it; ``None`` where everything is allowed.
+        passes: functions (by serial) whose plain calls the guard lets pass, as far as
+            it was asked; ``None`` where everything is allowed.
     """
 
     handlers: Mapping[type[Frame], Callable[["LinkPort", Any], None]]
@@ -86,6 +88,7 @@ class LinkPort(Connection):
         self.registered = False
         self.made_by_ref: dict[str, Invocation] = {}
         self.guard: Guard | None = None
+        self.passes: set[int] | None = None
         self._invocations = invocations
 
     def send(self, frame: AnyFrame) -> ErrorBody | None:

@@ -69,6 +69,7 @@ class Function(Generic[OwnerT]):
         weight: what it counts as among those of its owner.
         known_as: what its owner calls it, where that is another id.
         field: its id as a member of results, made once for the hot path.
+        serial: a number that no other registration has or had.
         invoke_field: the same for calls, with the id that its owner knows.
     """
 
@@ -85,6 +86,7 @@ class Function(Generic[OwnerT]):
     callee: Any = attrs.field(init=False)
     run: Any = attrs.field(default=None, init=False)
     tally: Tally | None = attrs.field(default=None, init=False, repr=False)
+    serial: int = attrs.field(default=0, init=False, repr=False)
     known_as: str | None = None
     field: bytes = attrs.field(init=False)
     invoke_field: bytes = attrs.field(init=False)
@@ -128,6 +130,7 @@ class Registry(Generic[OwnerT]):
         self._weights: dict[OwnerT, int] = {}
         self._shadowed: dict[tuple[str, str], Function[OwnerT]] = {}
         self._reserved: dict[str, str] = {}
+        self._serial = 0
 
     def __len__(self) -> int:
         return sum(map(len, self._namespaces.values()))
@@ -234,6 +237,8 @@ class Registry(Generic[OwnerT]):
         return None
 
     def _put(self, function: Function[OwnerT]) -> None:
+        self._serial += 1
+        function.serial = self._serial
         functions = self._namespaces.setdefault(function.namespace, {})
         functions[function.function_id] = function
         owner = function.owner

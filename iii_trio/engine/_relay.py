@@ -6,7 +6,7 @@ between costs as much as decoding the frame (measured: they were 40 % of a round
 It changes the same tables in the same steps, so either side may settle what the other
 has opened. Whatever is not plain goes to the router, which can do everything: actions,
 metadata, deadlines, trace context, callees in this process, refusals, errors, results
-that are missing or large.
+that are missing or large, and the first call of each function by a restricted worker.
 """
 
 from typing import Final, final
@@ -100,6 +100,7 @@ class Relay:
         payload, callee = frame.data, function.callee
         if (
             type(callee) is not LinkPort
+            or (port.passes is not None and function.serial not in port.passes)
             or frame.action is not ABSENT
             or frame.metadata is not ABSENT
             or frame.traceparent is not None

@@ -140,15 +140,11 @@ class Supervisor:
 
         Args:
             port: not started yet.
-            restricted: by access rules, which the relay does not know.
+            restricted: by access rules; what they let pass is asked of its guard.
         """
-        on_frame = self._on_restricted if restricted else self._relay.on_frame
-        port.link.start(_Sink(port, on_frame, self))
-
-    def _on_restricted(self, port: LinkPort, text: bytes) -> bool:
-        if port.record.is_live:
-            self._router.on_text(port, text)
-        return True  # whatever it is: it had to be looked at closely
+        if restricted:
+            port.passes = set()
+        port.link.start(_Sink(port, self._relay.on_frame, self))
 
     def welcome(self, port: LinkPort) -> None:
         """Enter a worker that connected, and tell it who it is."""

@@ -9,6 +9,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from iii_trio.access import Access
+from iii_trio.engine import _gate
 from iii_trio.protocol import InvocationResult, InvokeFunction
 from iii_trio.testing import RawPeer
 from tests.component.access_rig import (
@@ -102,6 +103,60 @@ async def test_metadata_exposes_what_is_registered_with_it(
         for function_id in ("a::no", "a::missing"):
             text = NOT_EXPOSED.format(function_id)
             assert await tries(rig, peer, function_id) == text
+
+
+async def test_a_right_ends_with_the_registration_that_it_came_from(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_access_rig() as rig, rig.t.open_raw_peer("host") as host:
+        rig.rules["expose_functions"] = [{"metadata": {"public": True}}]
+        host.register("a::f", metadata={"public": True})
+        peer = await rig.enter("w")
+        for _ in range(3):  # the second is known to pass
+            call = peer.call("a::f", {})
+            host.answer(await host.served("a::f"), 1)
+            assert result_of(await peer.outcome(call)) == 1
+        host.register("a::f", metadata={"public": False})
+        await trio.testing.wait_all_tasks_blocked()
+        assert await tries(rig, peer, "a::f") == NOT_EXPOSED.format("a::f")
+        host.register("a::f", metadata={"public": True})
+        await trio.testing.wait_all_tasks_blocked()
+        call = peer.call("a::f", {})
+        host.answer(await host.served("a::f"), 2)
+        assert result_of(await peer.outcome(call)) == 2
+
+
+async def test_more_functions_than_are_remembered_can_be_called(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_gate, "MAX_REMEMBERED", 2)
+    async with open_access_rig() as rig, rig.t.open_raw_peer("host") as host:
+        rig.rules["expose_functions"] = ['match("a::*")']
+        names = ("a::1", "a::2", "a::3")
+        for name in names:
+            host.register(name)
+        peer = await rig.enter("w")
+        for name in (*names, *names):
+            call = peer.call(name, {})
+            host.answer(await host.served(name), name)
+            assert result_of(await peer.outcome(call)) == name
+
+
+async def test_a_queue_on_a_link_gets_each_message_only_if_it_is_allowed(
+    autojump_clock: MockClock,
+) -> None:
+    queue = "engine::queue::enqueue"
+    async with open_access_rig() as rig, rig.t.open_raw_peer("host") as host:
+        host.register(queue)
+        host.register("mine")
+        host.register("yours")
+        peer = await rig.enter("w", allowed_functions=[queue, "mine"])
+        for _ in range(2):
+            call = peer.call(queue, {"function_id": "mine"})
+            host.answer(await host.served(queue), 1)
+            assert result_of(await peer.outcome(call)) == 1
+            refused = await rig.call(peer, queue, {"function_id": "yours"})
+            assert error_of(refused)[0] == "FORBIDDEN"
 
 
 async def test_a_forbidden_id_says_nothing_of_whether_it_exists(
