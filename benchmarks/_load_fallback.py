@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 UPGRADE = (
-    "GET / HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "GET /%s HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 ZERO_MASK = bytes(4)  # masking with zeros is legal and free
@@ -117,7 +117,7 @@ class Worker(Peer):
         """Upgrade, announce, register, and wait for the answer to a ping."""
         self.ready = False
         self.open = False
-        self.send(UPGRADE.encode())
+        self.send((UPGRADE % self.load.options.query).encode())
 
     def say(self, frame: dict[str, Any]) -> None:
         """Send one frame."""
@@ -359,7 +359,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--function", default="bench::echo")
     parser.add_argument("--path", default="/")
-    for name in ("data", "api-path"):
+    for name in ("data", "api-path", "query"):
         parser.add_argument(f"--{name}", default="")
     parser.add_argument("--callee", action="store_true")
     load = Load(parser.parse_args())

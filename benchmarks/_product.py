@@ -3,7 +3,7 @@
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,10 +47,15 @@ def config(port: int, http_port: int) -> dict[str, object]:
 
 
 @contextmanager
-def open_product(*, host_program: str = "") -> Iterator[Product]:
+def open_product(
+    *,
+    host_program: str = "",
+    configured: Callable[[int, int], dict[str, object]] = config,
+) -> Iterator[Product]:
     """Run the product in a directory of its own.
 
     Args:
+        configured: makes the configuration from the two ports.
         host_program: a module of this package that runs the same app in its own
             process, with functions of its own; it gets the path of the configuration.
     """
@@ -58,7 +63,7 @@ def open_product(*, host_program: str = "") -> Iterator[Product]:
     with tempfile.TemporaryDirectory(prefix="iii-trio-bench-") as name:
         directory = Path(name)
         file = directory / "config.yaml"
-        file.write_text(json.dumps(config(port, http_port)))  # JSON is YAML
+        file.write_text(json.dumps(configured(port, http_port)))  # JSON is YAML
         argv = [sys.executable, "-m", "iii_trio", "-c", str(file)]
         if host_program:
             argv = script(host_program, file)

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from typing import Final
 
 import attrs
 
@@ -21,15 +22,21 @@ FLOOR, COALESCED, ENGINE, NATS = "line relay", "coalesced relay", NAME, "NATS"
 
 @attrs.frozen
 class Target:
-    """A server and the protocol that the load speaks with it."""
+    """A server, the protocol that the load speaks with it, and what its address ends in."""
 
     server: Server
     protocol: str
+    query: str = ""
 
     def run(self, profile: Profile, seconds: float) -> Sample:
         """One run of the load, callee included."""
         return run_load(
-            self.server, self.protocol, profile, callee=True, seconds=seconds
+            self.server,
+            self.protocol,
+            profile,
+            callee=True,
+            seconds=seconds,
+            query=self.query or None,
         )
 
 
@@ -102,16 +109,19 @@ def _rate_figures(
         )
 
 
+BARS: Final[Sequence[tuple[Profile, float, float | None]]] = (
+    (P1X64, 4.5, 0.20),
+    (P32X1, 5.0, 0.20),
+    (P64K, 1.5, None),
+)
+"""Rate and CPU per trip, to the line relay."""
+
+
 def link_rates(
     targets: dict[str, Target], rounds: int, seconds: float
 ) -> Iterator[Figure]:
     """The figures of the first six rows of the table."""
-    bars: Sequence[tuple[Profile, float, float | None]] = (
-        (P1X64, 4.5, 0.20),
-        (P32X1, 5.0, 0.20),
-        (P64K, 1.5, None),
-    )
-    for profile, bar, cpu_bar in bars:
+    for profile, bar, cpu_bar in BARS:
         series = interleave(targets, profile, rounds, seconds)
         yield from _rate_figures(profile, series, bar, cpu_bar)
         if NATS in series:

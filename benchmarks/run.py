@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-from benchmarks import _crowd, _http, _inside, _life, _zoo
+from benchmarks import _crowd, _http, _inside, _life, _locked, _zoo
 from benchmarks._figure import Figure, plot, table
 from benchmarks._load import warn_without_compiler
 from benchmarks._process import BenchmarkError, Server, cores, raise_file_limit
@@ -58,6 +58,7 @@ def _groups(plan: Plan, engine_at: str) -> dict[str, Callable[[], Iterator[Figur
     rounds, seconds = plan.rounds, plan.seconds
     groups = {
         "rates": with_product(lambda p: _rates(p, plan, engine_at)),
+        "locked": lambda: _locked.locked(rounds, seconds),
         "calls": lambda: _inside.in_process_calls(rounds),
         "idle": with_product(
             lambda p: _crowd.idle_connections(p, plan.idle, rounds, seconds)

@@ -45,6 +45,7 @@ struct options {
     int server_pid;
     const char *function;
     const char *path;        /* HTTP request path */
+    const char *query;       /* of the WebSocket address: "?token=..." */
     const char *data;        /* payload; "@@@@@@@@" becomes a number of 8 digits */
     const char *api_path;    /* the callee binds an http trigger at this path */
 };

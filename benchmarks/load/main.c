@@ -20,7 +20,7 @@
 #define MAX_SAMPLES (4u << 20) /* latencies kept per kind of caller: 16 MiB */
 
 struct options options = {.host = "127.0.0.1", .inflight = 1, .size = 340, .warmup = 0.3,
-                          .seconds = 1.0, .function = "bench::echo", .path = "/"};
+                          .seconds = 1.0, .function = "bench::echo", .path = "/", .query = ""};
 int counting;
 static struct samples callers, probes;
 
@@ -144,7 +144,7 @@ static const struct option names[] = {
     {"callers", 1, 0, 'c'},  {"inflight", 1, 0, 'i'},  {"probes", 1, 0, 'b'},
     {"size", 1, 0, 's'},     {"warmup", 1, 0, 'w'},    {"seconds", 1, 0, 't'},
     {"idle", 1, 0, 'I'},     {"server-pid", 1, 0, 'S'}, {"function", 1, 0, 'f'},
-    {"path", 1, 0, 'u'},     {"data", 1, 0, 'd'},      {"callee", 0, 0, 'e'},
+    {"path", 1, 0, 'u'},     {"data", 1, 0, 'd'},  {"query", 1, 0, 'q'},      {"callee", 0, 0, 'e'},
     {"callee-port", 1, 0, 'E'}, {"api-path", 1, 0, 'a'}, {0, 0, 0, 0}};
 
 static enum protocol protocol_of(const char *name) {
@@ -170,6 +170,7 @@ static void parse(int argc, char **argv) {
         case 'S': options.server_pid = atoi(optarg); break;
         case 'f': options.function = optarg; break;
         case 'u': options.path = optarg; break;
+        case 'q': options.query = optarg; break;
         case 'd': options.data = optarg; break;
         case 'e': options.with_callee = 1; break;
         case 'E': options.callee_port = atoi(optarg); break;

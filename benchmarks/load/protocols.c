@@ -200,9 +200,10 @@ void handshake(struct connection *c) {
     char text[512];
     if (c->protocol == WORKER) {
         snprintf(text, sizeof text,
-                 "GET / HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\n"
+                 "GET /%s HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\n"
                  "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-                 "Sec-WebSocket-Version: 13\r\n\r\n");
+                 "Sec-WebSocket-Version: 13\r\n\r\n",
+                 options.query);
     } else if (c->protocol == LINE) {
         c->open = c->ready = 1;
         snprintf(text, sizeof text, c->role == CALLEE ? "callee\n" : "c%04d\n", c->index);
