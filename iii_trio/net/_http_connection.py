@@ -7,7 +7,6 @@ a response looks `_exchange`'s.
 
 import math
 from collections import deque
-from enum import Enum, auto
 from functools import partial
 from typing import Final
 
@@ -24,6 +23,7 @@ from iii_trio.net._http1_events import (
 )
 from iii_trio.net._http1_response import content_length, response_head, upgrade_response
 from iii_trio.net._http_host import HTTPHost
+from iii_trio.net._http_phases import Phase, seconds_of
 from iii_trio.net._throttle import CountingSink, throttled
 from iii_trio.net._websocket import Piece
 from iii_trio.net._websocket_connection import WebSocket
@@ -36,17 +36,6 @@ _DISCARD_BYTES: Final = 256 * 1024
 
 _UPGRADE_BYTES: Final = 64 * 1024
 """Kept of what a client sends before its WebSocket is accepted."""
-
-
-class Phase(Enum):
-    """What a connection waits for; each has its time limit."""
-
-    NEW = auto()  # something else than before: time runs anew
-    HEAD = auto()  # a complete head: handshake_timeout
-    IDLE = auto()  # another request: keep_alive_timeout
-    BODY = auto()  # more of a body: body_timeout
-    BUSY = auto()  # us; a client that does not read is given keep_alive_timeout
-    OVER = auto()  # its end: the connection's own
 
 
 class HTTPConnection:
@@ -312,13 +301,7 @@ class HTTPConnection:
             phase = Phase.BODY
         if phase is not self._phase:
             self._phase = phase
-            self.connection.expire_in(self._seconds(phase))
-
-    def _seconds(self, phase: Phase) -> float:
-        limits = self._host.limits
-        if phase is Phase.HEAD:
-            return limits.handshake_timeout
-        return limits.body_timeout if phase is Phase.BODY else limits.keep_alive_timeout
+            self.connection.expire_in(seconds_of(phase, self._host.limits))
 
     def on_deadline(self) -> None:
         """The time for what we wait for is over."""
@@ -332,7 +315,7 @@ class HTTPConnection:
         elif self._phase is Phase.IDLE and not self.connection.outbox_bytes:
             self.connection.lose("idle for too long")
         else:
-            self.connection.expire_in(self._seconds(self._phase))
+            self.connection.expire_in(seconds_of(self._phase, self._host.limits))
 
     def on_writable(self) -> None:
         """A streamed response may go on."""
