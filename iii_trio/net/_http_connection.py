@@ -34,6 +34,12 @@ __all__ = ["HTTPConnection"]
 _DISCARD_BYTES: Final = 256 * 1024
 """Of a body that nobody reads: swallowed to keep the connection, else it is closed."""
 
+_SLICE_BYTES: Final = 1024
+_CHUNKED_SLICE_BYTES: Final = 32 * 1024
+_TURN_REQUESTS: Final = 16
+"""A longer read is parsed in slices, and after so many requests others have their turn:
+256 KiB can be ten thousand heads, which take 0.1 s. Bodies of known length are one slice."""
+
 _UPGRADE_BYTES: Final = 64 * 1024
 """Kept of what a client sends before its WebSocket is accepted."""
 
@@ -58,6 +64,7 @@ class HTTPConnection:
         "_peer",
         "_phase",
         "_rest",
+        "_unfed",
         "_waiting",
         "connection",
     )
@@ -71,6 +78,7 @@ class HTTPConnection:
         self._parser: RequestParser | None = None
         self._exchange: HTTPExchange | None = None
         self._waiting: deque[Event] | None = None
+        self._unfed: Piece = b""  # was read and is not parsed yet
         self._rest: bytes | None = None  # what came after the head of an upgrade
         self._last = False  # no request is taken after the current one
         self._advancing = False
@@ -84,16 +92,35 @@ class HTTPConnection:
 
     def on_bytes(self, data: Piece) -> None:
         """Parse and go on."""
-        if type(data) is not bytes:
-            data = bytes(data)
+        data = bytes(data)
+        if self._unfed or len(data) > _SLICE_BYTES:
+            self._unfed = bytes(self._unfed) + data
+            self._take_turn()
+        else:
+            self._feed(data)
+
+    def _take_turn(self) -> None:
+        """Parse as much of what was read as is fair; the rest has its turn later."""
+        begun = 0
+        while self._unfed and begun < _TURN_REQUESTS and not self._is_full():
+            parser, size = self._parser, _SLICE_BYTES
+            if parser is not None and parser.in_body:
+                size = parser.body_left or _CHUNKED_SLICE_BYTES
+            unfed = memoryview(self._unfed)
+            self._unfed = unfed[size:]
+            begun += self._feed(bytes(unfed[:size]))
+        self._regulate()
+
+    def _feed(self, data: bytes) -> int:
+        """Parse and go on; gives how many requests, or pieces of one, there were."""
         if self._rest is not None:
             self._rest += data
             self._regulate()
-            return
+            return 0
         if self._last and (
             self._exchange is None or self._exchange.body.state != "open"
         ):
-            return  # what follows the last request is not for us
+            return 0  # what follows the last request is not for us
         parser = self._parser
         if parser is None:
             parser = self._parser = RequestParser(
@@ -107,7 +134,9 @@ class HTTPConnection:
             self._waiting += events
         if self._phase is Phase.BODY and events:
             self._phase = Phase.NEW
+        begun = len(events)
         self._advance()
+        return begun
 
     def _advance(self) -> None:
         """Handle what waits, as far as the current exchange lets us."""
@@ -141,10 +170,9 @@ class HTTPConnection:
             self._begin(event)
         elif isinstance(event, HTTPFailure):
             self._refuse(event)
+        elif exchange is not None and event is not None:
+            self._take_body(exchange, event)
         elif exchange is not None:
-            if event is not None:
-                self._take_body(exchange, event)
-                return
             exchange.body.end()
             if exchange.done:
                 self._exchange = None
@@ -260,7 +288,7 @@ class HTTPConnection:
             websocket.closed = True
             connection.defer(partial(websocket.on_lost, "the client hung up"))
             return websocket
-        rest = self._rest
+        rest = (self._rest or b"") + bytes(self._unfed)
         self._over()
         handler = throttled(self._host, connection, websocket, counter)
         connection.handler = handler
@@ -278,13 +306,11 @@ class HTTPConnection:
         """Read only what there is room for, and run the right deadline."""
         if self._phase is Phase.OVER:
             return
-        limits = self._host.limits
-        exchange, waiting, rest = self._exchange, self._waiting, self._rest
-        full = (
-            (exchange is not None and exchange.body.size > limits.body_buffer)
-            or (waiting is not None and len(waiting) >= limits.pipelined)
-            or (rest is not None and len(rest) > _UPGRADE_BYTES)
-        )
+        exchange = self._exchange
+        full = self._is_full()
+        if self._unfed and not full:
+            self.connection.put_off(self._take_turn)
+            full = True
         if full is not self._full:
             self._full = full
             self.connection.set_reading(wanted=not full)
@@ -302,6 +328,16 @@ class HTTPConnection:
         if phase is not self._phase:
             self._phase = phase
             self.connection.expire_in(seconds_of(phase, self._host.limits))
+
+    def _is_full(self) -> bool:
+        """Whether there is no room for more."""
+        limits = self._host.limits
+        exchange, waiting, rest = self._exchange, self._waiting, self._rest
+        return (
+            (exchange is not None and exchange.body.size > limits.body_buffer)
+            or (waiting is not None and len(waiting) >= limits.pipelined)
+            or (rest is not None and len(rest) > _UPGRADE_BYTES)
+        )
 
     def on_deadline(self) -> None:
         """The time for what we wait for is over."""
@@ -327,7 +363,7 @@ class HTTPConnection:
     @property
     def idle(self) -> bool:
         """Whether no request is being read or answered."""
-        return self._exchange is None and not self._waiting
+        return self._exchange is None and not self._waiting and not self._unfed
 
     def _end(self, reason: str) -> None:
         self._last = True
@@ -342,6 +378,7 @@ class HTTPConnection:
         self._waiting = None
         self._parser = None
         self._rest = None
+        self._unfed = b""
 
     def close_if_idle(self) -> None:
         """Drain: a connection between two requests ends now."""
