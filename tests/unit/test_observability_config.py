@@ -18,7 +18,7 @@ from iii_trio.builtins.observability._config import (
     level_number,
     settings_of,
 )
-from iii_trio.builtins.observability._sampling import Sampler
+from iii_trio.builtins.observability._sampling import TRACES_PER_SECOND, Sampler
 from iii_trio.errors import ConfigError
 
 TRACE = "0" * 16
@@ -288,3 +288,16 @@ def test_a_rate_limit_holds_over_time() -> None:
     assert [wants(seldom, now=now) for now in (0.0, 1.0, 2.0)] == [True, False, True]
     none = RateLimit(max_traces_per_second=0)
     assert not wants(sampler(sampling=SamplingConfig(rate_limit=none)))
+
+
+def test_a_clock_that_is_set_back_does_not_stop_traces() -> None:
+    sampler = Sampler(settings())
+    begun = [sampler.wants("x", "0" * 32, None, 1000.0) for _ in range(200)]
+    assert begun.count(True) == TRACES_PER_SECOND
+    assert not sampler.has_room(1000.001)
+    assert sampler.has_room(1000.02)
+    assert sampler.wants("x", "0" * 32, None, 1000.02)
+    while sampler.has_room(1000.02):
+        assert sampler.wants("x", "0" * 32, None, 1000.02)
+    assert not sampler.has_room(10.0), "nothing has grown"
+    assert sampler.has_room(10.02)

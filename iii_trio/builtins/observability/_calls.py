@@ -106,8 +106,11 @@ class CallRecorder:
     def call_began(self, call: ObservedCall) -> None:
         """Note when, and begin a span if one belongs around the call."""
         call.note = now = self._now()
-        if self.sampler is not None and self._wants_span(call):
-            call.note = self._begin_span(call, now, self.sampler) or now
+        sampler = self.sampler
+        if sampler is None or (call.traceparent is None and not sampler.has_room(now)):
+            return  # nearly always, where there are many
+        if self._wants_span(call):
+            call.note = self._begin_span(call, now, sampler) or now
 
     def call_ended(self, call: ObservedCall, code: str | None) -> None:
         """Count the call, and end its span."""
@@ -133,15 +136,16 @@ class CallRecorder:
             call.is_inside and (self.trace_calls or call.traceparent is not None)
         ):
             return False
-        return not call.function_id.startswith(OWN_PREFIXES)
+        function_id = call.function_id
+        return not (
+            function_id.startswith("engine::") and function_id.startswith(OWN_PREFIXES)
+        )
 
     def _begin_span(
         self, call: ObservedCall, now: float, sampler: Sampler
     ) -> _Begun | None:
         """The span around a call, ``None`` if its trace is not wanted."""
         parent = read_traceparent(call.traceparent)
-        if parent is None and not sampler.has_room(now):
-            return None
         name = _name_of(call)
         trace_id = parent.trace_id if parent else f"{self._new_bits(128) or 1:032x}"
         span_id = f"{self._new_bits(64) or 1:016x}"

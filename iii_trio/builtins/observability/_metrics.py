@@ -128,7 +128,12 @@ class CallMetrics:
 
     def call_ended(self, function_id: str, seconds: float, *, failed: bool) -> None:
         """Count a call that has its outcome."""
-        self._count(function_id, 1, int(failed))
+        counts = self._by_function.get(function_id)
+        if counts is None:
+            self._count(function_id, 1, int(failed))
+        else:
+            counts[0] += 1
+            counts[1] += failed
         self.duration_sum += seconds
         self.buckets[bisect_left(DURATION_BOUNDS, seconds)] += 1
         self._latest.append(seconds)

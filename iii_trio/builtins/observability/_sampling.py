@@ -1,6 +1,7 @@
 """Which traces are begun. Pure: time and ids are arguments."""
 
 from fnmatch import fnmatchcase
+from math import inf
 from typing import Any, Final, final
 
 from iii_trio.builtins.observability._config import Settings
@@ -33,6 +34,7 @@ class Sampler:
         self._burst = max(1.0, self._per_second) if self._per_second else 0.0
         self._tokens = self._burst
         self._filled_at: float | None = None
+        self._no_room_until = -inf
 
     def wants(
         self, name: str, trace_id: str, parent_sampled: bool | None, now: float
@@ -58,10 +60,16 @@ class Sampler:
             now: seconds.
         """
         if self._filled_at is not None:
+            if self._filled_at <= now < self._no_room_until:
+                return False  # nearly always, where there are many
             grown = max(0.0, now - self._filled_at) * self._per_second
             self._tokens = min(self._burst, self._tokens + grown)
         self._filled_at = now
-        return self._tokens >= 1.0
+        if self._tokens >= 1.0:
+            return True
+        if self._per_second:
+            self._no_room_until = now + (1.0 - self._tokens) / self._per_second
+        return False
 
     def ratio(self, name: str) -> float:
         """The part of the traces that is wanted for spans of a name."""
