@@ -17,11 +17,18 @@ ACCESS_MUTATIONS: tuple[Mutation, ...] = (
         "unit/test_access_session.py",
     ),
     Mutation(
-        "a restricted link never uses the relay",
-        "engine/_supervisor.py",
-        "self._on_restricted if restricted else self._relay.on_frame",
-        "self._relay.on_frame",
-        MACHINE,
+        "a restricted link's calls are relayed only once one has passed",
+        "engine/_relay.py",
+        "            or (port.passes is not None and function.serial not in port.passes)\n",
+        "",
+        f"{CALLS}::test_a_right_ends_with_the_registration_that_it_came_from",
+    ),
+    Mutation(
+        "messages of a restricted link are looked at each time",
+        "engine/_gate.py",
+        "            if function is not None and function.function_id != ENQUEUE:\n",
+        "            if function is not None:\n",
+        f"{CALLS}::test_a_queue_on_a_link_gets_each_message_only_if_it_is_allowed",
     ),
     Mutation(
         "a connection waits for the auth function",
