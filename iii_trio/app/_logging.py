@@ -1,6 +1,7 @@
 """Log lines of the server: structlog formats what stdlib loggers say, on stderr."""
 
 import logging
+import re
 import sys
 from typing import Final, Literal
 
@@ -16,8 +17,26 @@ QUIET: Final = ("watchfiles", "trio-websocket", "httpx")
 """Libraries whose INFO lines are of no use to an operator."""
 
 
+_CONTROLS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+
+_NEXT_LINE: Final = "\n    "
+"""What a text of several lines goes on with, so that none looks like another entry."""
+
+
+def show_as_one_entry(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Let a text neither move the reader's terminal nor forge further entries.
+
+    Workers and peers write into many of them: records, names, errors.
+    """
+    text = _CONTROLS.sub(lambda found: repr(found[0])[1:-1], str(event["event"]))
+    event["event"] = text.replace("\n", _NEXT_LINE)
+    return event
+
+
 def configure_logging(log_format: LogFormat) -> None:
-    """Send all log records of this process to stderr, one line each.
+    """Send all log records of this process to stderr, one entry each.
 
     Args:
         log_format: ``text`` for people, ``json`` for machines.
@@ -36,11 +55,12 @@ def configure_logging(log_format: LogFormat) -> None:
         ]
     else:
         renderer = [
+            show_as_one_entry,
             structlog.dev.ConsoleRenderer(
                 colors=sys.stderr.isatty(),
                 exception_formatter=structlog.dev.plain_traceback,
                 pad_event_to=0,
-            )
+            ),
         ]
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(FloodFilter())

@@ -9,7 +9,7 @@ import structlog
 
 from iii_trio.app import AppConfig
 from iii_trio.app._app import config_of_text
-from iii_trio.app._logging import follow_config
+from iii_trio.app._logging import LogFormat, configure_logging, follow_config
 
 ROOT, PACKAGE = logging.getLogger(), logging.getLogger("iii_trio")
 
@@ -47,6 +47,20 @@ def test_the_level_is_that_of_the_observability_entry(block: str, level: int) ->
     PACKAGE.setLevel(7)
     follow_config(config(block), default_format="text")
     assert PACKAGE.level == level
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_text_forges_no_entry_and_moves_no_cursor(
+    log_format: LogFormat, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(log_format)
+    forged = "harmless\n2026-01-01T00:00:00Z [error    ] all is lost\r\x1b[2J\x9b1A"
+    logging.getLogger("iii_trio.workers").warning("%s: %s", "shop", forged)
+    first, *others = capsys.readouterr().err.splitlines()
+    assert "shop: harmless" in first
+    assert all(line.startswith("    ") for line in others)
+    assert len(others) == (log_format == "text")
+    assert not set("".join([first, *others])) & {"\r", "\x1b", "\x9b"}
 
 
 def test_json_is_what_the_entry_or_the_command_line_asks_for() -> None:
