@@ -9,9 +9,15 @@ from iii_trio.net._websocket import FIN, FIN_TEXT, FRAGMENT_BYTES, Piece
 _REASON_MAX: Final = 123
 """A control frame carries 125 bytes, and a Close spends two on its code."""
 
-_SHORT_TEXT: Final = tuple(bytes((FIN_TEXT, n)) for n in range(126))
-pack_16 = struct.Struct("!BBH").pack
+_pack_16 = struct.Struct("!BBH").pack
 _pack_64 = struct.Struct("!BBQ").pack
+
+SHORT_BYTES: Final = 4096
+SHORT_TEXT: Final = tuple(
+    bytes((FIN_TEXT, n)) if n < 126 else _pack_16(FIN_TEXT, 126, n)
+    for n in range(SHORT_BYTES)
+)
+"""Headers of short text messages, by their length: to make one costs twice a look-up."""
 
 
 def close_payload(code: int | None, reason: str = "") -> bytes:
@@ -30,9 +36,9 @@ def frame_header(first: int, length: int) -> bytes:
         length: payload bytes.
     """
     if length < 126:
-        return _SHORT_TEXT[length] if first == FIN_TEXT else bytes((first, length))
+        return bytes((first, length))
     if length < 0x10000:
-        return pack_16(first, 126, length)
+        return _pack_16(first, 126, length)
     return _pack_64(first, 127, length)
 
 
