@@ -11,16 +11,14 @@ NODE_MODULES := $(QUICKSTART)/node_modules/.package-lock.json
 # Ports of `make quickstart`: the standard ones of iii.
 PORT ?= 49134
 HTTP_PORT ?= 3111
-# How often `make flakes` runs the tests of cancellation, and all the others.
-RUNS ?= 10000
+# How often `make flakes` runs the tests that are not about cancellation.
 REST ?= 300
-# Of `make hostile`; the full form is RUNS=1000000.
-RUNS ?= 50000
+# Bad frames of `make hostile` in a second, at most.
 RATE ?= 2000
 # More arguments for pytest, such as ARGS="-k quickstart -x".
 ARGS ?=
 
-.PHONY: help env quickstart test test-full deep check bench bench-full autobahn flakes mutations hostile cuts matrix pythons lock clean
+.PHONY: help env quickstart test test-full deep check bench bench-full autobahn flakes crash mutations hostile cuts matrix pythons lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -79,6 +77,7 @@ bench-full: $(INSTALLED)
 autobahn: $(INSTALLED)
 	$(BIN)/python tests/autobahn.py
 
+flakes: RUNS = 10000
 flakes: $(INSTALLED)
 	$(BIN)/python -m tests.flakes cancellation $(RUNS)
 	$(BIN)/python -m tests.flakes rest $(REST)
@@ -87,7 +86,8 @@ crash: RUNS = 1000
 crash: $(INSTALLED) $(NODE_MODULES)
 	CRASH_RUNS=$(RUNS) $(BIN)/python -m pytest -o log_cli=true --log-cli-level=INFO -o faulthandler_timeout=0 tests/integration/test_crash.py $(ARGS)
 
-# RUNS bad frames and a tenth as many bad requests; RATE frames a second at most.
+# RUNS bad frames and a tenth as many bad requests; the full form is RUNS=1000000.
+hostile: RUNS = 50000
 hostile: $(INSTALLED)
 	$(BIN)/python -m tests.hostile.run --runs $(RUNS) --rate $(RATE)
 
