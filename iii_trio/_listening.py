@@ -45,6 +45,8 @@ class EngineLimits:
         outboxes_bytes: waiting for all peers together that do not read. Above it, calls
             to those that are behind are refused, and whoever has more than an equal
             share is dropped.
+        json_depth: how deep arrays and objects of one message may nest, counted from
+            the message itself; 0: what Python's recursion limit gives, about 1,000.
         channels_per_worker: open channels that it made.
         channels_bytes: in the buffers of all channels together. Above it each channel
             holds one frame only, so that none stands still because of others.
@@ -61,6 +63,7 @@ class EngineLimits:
     outboxes_bytes: int = attrs.field(
         default=512 * 2**20, validator=_between(2**20, 2**50)
     )
+    json_depth: int = attrs.field(default=0, validator=_between(8, 100_000, off=True))
     channels_per_worker: int = attrs.field(default=1000, validator=_between(1, 2**31))
     channels_bytes: int = attrs.field(
         default=256 * 2**20, validator=_between(2**16, 2**50)

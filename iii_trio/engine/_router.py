@@ -261,12 +261,16 @@ class Router:
         else:
             self.on_frame(port, frame)
 
+    def note_bad_frame(self) -> bool:
+        """Count a message that cannot be used; whether that may be logged, too."""
+        self.bad_frames += 1
+        return self._bad_frame_lines.may_write()
+
     def on_rubbish(self, port: LinkPort, text: bytes) -> None:
         """A worker sent what cannot be read: count it, and say what is wrong with it."""
         if not text or text.isspace():
             return
-        self.bad_frames += 1
-        if not self._bad_frame_lines.may_write():
+        if not self.note_bad_frame():
             return
         try:
             decode(text)

@@ -12,6 +12,7 @@ from typing import Final, Literal, final
 from iii_trio.engine._bindings import Bindings
 from iii_trio.engine._channels import Channels
 from iii_trio.engine._connection import Connection
+from iii_trio.engine._depth import limit_depth
 from iii_trio.engine._engine_port import EnginePort
 from iii_trio.engine._invocation import InvocationTable
 from iii_trio.engine._link_port import LinkPort
@@ -107,7 +108,9 @@ class Supervisor:
         self._bindings = bindings
         self._channels = channels
         self._router = router
-        self._relay = Relay(router.registry, invocations, router)
+        relay = Relay(router.registry, invocations, router)
+        deepest = invocations.quotas.limits.json_depth
+        self._on_frame = limit_depth(relay.on_frame, router, deepest)
         self._timers = timers
         self._topology = topology
         self._now = now
@@ -144,7 +147,7 @@ class Supervisor:
         """
         if restricted:
             port.passes = set()
-        port.link.start(_Sink(port, self._relay.on_frame, self))
+        port.link.start(_Sink(port, self._on_frame, self))
 
     def welcome(self, port: LinkPort) -> None:
         """Enter a worker that connected, and tell it who it is."""

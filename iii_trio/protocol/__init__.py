@@ -91,6 +91,7 @@ from iii_trio.protocol._names import (
     is_uuid,
     namespace_for_call,
 )
+from iii_trio.protocol._nesting import nests_deeper
 from iii_trio.protocol._observe import CallObserver, ObservedCall, ObservedKind
 from iii_trio.protocol._session import (
     CANCEL_FEATURE,
@@ -180,6 +181,7 @@ __all__ = [
     "is_uuid",
     "may_send",
     "namespace_for_call",
+    "nests_deeper",
     "not_found",
     "payload_or_null",
     "payload_too_large",

@@ -297,3 +297,34 @@ async def test_registering_too_much_in_process_is_not_limited(
             except RegistrationError as exc:
                 pytest.fail(str(exc))
         assert t.engine.statistics().refused_registrations == 0
+
+
+async def test_messages_that_nest_too_deep_are_refused_and_nobody_waits(
+    autojump_clock: MockClock,
+) -> None:
+    limits = EngineLimits(json_depth=8)
+    deep: object = 1
+    for _ in range(8):  # one more is the frame itself
+        deep = [deep]
+    async with (
+        open_test_engine(limits=limits) as t,
+        t.open_raw_peer("caller") as caller,
+        t.open_raw_peer("callee", "x::y") as callee,
+    ):
+        for metadata in ({}, {"metadata": {"a": 1}}):
+            error = error_of(
+                await caller.outcome(caller.call("x::y", deep, **metadata))
+            )
+            assert error["code"] == "invocation_refused"
+            assert "limits.json_depth" in error["message"]
+        call = caller.call("x::y", [[1]])
+        callee.answer(await callee.served("x::y"), deep)
+        error = error_of(await caller.outcome(call))
+        assert error["code"] == "invocation_refused"
+        callee.send("[" * 9)
+        callee.send({"type": "registerfunction", "id": "a::b", "metadata": deep})
+        call = caller.call("x::y", "[" * 9)
+        callee.answer(await callee.served("x::y"), "[" * 9)
+        assert not (await caller.outcome(call)).error
+        counts = t.engine.statistics()
+        assert (counts.bad_frames, counts.invocations, counts.functions) == (5, 0, 1)

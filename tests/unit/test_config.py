@@ -525,8 +525,10 @@ def test_long_values_are_shortened_in_messages() -> None:
 
 
 def test_limits_of_all_workers_stand_at_the_top() -> None:
-    config = parse_config({"limits": {"pending_calls_per_worker": 5}}, ())
-    assert config.limits == EngineLimits(pending_calls_per_worker=5)
+    config = parse_config(
+        {"limits": {"pending_calls_per_worker": 5, "json_depth": 9}}, ()
+    )
+    assert config.limits == EngineLimits(pending_calls_per_worker=5, json_depth=9)
     assert parse_config({}, ()).limits == EngineLimits()
 
 

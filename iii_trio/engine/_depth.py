@@ -1,0 +1,60 @@
+"""Messages of workers that nest deeper than they may: refused, and nobody waits."""
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from iii_trio.engine._invocation import Invocation
+from iii_trio.engine._link_port import LinkPort
+from iii_trio.engine._router import Router, refuse_call
+from iii_trio.errors import RemoteProtocolError
+from iii_trio.protocol import (
+    DEFAULT_NAMESPACE,
+    InvocationResult,
+    InvokeFunction,
+    decode,
+    nests_deeper,
+    refused,
+)
+
+_log: Final = logging.getLogger("iii_trio.engine.router")
+
+Reader = Callable[[LinkPort, bytes], bool]
+"""Reads one message; see `Relay.on_frame`."""
+
+
+def limit_depth(read: Reader, router: Router, deepest: int) -> Reader:
+    """Make a reader of messages refuse those that nest too deep.
+
+    Args:
+        read: gets the others.
+        router: counts what is refused, among the bad frames.
+        deepest: ``limits.json_depth``; 0 changes nothing, and costs nothing.
+    """
+    if not deepest:
+        return read
+    reason = f"the message nests deeper than {deepest} (limits.json_depth)"
+
+    def read_shallow(port: LinkPort, text: bytes) -> bool:
+        if not nests_deeper(text, deepest):
+            return read(port, text)
+        if port.is_live:
+            if router.note_bad_frame():
+                _log.warning("frame of %s dropped: %s", port, reason)
+            _answer(port, text, router, reason)
+        return True
+
+    return read_shallow
+
+
+def _answer(port: LinkPort, text: bytes, router: Router, reason: str) -> None:
+    """Tell whoever would wait for what a message is about."""
+    try:
+        frame = decode(text)
+    except RemoteProtocolError:
+        return
+    if isinstance(frame, InvocationResult):
+        router.invocations.answered(port, frame.invocation_id, refused(reason))
+    elif isinstance(frame, InvokeFunction) and frame.invocation_id is not None:
+        call = Invocation(b"", DEFAULT_NAMESPACE, port, port, frame.invocation_id)
+        refuse_call(port, call, frame.function_id, refused(reason))

@@ -1,0 +1,26 @@
+"""How deep JSON text nests, without building anything."""
+
+import re
+from typing import Final
+
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_BRACKET: Final = re.compile(rb"[\[\]{}]")
+
+
+def nests_deeper(text: bytes, limit: int) -> bool:
+    """Tell whether arrays and objects nest deeper than so many.
+
+    Most texts are told apart by their length, or by how many brackets they have.
+
+    Args:
+        text: JSON; of anything else some answer is given.
+        limit: 1 is that of an object without arrays and objects in it.
+    """
+    if len(text) <= limit or text.count(b"{") + text.count(b"[") <= limit:
+        return False
+    depth = 0
+    for bracket in _BRACKET.finditer(_STRING.sub(b"", text)):
+        depth += 1 if bracket[0] in b"[{" else -1
+        if depth > limit:
+            return True
+    return False
