@@ -216,6 +216,42 @@ async def test_a_larger_limit_lets_those_who_wait_in() -> None:
         assert gate.started == 2
 
 
+async def test_any_number_that_waited_is_answered_when_their_worker_is_gone() -> None:
+    async with open_http_rig(concurrency_request_limit=1000) as rig:
+        gate = await serve_gate(rig)
+        await rig.bind("GET", "/gone", "nobody::here")
+        running = [rig.start("GET", "/a") for _ in range(1000)]
+        waiting = [rig.start("GET", "/gone") for _ in range(1000)]
+        await rig.settle()
+        gate.opened.set()
+        for exchange in running + waiting:
+            await exchange.done.wait()
+        assert {exchange.status for exchange in running} == {200}
+        assert {exchange.error()[1] for exchange in waiting} == {"function_not_found"}
+        assert rig.is_idle()
+
+
+async def test_nothing_is_started_or_left_after_the_end() -> None:
+    started = trio.Event()
+
+    async def hang() -> None:
+        started.set()
+        await trio.sleep_forever()
+
+    async with open_http_rig(concurrency_request_limit=1) as rig:
+        async with rig.under_test.open_link_worker("far") as far:
+            far.register_function("far::hang", hang)
+            await far.bind("http", "far::hang", {"api_path": "/a"})
+            await rig.settle()
+            first, second = rig.start("GET", "/a"), rig.start("GET", "/a")
+            await started.wait()
+            rig.dispatcher.close()
+            await rig.settle()
+            assert (first.status, second.status) == (0, 0)
+            assert rig.dispatcher.admission.running == 0
+            assert rig.under_test.engine.statistics().invocations == 0
+
+
 # Cancellation
 
 

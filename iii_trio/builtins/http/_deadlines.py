@@ -27,6 +27,13 @@ class Deadlines(Generic[T]):
         self._due: dict[T, float] = {}  # in the order of their time
         self._is_watched = False
 
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def items(self) -> list[T]:
+        """Everybody who is here."""
+        return list(self._due)
+
     def add(self, item: T) -> float:
         """Let the time of somebody begin; gives when it ends."""
         due = self._due[item] = trio.current_time() + self._seconds

@@ -71,7 +71,9 @@ class Dispatcher:
         self._worker = worker
         self._nursery = nursery
         self._runners = Runners(nursery)
+        self._all_deadlines: list[Deadlines[FarCall]] = []
         self._deadlines = self._new_deadlines()
+        self._is_starting = False
         self._now = now
 
     def reconfigure(self, config: HTTPConfig) -> None:
@@ -82,7 +84,17 @@ class Dispatcher:
         self._start_ready()
 
     def _new_deadlines(self) -> Deadlines[FarCall]:
-        return Deadlines(self._nursery, self._settings.timeout, FarCall.late)
+        deadlines = Deadlines(self._nursery, self._settings.timeout, FarCall.late)
+        self._all_deadlines = [one for one in self._all_deadlines if one]
+        self._all_deadlines.append(deadlines)
+        return deadlines
+
+    def close(self) -> None:
+        """Start nothing more, and stop what has no task that would be cancelled."""
+        self.admission.limit = 0
+        for deadlines in self._all_deadlines:
+            for call in deadlines.items():
+                call.gone("the http worker ends")
 
     def on_request(self, exchange: Exchange) -> None:
         """Take a request over."""
@@ -135,8 +147,15 @@ class Dispatcher:
             self._start_ready()
 
     def _start_ready(self) -> None:
-        for run in self.admission.ready():
-            self._start(run)
+        """Start those whose turn it is; one that ends at once lets the next one in."""
+        if self._is_starting:
+            return
+        self._is_starting = True
+        try:
+            for run in self.admission.ready():
+                self._start(run)
+        finally:
+            self._is_starting = False
 
     def _unrouted(self, path: str) -> Reply:
         allowed = self.routes.allowed(path)

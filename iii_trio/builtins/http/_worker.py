@@ -111,5 +111,6 @@ async def serve_http(
             task_status.started(server)
             await trio.sleep_forever()
         finally:
+            dispatcher.close()
             worker.unregister_trigger_type(TRIGGER_TYPE)
     raise AssertionError  # pragma: no cover - sleep_forever does not return
