@@ -154,6 +154,35 @@ async def test_a_burst_of_void_calls_keeps_its_order(
     assert got == [*range(burst)] * 9
 
 
+@pytest.mark.parametrize("steps", range(1, 9))
+@pytest.mark.parametrize("first", [1, 2, 20])
+async def test_a_burst_over_several_steps_of_the_loop_keeps_its_order(
+    autojump_clock: MockClock, steps: int, first: int
+) -> None:
+    """Its second part comes while the deliveries of the first are at any point."""
+    async with open_pubsub_rig() as rig:
+
+        @rig.client.function("always::yes")
+        async def always(_data: int) -> bool:
+            await trio.lowlevel.checkpoint()
+            return True
+
+        plain = await rig.record("subscribe", "on::plain", {"topic": "t"})
+        asked = await rig.record(
+            "subscribe", "on::asked", {"topic": "t"}, condition="always::yes"
+        )
+        async with rig.under_test.open_link_worker("far") as far:
+            for publisher in (rig.client, far):
+                for _ in range(8):  # Trio reverses half of its batches
+                    for part in (range(first), range(first, 2 * first + 1)):
+                        for number in part:
+                            publisher.fire("publish", {"topic": "t", "data": number})
+                        for _ in range(steps):
+                            await trio.lowlevel.checkpoint()
+                    await rig.settle()
+    assert plain == asked == [*range(2 * first + 1)] * 16
+
+
 async def test_a_failing_subscriber_harms_nobody(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
