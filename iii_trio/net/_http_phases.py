@@ -1,4 +1,4 @@
-"""What an HTTP connection waits for, and how long. Pure."""
+"""What an HTTP connection waits for, and how long."""
 
 from enum import Enum, auto
 
