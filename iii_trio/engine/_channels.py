@@ -228,7 +228,9 @@ class Channel:
         if self.broken:
             return
         self.broken = reason
-        self._frames.clear()
+        if self._frames:
+            self.lost = self.lost or reason  # what ended so did not arrive whole
+            self._frames.clear()
         self._count(-self._bytes)
         self._on_freed(self)
         self._taken.unpark_all()

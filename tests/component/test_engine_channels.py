@@ -215,6 +215,19 @@ async def test_an_abort_breaks_both_ends_and_loses_what_was_buffered(
                 await writer.send("more")
 
 
+async def test_what_is_dropped_after_the_end_was_said_is_no_end(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_test_engine() as t, t.open_worker() as worker:
+        writer, reader = await ends(worker)
+        await writer.send("read")
+        await writer.send("dropped")
+        await writer.aclose()
+        assert await reader.receive() == "read"
+        writer.abort("changed my mind")
+        await _expect_broken(reader, "changed my mind")
+
+
 async def test_a_reader_that_leaves_breaks_a_writer_that_waits(
     autojump_clock: MockClock,
 ) -> None:
