@@ -58,7 +58,9 @@ def checks() -> tuple[Check, ...]:
     """Return every check; see the house style, section 10."""
     python = sys.executable
     include = "--include=" + ",".join(pure_files())
-    pytest = ("-m", "pytest", "-q", "tests/unit", "tests/property")
+    # No watchdog: under coverage its dump of a running thread may crash.
+    quiet = ("-q", "-o", "faulthandler_timeout=0")
+    pytest = ("-m", "pytest", *quiet, "tests/unit", "tests/property")
     coverage = (python, "-m", "coverage")
     data = "--data-file=.coverage.pure"
     return (

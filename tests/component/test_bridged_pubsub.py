@@ -124,7 +124,7 @@ async def test_a_lost_engine_refuses_messages_and_comes_back_with_the_subscriber
         assert failure.code == "publish_failed"
         assert "not connected" in failure.message
         later = await rig.here.record("subscribe", "on::later", {"topic": "later"})
-        rig.here.wire.up = True
+        await rig.here.wire.come_back()
         await publish(rig.here, "t", 2)
         await publish(rig.here, "later", 3)
         assert (got, later) == ([2], [3])
@@ -180,7 +180,7 @@ async def test_subscribers_that_come_and_go_while_it_connects_are_told_right(
             await rig.here.record(
                 "subscribe", f"on::{number}", topic, trigger_id=trigger
             )
-        rig.here.wire.up = True
+        await rig.here.wire.come_back()
         while not rig.there.under_test.engine.statistics().triggers:  # noqa: ASYNC110
             await trio.sleep(0.001)
         for number in range(0, 10, 2):

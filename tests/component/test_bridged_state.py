@@ -135,7 +135,7 @@ async def test_a_lost_engine_is_an_error_of_the_function_that_says_where(
         assert failure.code == code
         assert "ws://other.example:49134: TIMEOUT" in failure.message
         assert "not connected" in failure.message
-        rig.here.wire.up = True
+        await rig.here.wire.come_back()
         # Calls wait for the connection.
         await rig.here.worker.invoke("state::get", {"scope": "s", "key": "k"})
 
