@@ -3,12 +3,13 @@
 import resource
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from statistics import median
 
 from benchmarks._client import Client
 from benchmarks._figure import Figure
 from benchmarks._load import Profile, hold_idle, run_load
-from benchmarks._product import Product, open_product
+from benchmarks._product import Product, config, open_product
 from benchmarks._rates import P1X1, P1X64, P32X1, Target
 
 WITH_NEIGHBOUR = Profile("1x64 and 1x1", callers=1, inflight=64)
@@ -34,7 +35,8 @@ def idle_connections(
     """Memory per idle connection, and the rate of the others beside them."""
     # Both ends of a connection have a descriptor, each in its own process.
     count = min(wanted, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 100)
-    with open_product() as crowded, ExitStack() as stack:
+    one_address = partial(config, limits={"connections_per_address": 0})
+    with open_product(configured=one_address) as crowded, ExitStack() as stack:
         Target(crowded.server, "worker").run(P32X1, 0.5)
         before = crowded.server.rss()
         stack.enter_context(hold_idle(crowded.server, count))

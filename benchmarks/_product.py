@@ -3,7 +3,7 @@
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,15 +32,27 @@ class Product:
         return attrs.evolve(self.server, port=self.http_port)
 
 
-def config(port: int, http_port: int) -> dict[str, object]:
-    """The configuration: what runs by default, on these ports."""
+def config(
+    port: int, http_port: int, limits: Mapping[str, int] | None = None
+) -> dict[str, object]:
+    """The configuration: what runs by default, on these ports.
+
+    Args:
+        port: for workers.
+        http_port: for HTTP triggers.
+        limits: of the workers' port, as far as they are not those by default.
+    """
     return {
         "workers": [
             {"name": "iii-http", "config": {"port": http_port, "host": "127.0.0.1"}},
             {"name": "iii-state"},
             {
                 "name": "iii-worker-manager",
-                "config": {"port": port, "host": "127.0.0.1"},
+                "config": {
+                    "port": port,
+                    "host": "127.0.0.1",
+                    "limits": dict(limits or {}),
+                },
             },
         ]
     }
