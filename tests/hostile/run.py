@@ -12,7 +12,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -34,6 +34,8 @@ workers:
 
 ROOT: Final = pathlib.Path(__file__).parent.parent.parent
 WARM_UP: Final = 0.2
+STEPS: Final = 10
+"""How often it says how far it is."""
 """Of the traffic, before memory is measured."""
 
 DRIPS: Final = 10
@@ -144,6 +146,11 @@ def cpu_of(server: Server) -> float:
     return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
 
 
+def shares(total: int) -> list[int]:
+    """A number in `STEPS` parts."""
+    return [total * (n + 1) // STEPS - total * n // STEPS for n in range(STEPS)]
+
+
 async def hostile(
     directory: pathlib.Path,
     runs: int,
@@ -151,6 +158,7 @@ async def hostile(
     seed: int = 0,
     rate: float = math.inf,
     quiet: float = 1.0,
+    on_progress: Callable[[str], None] = lambda _said: None,
 ) -> Report:
     """Send ``runs`` bad frames and a tenth as many bad requests.
 
@@ -160,6 +168,7 @@ async def hostile(
         seed: another one makes other traffic.
         rate: frames a second at most, and a tenth as many requests.
         quiet: seconds of normal load before, for comparison.
+        on_progress: told now and then what was sent so far.
     """
     async with open_server(directory, CONFIG) as server:
         port, http_port = await server.port(), await server.port("iii-http")
@@ -172,7 +181,10 @@ async def hostile(
             warm = int(runs * WARM_UP)
             await attack.run(warm, warm // 10)
             warm_rss, warm_cpu = rss_of(server), cpu_of(server)
-            await attack.run(runs - warm, (runs - warm) // 10)
+            rest = runs - warm
+            for frames, requests in zip(shares(rest), shares(rest // 10), strict=True):
+                await attack.run(frames, requests)
+                on_progress(f"{attack.frames} frames, {attack.requests} requests")
             rss, cpu = rss_of(server), cpu_of(server) - warm_cpu
             after = await witness.ask()
             nursery.cancel_scope.cancel(reason="enough")
@@ -195,6 +207,11 @@ async def hostile(
     )
 
 
+def say(said: str) -> None:
+    """Tell people who wait how far it is."""
+    sys.stderr.write(f"{said}\n")
+
+
 def main() -> int:
     """Run it and print the report."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -210,6 +227,7 @@ def main() -> int:
                 seed=arguments.seed,
                 rate=arguments.rate,
                 quiet=10,
+                on_progress=say,
             )
         )
     for name, value in attrs.asdict(report).items():
