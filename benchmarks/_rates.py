@@ -7,6 +7,7 @@ from typing import Final
 
 import attrs
 
+from benchmarks._crossbar import open_crossbar
 from benchmarks._figure import Figure, Series, median, ratio
 from benchmarks._load import Profile, Sample, run_load
 from benchmarks._process import Server, free_port, open_server, script
@@ -53,7 +54,7 @@ def _cpu(sample: Sample) -> float:
 
 
 def open_targets(stack: ExitStack, engine: Server) -> dict[str, Target]:
-    """Start the floors, and NATS if it is installed; the engine runs already."""
+    """Start the floors, and the peers that are installed; the engine runs already."""
     targets = {}
     for name, module in ((FLOOR, "line_relay"), (COALESCED, "coalesced_relay")):
         port = free_port()
@@ -65,6 +66,9 @@ def open_targets(stack: ExitStack, engine: Server) -> dict[str, Target]:
         port = free_port()
         server = open_server(NATS, [nats, "-a", "127.0.0.1", "-p", str(port)], port)
         targets[NATS] = Target(stack.enter_context(server), "nats")
+    crossbar = stack.enter_context(open_crossbar())
+    if crossbar is not None:
+        targets[crossbar.name] = Target(crossbar, "wamp")
     return targets
 
 

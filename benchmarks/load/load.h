@@ -2,6 +2,7 @@
  *
  * main.c       options, phases, figures     connection.c  sockets and buffers
  * protocols.c  what is said: lines, WebSocket worker frames, NATS, HTTP/1.1
+ * wamp.c       and WAMP
  */
 #ifndef LOAD_H
 #define LOAD_H
@@ -9,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum protocol { LINE, WORKER, NATS, HTTP };
+enum protocol { LINE, WORKER, NATS, HTTP, WAMP };
 enum role { CALLER, PROBE, CALLEE, IDLE };
 
 struct bytes {
@@ -28,6 +29,7 @@ struct connection {
     int dirty;             /* has unsent bytes and stands in the list of dirty ones */
     int waits_writable;
     uint32_t mask;         /* WebSocket mask, per connection */
+    uint64_t calls;        /* WAMP: made so far */
     uint64_t *sent_at;     /* ns, by slot */
     struct bytes in, out;
 };
@@ -79,5 +81,12 @@ void prepare(void);
 void handshake(struct connection *c);
 void call(struct connection *c, unsigned slot);
 void consume(struct connection *c);
+void ws_text(struct connection *c, const char *text);
+void ws_around_payload(struct connection *c, const char *head, const char *tail);
+
+/* wamp.c */
+void wamp_hello(struct connection *c);
+void wamp_call(struct connection *c, unsigned slot);
+void wamp_text(struct connection *c, const char *text);
 
 #endif

@@ -148,8 +148,8 @@ static const struct option names[] = {
     {"callee-port", 1, 0, 'E'}, {"api-path", 1, 0, 'a'}, {0, 0, 0, 0}};
 
 static enum protocol protocol_of(const char *name) {
-    const char *known[] = {"line", "worker", "nats", "http"};
-    for (int i = 0; i < 4; i++)
+    const char *known[] = {"line", "worker", "nats", "http", "wamp"};
+    for (int i = 0; i < 5; i++)
         if (!strcmp(name, known[i])) return (enum protocol)i;
     fail("unknown protocol %s", name);
 }

@@ -88,9 +88,14 @@ static void ws_send(struct connection *c, int opcode, const struct bytes *parts,
 #define TEXT(s) {.data = (char *)(s), .end = strlen(s)}
 #define PAYLOAD {.data = payload, .end = payload_length}
 
-static void ws_text(struct connection *c, const char *text) {
+void ws_text(struct connection *c, const char *text) {
     struct bytes part = TEXT(text);
     ws_send(c, 1, &part, 1);
+}
+
+void ws_around_payload(struct connection *c, const char *head, const char *tail) {
+    struct bytes parts[] = {TEXT(head), PAYLOAD, TEXT(tail)};
+    ws_send(c, 1, parts, 3);
 }
 
 static void call_worker(struct connection *c, unsigned slot) {
@@ -123,6 +128,10 @@ static void answer_worker(struct connection *c, const char *id) {
 }
 
 static void on_text(struct connection *c, char *text, size_t length) {
+    if (c->protocol == WAMP) {
+        wamp_text(c, text);
+        return;
+    }
     if (!c->ready) {
         if (find(text, length, "\"pong\"")) c->ready = 1;
         return;
@@ -194,16 +203,17 @@ static void announce(struct connection *c) {
     ws_text(c, "{\"type\":\"ping\"}");
 }
 
-/* ---- the four protocols ---- */
+/* ---- all protocols ---- */
 
 void handshake(struct connection *c) {
     char text[512];
-    if (c->protocol == WORKER) {
+    if (c->protocol == WORKER || c->protocol == WAMP) {
         snprintf(text, sizeof text,
                  "GET /%s HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\n"
                  "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-                 "Sec-WebSocket-Version: 13\r\n\r\n",
-                 options.query);
+                 "Sec-WebSocket-Version: 13\r\n%s\r\n",
+                 options.query,
+                 c->protocol == WAMP ? "Sec-WebSocket-Protocol: wamp.2.json\r\n" : "");
     } else if (c->protocol == LINE) {
         c->open = c->ready = 1;
         snprintf(text, sizeof text, c->role == CALLEE ? "callee\n" : "c%04d\n", c->index);
@@ -230,6 +240,9 @@ void call(struct connection *c, unsigned slot) {
     switch (c->protocol) {
     case WORKER:
         call_worker(c, slot);
+        return;
+    case WAMP:
+        wamp_call(c, slot);
         return;
     case LINE:
         length = snprintf(head, sizeof head, "c%04d %04x ", c->index, slot);
@@ -325,19 +338,21 @@ static int take_http(struct connection *c) {
 }
 
 void consume(struct connection *c) {
-    if (c->protocol == WORKER && !c->open) {
+    if ((c->protocol == WORKER || c->protocol == WAMP) && !c->open) {
         char *at = c->in.data + c->in.start;
         char *end = find(at, c->in.end - c->in.start, "\r\n\r\n");
         if (!end) return;
         if (memcmp(at + 9, "101", 3)) fail("no WebSocket: %.12s", at);
         c->in.start += (size_t)(end - at) + 4;
         c->open = 1;
-        announce(c);
+        if (c->protocol == WAMP) wamp_hello(c);
+        else announce(c);
     }
     int more = 1;
     while (more) {
         switch (c->protocol) {
-        case WORKER: more = ws_frame(c); break;
+        case WORKER:
+        case WAMP: more = ws_frame(c); break;
         case LINE: more = take_line(c); break;
         case NATS: more = take_nats(c); break;
         case HTTP: more = take_http(c); break;
