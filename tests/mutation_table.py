@@ -342,8 +342,11 @@ MUTATIONS = (
     Mutation(
         "no task is left",
         "engine/_ports.py",
-        "            _depth.reset(token)\n",
-        "            _depth.reset(token)\n            await trio.sleep(1)\n",
+        "            self._invocations.settle(invocation, STOPPED)\n\n"
+        "    async def run_inline(\n",
+        "            self._invocations.settle(invocation, STOPPED)\n"
+        "            await trio.sleep(1)\n\n"
+        "    async def run_inline(\n",
         PROGRAMS,
         "no_task_is_left",
     ),
