@@ -14,7 +14,7 @@ from cattrs.cols import is_sequence, list_structure_factory
 from cattrs.gen import make_dict_structure_fn
 
 from iii_trio.builtins._update_ops import UPDATE_OPS, UpdateOp
-from iii_trio.errors import FunctionFailedError
+from iii_trio.errors import FunctionFailedError, RegistrationError
 
 T = TypeVar("T")
 
@@ -94,6 +94,18 @@ def _struct_of(kind: type[Any]) -> Any:  # noqa: ANN401 - a class, made here
         if ALIAS in field.metadata:
             members.append((field.metadata[ALIAS], msgspec.UnsetType, msgspec.UNSET))
     return msgspec.defstruct(kind.__name__, members, kw_only=True, frozen=True)
+
+
+def structure_trigger_config(config: object, kind: type[T]) -> T:
+    """Make an attrs instance out of the config of a trigger.
+
+    Raises:
+        RegistrationError: it does not fit.
+    """
+    try:
+        return structure(config, kind)
+    except InputError as exc:
+        raise RegistrationError(f"Failed to parse trigger config: {exc}") from exc
 
 
 def structure(value: object, kind: type[T]) -> T:

@@ -14,8 +14,9 @@ from iii_trio.builtins._payloads import (
     describe,
     structure,
     structure_input,
+    structure_trigger_config,
 )
-from iii_trio.errors import FunctionFailedError
+from iii_trio.errors import FunctionFailedError, RegistrationError
 
 
 @attrs.frozen
@@ -91,6 +92,12 @@ def test_what_does_not_fit_is_named_with_its_place(value: object, reason: str) -
         f"Failed to deserialize input for f::f: {reason}"
     )
     assert not failed.value.function_id, "else the worker takes it for a nested failure"
+
+
+def test_a_trigger_config_that_does_not_fit_refuses_the_trigger() -> None:
+    assert structure_trigger_config({"count": 1}, Inner) == Inner(count=1)
+    with pytest.raises(RegistrationError, match="Failed to parse trigger config: "):
+        structure_trigger_config({"count": "one"}, Inner)
 
 
 def test_large_values_are_not_repeated_in_messages() -> None:

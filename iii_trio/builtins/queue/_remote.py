@@ -7,13 +7,13 @@ A subscriber of a topic here is one over there, by a function that relays.
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import ExitStack
-from typing import Any, Final, NoReturn, final
+from typing import Any, NoReturn, final
 
 import attrs
 import msgspec
 import trio
 
-from iii_trio.builtins._payloads import InputError, structure
+from iii_trio.builtins._payloads import structure, structure_trigger_config
 from iii_trio.builtins._remote_engine import (
     Connect,
     RemoteEngine,
@@ -29,14 +29,13 @@ from iii_trio.builtins.queue._schemas import (
     TRIGGER_CONFIG_FORMAT,
 )
 from iii_trio.builtins.queue._topics import TRIGGER_TYPE
-from iii_trio.errors import InvocationError, RegistrationError
+from iii_trio.errors import InvocationError
+from iii_trio.protocol import CONDITION_KEY
 from iii_trio.worker import Trigger, Worker
 
 JSON = Any
 
 logger = logging.getLogger("iii_trio.builtins.queue")
-
-CONDITION_KEY: Final = "condition_function_id"
 
 
 async def serve_bridged_queue(
@@ -126,10 +125,7 @@ class Relays:
         Raises:
             RegistrationError: its config does not fit.
         """
-        try:
-            config = structure(trigger.config, SubscriberConfig)
-        except InputError as exc:
-            raise RegistrationError(f"Failed to parse trigger config: {exc}") from exc
+        config = structure_trigger_config(trigger.config, SubscriberConfig)
         relay = _relay_of(config.topic, trigger)
         self._triggers.setdefault(relay, {})[trigger.trigger_id] = trigger
         return self._join(relay, trigger)

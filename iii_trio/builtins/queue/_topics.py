@@ -14,7 +14,7 @@ import trio
 from msgspec import structs
 
 from iii_trio.adapters import KeyValueStore, Message, NewMessage, QueueStore
-from iii_trio.builtins._payloads import InputError, structure
+from iii_trio.builtins._payloads import structure_trigger_config
 from iii_trio.builtins.queue._consumer import (
     Consumers,
     FailedConditionError,
@@ -174,10 +174,7 @@ class Topics:
         Raises:
             RegistrationError: its config does not fit.
         """
-        try:
-            config = structure(trigger.config, SubscriberConfig)
-        except InputError as exc:
-            raise RegistrationError(f"Failed to parse trigger config: {exc}") from exc
+        config = structure_trigger_config(trigger.config, SubscriberConfig)
         settings = config.queue_config or SubscriberQueueConfig()
         queue = subscription(config.topic, trigger.function_id, trigger.namespace)
         known = self._known.get(queue)

@@ -5,9 +5,9 @@ from typing import Any, Final, final
 
 import trio
 
-from iii_trio.builtins._payloads import InputError, structure
+from iii_trio.builtins._payloads import structure_trigger_config
 from iii_trio.builtins.state._inputs import StateTriggerConfig
-from iii_trio.errors import InvocationError, RegistrationError
+from iii_trio.errors import InvocationError
 from iii_trio.worker import Trigger, Worker
 
 logger = logging.getLogger("iii_trio.builtins.state")
@@ -35,10 +35,7 @@ class StateTriggers:
         Raises:
             RegistrationError: its config does not fit.
         """
-        try:
-            config = structure(trigger.config, StateTriggerConfig)
-        except InputError as exc:
-            raise RegistrationError(f"Failed to parse trigger config: {exc}") from exc
+        config = structure_trigger_config(trigger.config, StateTriggerConfig)
         self.bound[trigger.trigger_id] = (trigger, config)
 
     def unbind(self, trigger: Trigger) -> None:
