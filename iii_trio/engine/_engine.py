@@ -1,7 +1,7 @@
 """The ordinary composition of an engine: its tables, its one task, its way to stop."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any, Final, final
@@ -343,19 +343,8 @@ def _compose(
     for function in functions:
         registry.claim(function)
     topology.begin()
-    for trigger_type, description in (
-        (FUNCTIONS_AVAILABLE, "The set of functions changed."),
-        (WORKERS_AVAILABLE, "A worker connected, told who it is, or is gone."),
-    ):
-        triggers.add_type(
-            TriggerType(
-                trigger_type=trigger_type,
-                namespace=DEFAULT_NAMESPACE,
-                provider=own,
-                description=description,
-                config_format=CONFIG_FORMAT,
-            )
-        )
+    for own_type in _own_types(own):
+        triggers.add_type(own_type)
     return Engine._create(
         supervisor=supervisor,
         gate=gate,
@@ -374,6 +363,21 @@ def _compose(
         watch=Watch(invocations),
         engine_ids=engine_ids,
     )
+
+
+def _own_types(own: EnginePort) -> Iterator[TriggerType[AnyPort]]:
+    """The trigger types that the engine itself provides."""
+    for trigger_type, description in (
+        (FUNCTIONS_AVAILABLE, "The set of functions changed."),
+        (WORKERS_AVAILABLE, "A worker connected, told who it is, or is gone."),
+    ):
+        yield TriggerType(
+            trigger_type=trigger_type,
+            namespace=DEFAULT_NAMESPACE,
+            provider=own,
+            description=description,
+            config_format=CONFIG_FORMAT,
+        )
 
 
 def engine_record(worker_id: str, now: float) -> WorkerRecord:

@@ -77,7 +77,11 @@ class ObservabilityFunctions:
             )
             for level in ("trace", "debug", "info", "warn", "error")
         }
-        return logs | {
+        return logs | self._records() | self._settings()
+
+    def _records(self) -> Table:
+        """What was recorded."""
+        return {
             "engine::logs::list": (
                 self._logs_list,
                 inputs.LogsListInput,
@@ -99,6 +103,11 @@ class ObservabilityFunctions:
                 None,
                 "Tells whether telemetry works.",
             ),
+        }
+
+    def _settings(self) -> Table:
+        """What was set."""
+        return {
             "engine::sampling::rules": (
                 self._sampling_rules,
                 None,
