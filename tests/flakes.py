@@ -36,7 +36,7 @@ class Group:
 
 
 GROUPS: Final = {
-    "cancellation": Group("cancellation and not full", 50),
+    "cancellation": Group("cancellation and not full", 200),
     "rest": Group("not cancellation and not full", 1),
 }
 

@@ -149,6 +149,9 @@ class EngineUnderTest(metaclass=NoPublicConstructor):
     ) -> AsyncIterator[RawPeer]:
         """Open a raw peer for the length of a block; at its end the link is cut.
 
+        The block begins when the engine has the announcement and the functions, so that
+        other peers can call them; with faults in ``to_engine`` it begins at once.
+
         Args:
             name: announced together with ``announcement``; without both the peer
                 announces nothing.
@@ -167,6 +170,8 @@ class EngineUnderTest(metaclass=NoPublicConstructor):
                 peer.announce(name, **announcement)
             for function_id in functions:
                 peer.register(function_id)
+            if to_engine == _NO_FAULTS:
+                await peer.flush()
             yield peer
         finally:
             peer.cut()

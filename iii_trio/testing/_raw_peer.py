@@ -131,6 +131,13 @@ class RawPeer:
             }
         )
 
+    async def flush(self) -> None:
+        """Wait until the engine has taken all that was sent, or the link ended.
+
+        What other peers sent meanwhile may come before or after it.
+        """
+        await self.connection.wait_delivered("to_server")
+
     # Receiving
 
     async def receive(self) -> AnyFrame:

@@ -181,6 +181,11 @@ class MemoryLink(metaclass=NoPublicConstructor):
         """Whether nothing will ever be due again: the sink was told of the end."""
         return self._told
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether something arrived that the sink was not given yet."""
+        return bool(self._arrived)
+
     def step(self) -> None:
         """Do one thing that is due: deliver a message, give up, or tell of the end."""
         sink = self._sink
@@ -212,10 +217,22 @@ class MemoryConnection:
     client: MemoryLink
     server: MemoryLink
     _pipes: dict[Direction, BytePipe]
+    _stepped: trio.lowlevel.ParkingLot
 
     def sent_bytes(self, direction: Direction) -> int:
         """Bytes that arrived so far, frame headers included."""
         return self._pipes[direction].taken_bytes
+
+    async def wait_delivered(self, direction: Direction) -> None:
+        """Wait until all that was sent in that direction was given to the other end.
+
+        A stall or a cut in the middle makes that wait for `release`, or end.
+        """
+        await trio.lowlevel.checkpoint()
+        pipe = self._pipes[direction]
+        link = self.server if direction == "to_server" else self.client
+        while (pipe.waiting_bytes or link.is_behind) and not link.is_over:
+            await self._stepped.park()
 
     def cut(self, reason: str = "cut") -> None:
         """Cut both directions now; what is on its way is lost."""
@@ -279,6 +296,7 @@ class MemoryNetwork(metaclass=NoPublicConstructor):
         self._rng = rng
         self._connections: list[MemoryConnection] = []
         self._changed = trio.Event()
+        self._stepped = trio.lowlevel.ParkingLot()
 
     def connect(
         self,
@@ -300,6 +318,7 @@ class MemoryNetwork(metaclass=NoPublicConstructor):
             client=MemoryLink._create(self, "client", pipes["to_server"]),
             server=MemoryLink._create(self, "server", pipes["to_client"]),
             pipes=pipes,
+            stepped=self._stepped,
         )
         self._connections.append(connection)
         return connection
@@ -319,6 +338,7 @@ class MemoryNetwork(metaclass=NoPublicConstructor):
             due, when = self._choose()
             if due is not None:
                 due.step(self._rng, trio.current_time())
+                self._stepped.unpark_all()
                 if due.is_over:
                     self._connections.remove(due)
                 await trio.lowlevel.checkpoint()
@@ -332,6 +352,7 @@ class MemoryNetwork(metaclass=NoPublicConstructor):
             connection.cut("the memory network closed")
             while connection.due_at() == -math.inf:
                 connection.step(self._rng, -math.inf)
+        self._stepped.unpark_all()
 
     def _choose(self) -> tuple[MemoryConnection | None, float]:
         """A connection with something to do, or the time of the next one."""

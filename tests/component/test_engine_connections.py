@@ -332,6 +332,8 @@ async def test_teardown_goes_in_the_order_of_the_protocol(
                     "function_id": "hear::it",
                 }
             )
+            await listener.flush()
+            await peer.flush()
             listener.call("a::b")
             await peer.served("a::b")
             t.events.clear()

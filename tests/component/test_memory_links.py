@@ -105,6 +105,27 @@ async def test_a_stalled_peer_lets_bytes_pile_up_until_released() -> None:
         assert client.frames == [b"x" * 1000]
 
 
+async def test_one_can_wait_until_all_is_delivered(autojump_clock: MockClock) -> None:
+    async with open_memory_network() as network:
+        connection = network.connect(to_server=FaultPlan(delay=60))
+        _, server = listen(connection)
+        await connection.wait_delivered("to_server")  # nothing was sent
+        connection.client.send_nowait(b"slow")
+        with trio.move_on_after(59):
+            await connection.wait_delivered("to_server")
+        assert server.frames == []
+        await connection.wait_delivered("to_server")
+        assert server.frames == [b"slow"]
+        connection.server.hold()
+        connection.client.send_nowait(b"held")
+        with trio.move_on_after(3600) as waiting:
+            await connection.wait_delivered("to_server")
+        assert waiting.cancelled_caught
+        connection.cut()
+        await connection.wait_delivered("to_server")
+        assert server.frames == [b"slow"]
+
+
 async def test_a_half_closed_peer_ends_the_link_after_what_it_sent() -> None:
     async with open_memory_network() as network:
         connection = network.connect()
