@@ -67,7 +67,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Shuffle what was selected."""
     option = session.config.option
     if option.shuffle is not None:
-        shuffling.seed_engines(option.shuffle)
         session.items = shuffling.in_passes(
             session.items, option.shuffle, option.passes
         )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let chance order what happens on several links, where tests are shuffled."""
+    if (seed := item.config.option.shuffle) is not None:
+        shuffling.seed_engines(item, seed)

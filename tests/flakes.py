@@ -89,7 +89,8 @@ def commit() -> str:
 def run(group: Group, passes: int, seed: int) -> str:
     """Run a group; give the output if something failed, else nothing."""
     command = [
-        *(sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider"),
+        *(sys.executable, "-m", "pytest", "-v", "--tb=short", "-p", "no:cacheprovider"),
+        *("-o", "faulthandler_timeout=300", "-o", "faulthandler_exit_on_timeout=true"),
         *("-m", group.marks, "--shuffle", str(seed), "--passes", str(passes)),
         *("--hypothesis-profile=shuffled", f"--hypothesis-seed={seed}"),
     ]

@@ -6,10 +6,13 @@ same seed gives again, but for what Trio itself leaves to chance.
 """
 
 import random
+from typing import Final
 
 import pytest
 
 from iii_trio.testing import open_test_engine
+
+_RUNS: Final = pytest.StashKey[int]()
 
 
 def in_passes(items: list[pytest.Item], seed: int, passes: int) -> list[pytest.Item]:
@@ -28,6 +31,12 @@ def in_passes(items: list[pytest.Item], seed: int, passes: int) -> list[pytest.I
     return order
 
 
-def seed_engines(seed: int) -> None:
-    """Let engines of tests that ask for no seed take this one."""
-    open_test_engine.__wrapped__.__kwdefaults__["seed"] = seed  # type: ignore[attr-defined]
+def seed_engines(item: pytest.Item, seed: int) -> None:
+    """Let engines of a test that asks for no seed take another one each time it runs.
+
+    Args:
+        item: the test that is about to run.
+        seed: of its first run; the next one gets the next.
+    """
+    run = item.stash[_RUNS] = item.stash.get(_RUNS, -1) + 1
+    open_test_engine.__wrapped__.__kwdefaults__["seed"] = seed + run  # type: ignore[attr-defined]

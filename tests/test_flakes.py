@@ -6,6 +6,7 @@ import pathlib
 
 import pytest
 
+from iii_trio.testing import open_test_engine
 from tests import flakes, shuffling
 
 
@@ -20,12 +21,26 @@ def test_each_pass_has_every_test_once_and_none_follows_itself(
     assert order == shuffling.in_passes(items, seed=7, passes=30)
 
 
+async def test_each_run_of_a_test_has_another_seed(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    defaults = open_test_engine.__wrapped__.__kwdefaults__  # type: ignore[attr-defined]
+    monkeypatch.setitem(defaults, "seed", defaults["seed"])
+    ids = set()
+    for _ in range(3):
+        shuffling.seed_engines(request.node, 7)
+        async with open_test_engine() as t, t.open_raw_peer("w") as peer:
+            ids.add((await peer.accepted()).worker_id)
+    assert len(ids) == 3
+
+
 def test_counts_add_up_over_stops_and_commits(
     monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
     outcomes = iter(["", "it failed", ""])
     monkeypatch.setattr(flakes, "HOME", tmp_path)
     monkeypatch.setattr(flakes, "run", lambda _group, _passes, _seed: next(outcomes))
+    monkeypatch.setitem(flakes.GROUPS, "cancellation", flakes.Group("any", 50))
     monkeypatch.setattr(flakes, "commit", lambda: "first")
     assert flakes.main("cancellation", 60) == 1
     monkeypatch.setattr(flakes, "commit", lambda: "second")

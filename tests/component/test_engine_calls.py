@@ -492,6 +492,7 @@ async def test_workers_define_actions_of_their_own(autojump_clock: MockClock) ->
     ):
         await trio.testing.wait_all_tasks_blocked()
         scheduler.register("later::do", metadata={"trigger_action": "later"})
+        await scheduler.flush()
         action = {"type": "later", "minutes": 5}
         call_id = caller.call("x::y", [1], action=action)
         call = await scheduler.served("later::do")
