@@ -424,6 +424,7 @@ async def test_drain_refuses_new_calls_and_waits_for_old_ones(
     ):
         await trio.testing.wait_all_tasks_blocked()
         first, second = caller.call("x::y"), caller.call("x::y")
+        await caller.flush()
         call = await callee.served("x::y")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(t.engine.drain, 10)

@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import cache
 from typing import Any, Final, NoReturn, final
 
 import attrs
@@ -280,8 +281,11 @@ def _register(
             function_id,
             handler,
             description=description,
-            request_format=(
-                {"type": "object"} if takes is None else msgspec.json.schema(takes)
-            ),
+            request_format=_request_format(takes),
         )
         registered.callback(worker.unregister_function, function_id)
+
+
+@cache  # it takes longer than all the rest of starting this worker
+def _request_format(takes: type | None) -> JSON:
+    return {"type": "object"} if takes is None else msgspec.json.schema(takes)
