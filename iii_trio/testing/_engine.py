@@ -1,15 +1,16 @@
 """open_test_engine: an engine in process, with recorded events and faulty links."""
 
+import math
 import random
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, final
+from typing import Any, Final, final
 
 import attrs
 import trio
 
-from iii_trio._util import NoPublicConstructor
+from iii_trio._util import NoPublicConstructor, open_background_nursery
 from iii_trio.access import Access, ConnectRequest
 from iii_trio.engine import Engine, open_engine
 from iii_trio.testing._clock import EPOCH, Clock, is_virtual
@@ -31,6 +32,7 @@ from iii_trio.worker import (
 )
 
 _NO_FAULTS = FaultPlan()
+_YEAR: Final = 366 * 86400.0
 
 
 @final
@@ -182,6 +184,7 @@ async def open_test_engine(
     *,
     epoch: float = EPOCH,
     seed: int = 0,
+    time_limit: float = _YEAR,
     **options: Any,  # noqa: ANN401
 ) -> AsyncIterator[EngineUnderTest]:
     """Open an engine for a test: no socket, no thread, ids that repeat.
@@ -193,7 +196,13 @@ async def open_test_engine(
     Args:
         epoch: wall time at the beginning, seconds since 1970.
         seed: of ids and of the order of what happens on several links at once.
+        time_limit: seconds of virtual time that the block may take; a real clock knows
+            no limit.
         options: further ones of ``iii_trio.open_engine``.
+
+    Raises:
+        trio.TooSlowError: the time limit passed, most likely because the test waits
+            for something that never comes; says which calls were in flight.
     """
     if is_virtual():
         SYNC_RUNNER.set(run_inline)
@@ -207,8 +216,32 @@ async def open_test_engine(
             **options,
         ) as engine,
         open_memory_network(rng=random.Random(seed)) as network,  # noqa: S311
+        _time_limit(engine, time_limit if is_virtual() else math.inf),
     ):
         await trio.lowlevel.checkpoint()
         yield EngineUnderTest._create(
             engine=engine, events=events, clock=clock, network=network, rng=rng
         )
+
+
+@asynccontextmanager
+async def _time_limit(engine: Engine, seconds: float) -> AsyncIterator[None]:
+    """End a block that takes longer, and say what it waited for."""
+    calls: list[str] = []
+
+    async def watch() -> None:
+        await trio.sleep(seconds)
+        calls.extend(call.function_id for call in engine.invocations.pending())
+        scope.cancel(reason="the time limit of the test passed")
+
+    with trio.CancelScope() as scope:
+        async with open_background_nursery("the test ended") as nursery:
+            nursery.start_soon(watch, name="time limit of the test")
+            yield
+    if scope.cancelled_caught:
+        msg = (
+            f"the test still ran after {seconds:.0f} seconds of virtual time "
+            "(time_limit): it waits for something that never comes; "
+            f"calls in flight: {', '.join(calls) or 'none'}"
+        )
+        raise trio.TooSlowError(msg)

@@ -128,6 +128,31 @@ async def test_a_link_worker_reconnects_after_a_cut(autojump_clock: MockClock) -
         assert len(connections) == 2
 
 
+async def test_a_test_that_waits_for_ever_is_ended_and_told_what_it_waited_for(
+    autojump_clock: MockClock,
+) -> None:
+    with pytest.raises(trio.TooSlowError, match=r"31622400 .* in flight: far::away$"):
+        async with (
+            open_test_engine() as t,
+            t.open_raw_peer("far", "far::away"),
+            t.open_worker("near") as near,
+        ):
+            await near.invoke("far::away", deadline=None)
+    with pytest.raises(trio.TooSlowError, match=r" 60 seconds .* in flight: none$"):
+        async with open_test_engine(time_limit=60) as t:
+            await trio.Event().wait()
+    async with open_test_engine(time_limit=60):
+        await trio.sleep(59)
+    with pytest.raises(ZeroDivisionError):
+        async with open_test_engine(time_limit=60):
+            raise ZeroDivisionError
+
+
+async def test_a_real_clock_knows_no_time_limit() -> None:
+    async with open_test_engine(time_limit=0):
+        await wait_all_tasks_blocked()
+
+
 async def test_a_raw_peer_takes_frames_by_type_and_keeps_the_others() -> None:
     async with open_test_engine() as harness, harness.open_raw_peer() as peer:
         peer.send({"type": "ping"})
@@ -137,6 +162,24 @@ async def test_a_raw_peer_takes_frames_by_type_and_keeps_the_others() -> None:
         assert welcome in peer.received
         with pytest.raises(trio.WouldBlock):
             peer.take_nowait()
+
+
+async def test_a_raw_peer_is_known_when_its_block_begins_whatever_the_seed(
+    autojump_clock: MockClock,
+) -> None:
+    for seed in range(20):
+        async with (
+            open_test_engine(seed=seed) as t,
+            t.open_raw_peer("caller") as caller,
+            t.open_raw_peer("callee", "x::y") as callee,
+        ):
+            call = caller.call("x::y")
+            callee.answer(await callee.served("x::y"), seed)
+            assert not (await caller.outcome(call)).error
+            callee.register("x::z")
+            await callee.flush()
+            caller.call("x::z")
+            await callee.served("x::z")
 
 
 async def test_a_raw_peer_says_when_the_link_ends_before_the_frame() -> None:
