@@ -12,7 +12,7 @@ local          it is settled                   task, in a scope that the invocat
 
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import Any, Final, Literal, final
 
 import trio
@@ -54,6 +54,7 @@ class LocalPort(Connection):
         self._handlers = handlers
         self._invocations = invocations
         self._waiting: deque[Invocation] = deque()
+        self._context = copy_context()
         self.on_bound: Callable[[Trigger[AnyPort], ErrorBody | None], None] = (
             lambda _trigger, _error: None
         )
@@ -68,10 +69,13 @@ class LocalPort(Connection):
         """Run the handler in its own task, in the worker's nursery.
 
         Trio starts tasks in any order. So each takes the oldest call that waits, and
-        handlers begin in the order in which the calls came.
+        handlers begin in the order in which the calls came. It sees the context
+        variables of who opened this worker, and none of any caller.
         """
         self._waiting.append(invocation)
-        self._handlers.start_soon(self._run_oldest, name=f"calls of {self!r}")
+        self._context.run(
+            self._handlers.start_soon, self._run_oldest, name=f"calls of {self!r}"
+        )
 
     def abandon(self, invocation: Invocation, reason: str) -> None:
         """Cancel the handler's scope."""
@@ -145,16 +149,21 @@ class LocalPort(Connection):
     def bind_trigger(
         self, trigger: Trigger[AnyPort], kind: TriggerType[AnyPort]
     ) -> BindAnswer:
-        """Ask the provider's ``bind``; an async one answers later."""
+        """Ask the provider's ``bind``; an async one answers later.
+
+        What it starts is its own work, and sees nothing of the handler that binds.
+        """
         del kind
+        context = self._context.copy()  # binding may call, and bind again
         try:
-            later = self._handlers.bind(trigger.spec)
+            later = context.run(self._handlers.bind, trigger.spec)
         except RegistrationError as exc:
             return ErrorBody(code=exc.code, message=exc.message)
         if later is None:
             return "accepted"
-        self._handlers.start_soon(
-            self._await_bind, later, trigger, name=f"bind {trigger.spec.trigger_id}"
+        name = f"bind {trigger.spec.trigger_id}"
+        context.run(
+            self._handlers.start_soon, self._await_bind, later, trigger, name=name
         )
         return "pending"
 
@@ -183,8 +192,8 @@ async def wait_settled(invocation: Invocation, invocations: InvocationTable) -> 
 
     Cancellation ends the call; its callee is told if it can hear it.
     """
-    if invocation.outcome is not None:
-        await trio.lowlevel.checkpoint()
+    if invocation.outcome is not None:  # it must be told: the call is done
+        await trio.lowlevel.cancel_shielded_checkpoint()
         return
     invocation.task = trio.lowlevel.current_task()
 

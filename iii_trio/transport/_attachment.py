@@ -134,13 +134,14 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     scope: trio.CancelScope | None = None
 
 
-class IncomingCall(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+class IncomingCall(msgspec.Struct, kw_only=True, eq=False):
     """One call that a worker's handler has to run.
 
     Attributes:
         payload: JSON text; without the caller's id.
         metadata: JSON text or ``b""``.
         deadline: absolute time of ``trio.current_time``, ``math.inf`` if none.
+        is_over: its handler has ended; tasks that it left behind still know the call.
     """
 
     invocation_id: str
@@ -152,6 +153,7 @@ class IncomingCall(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     deadline: float = float("inf")
     traceparent: str | None = None
     baggage: str | None = None
+    is_over: bool = False
 
 
 @attrs.frozen(kw_only=True)

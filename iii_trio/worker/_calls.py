@@ -114,7 +114,9 @@ class Caller:
             trio.ClosedResourceError: the worker was closed.
         """
         self._port.fire(
-            self._request(function_id, encode(data), namespace, metadata, None, "call")
+            self._request(
+                function_id, encode(data), namespace, metadata, None, "call", void=True
+            )
         )
 
     async def enqueue(
@@ -159,12 +161,15 @@ class Caller:
         timeout: float | None,
         kind: CallKind,
         action: bytes = b"",
+        *,
+        void: bool = False,
     ) -> Request:
         traceparent = baggage = None
         call = current_call.get()
         if call is not None:
             traceparent, baggage = call.traceparent, call.baggage
-            timeout = time_left(call, timeout)
+            if not void:  # that one outlives whoever fires it
+                timeout = time_left(call, timeout)
         return Request(
             function_id=function_id,
             payload=payload,

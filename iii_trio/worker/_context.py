@@ -79,21 +79,28 @@ def passing_baggage(baggage: str) -> Iterator[None]:
     if call is None:
         msg = "passing_baggage() works only inside a handler"
         raise LookupError(msg)
-    token = current_call.set(structs.replace(call, baggage=baggage))
+    inside = structs.replace(call, baggage=baggage)
+    token = current_call.set(inside)
     try:
         yield
     finally:
+        inside.is_over = True
         current_call.reset(token)
 
 
 def time_left(call: IncomingCall, wanted: float | None) -> float | None:
     """The timeout of a call nested in ``call``: a deadline only shrinks along a chain.
 
+    It binds nobody once it has passed: what still runs then cleans up in a shield of its
+    own. Nor once the handler is over, in tasks that it left behind.
+
     Args:
         call: the invocation that makes the nested call.
         wanted: seconds that the nested call asks for, ``None`` if it does not care.
     """
-    if call.deadline == math.inf:
+    if call.deadline == math.inf or call.is_over:
         return wanted
-    left = max(0.0, call.deadline - trio.current_time())
+    left = call.deadline - trio.current_time()
+    if left <= 0:
+        return wanted
     return left if wanted is None else min(left, wanted)

@@ -170,6 +170,7 @@ async def run_handler(served: ServedFunction | None, call: IncomingCall) -> Outc
     except BaseExceptionGroup as group:
         raise cancellation_in(group, f"handler of {call.function_id!r}") from None
     finally:
+        call.is_over = True
         current_call.reset(token)
 
 

@@ -57,6 +57,7 @@ class Runners:
         self._queue: deque[Run] = deque()
         self._idle = trio.lowlevel.ParkingLot()
         self._is_served = False  # a runner is at the queue, or on its way
+        self._context = copy_context()  # never that of a handler that submits
 
     def submit(self, run: Run) -> None:
         """Run a request soon."""
@@ -70,7 +71,10 @@ class Runners:
         if self._idle:
             self._idle.unpark()
         else:
-            self._nursery.start_soon(self._serve, name="http requests")
+            self._context.run(self._start)
+
+    def _start(self) -> None:
+        self._nursery.start_soon(self._serve, name="http requests")
 
     async def _serve(self) -> None:
         """Be a runner."""

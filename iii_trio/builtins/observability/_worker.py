@@ -2,10 +2,10 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import cache
-from typing import Any, Final, NoReturn, final
+from typing import Any, Final, NoReturn, cast, final
 
 import attrs
 import msgspec
@@ -50,6 +50,9 @@ from iii_trio.worker import Worker
 JSON = Any
 
 logger = logging.getLogger("iii_trio.builtins.observability")
+
+_schema_of: Final = cast("Callable[[type], JSON]", cache(msgspec.json.schema))
+"""Cached, as it takes longer than all the rest of starting this worker."""
 
 FLUSH_GRACE: Final = 2.0
 """Seconds that a drain waits for the collector."""
@@ -281,11 +284,6 @@ def _register(
             function_id,
             handler,
             description=description,
-            request_format=_request_format(takes),
+            request_format={"type": "object"} if takes is None else _schema_of(takes),
         )
         registered.callback(worker.unregister_function, function_id)
-
-
-@cache  # it takes longer than all the rest of starting this worker
-def _request_format(takes: type | None) -> JSON:
-    return {"type": "object"} if takes is None else msgspec.json.schema(takes)
