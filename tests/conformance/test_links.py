@@ -1,9 +1,11 @@
 """Every link keeps the contract of `iii_trio.transport.Link`."""
 
+import math
+import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
@@ -66,7 +68,9 @@ async def open_trio_websocket_pair() -> AsyncIterator[tuple[Link, Link]]:
         nursery.cancel_scope.cancel(reason="the pair is not needed any more")
 
 
-async def test_memory_links_keep_the_contract() -> None:
+async def test_memory_links_keep_the_contract(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     await check_link(open_memory_pair)
 
 
@@ -80,32 +84,162 @@ async def test_trio_websocket_links_keep_the_contract() -> None:
     await check_link(open_trio_websocket_pair)
 
 
-class Eager:
-    """A link that breaks one rule of the contract: it repeats ``on_closed``."""
+# Links that break one rule each
 
-    def __init__(self, link: MemoryLink) -> None:
+
+class Broken:
+    """A memory link that otherwise does what it should."""
+
+    def __init__(self, link: MemoryLink, nursery: trio.Nursery) -> None:
         self._link = link
+        self._nursery = nursery
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._link, name)
 
     def start(self, sink: LinkSink) -> None:
-        self._sink = sink
         self._link.start(sink)
 
     def close(self, reason: str, *, polite: bool) -> None:
         self._link.close(reason, polite=polite)
+
+
+class TellsAtOnce(Broken):
+    """``on_closed`` is called from inside ``close``."""
+
+    def start(self, sink: LinkSink) -> None:
+        self._sink = Once(sink)
+        self._link.start(self._sink)
+
+    def close(self, reason: str, *, polite: bool) -> None:
+        super().close(reason, polite=polite)
         self._sink.on_closed(reason)
 
 
-async def test_a_link_that_breaks_a_rule_is_found_out() -> None:
-    @asynccontextmanager
-    async def open_eager() -> AsyncIterator[tuple[Link, Link]]:
-        async with open_memory_network() as network:
-            connection = network.connect()
-            yield Eager(connection.client), connection.server  # type: ignore[misc]
+class Once:
+    """A sink that is told of the end only once."""
 
-    with pytest.RaisesGroup(
-        AssertionError, allow_unwrapped=True, flatten_subgroups=True
-    ):
-        await check_link(open_eager)
+    def __init__(self, sink: LinkSink) -> None:
+        self._told = False
+        self._sink = sink
+        self.on_frame, self.on_telemetry = sink.on_frame, sink.on_telemetry
+
+    def on_closed(self, reason: str) -> None:
+        if not self._told:
+            self._told = True
+            self._sink.on_closed(reason)
+
+
+class HoldsNothing(Broken):
+    def hold(self) -> None:
+        pass
+
+
+class NeverGivesUp(Broken):
+    """A polite close waits for ever for the peer's Close."""
+
+    def close(self, reason: str, *, polite: bool) -> None:
+        super().close(reason, polite=polite)
+        self._link._give_up_at = math.inf
+
+
+class GoesOnAfterTheEnd(Broken):
+    """The sink hears something after ``on_closed``; what it raises is swallowed."""
+
+    def start(self, sink: LinkSink) -> None:
+        nursery, go_on = self._nursery, self.go_on
+
+        class Sink:
+            on_frame = staticmethod(sink.on_frame)
+            on_telemetry = staticmethod(sink.on_telemetry)
+
+            @staticmethod
+            def on_closed(reason: str) -> None:
+                sink.on_closed(reason)
+                nursery.start_soon(go_on, sink)
+
+        self._link.start(Sink)
+
+    async def go_on(self, sink: LinkSink) -> None:
+        raise NotImplementedError
+
+
+class FrameAtOnce(GoesOnAfterTheEnd):
+    async def go_on(self, sink: LinkSink) -> None:
+        with suppress(Exception):
+            sink.on_frame(b"late")
+
+
+class FrameLater(GoesOnAfterTheEnd):
+    async def go_on(self, sink: LinkSink) -> None:
+        await trio.sleep(0.05)
+        with suppress(Exception):
+            sink.on_frame(b"late")
+
+
+class TellsTwice(GoesOnAfterTheEnd):
+    async def go_on(self, sink: LinkSink) -> None:
+        await trio.sleep(0.05)
+        sink.on_closed("again")
+
+
+class GivesText(Broken):
+    """Frames come as something else than bytes."""
+
+    def start(self, sink: LinkSink) -> None:
+        class Sink:
+            on_telemetry = staticmethod(sink.on_telemetry)
+            on_closed = staticmethod(sink.on_closed)
+
+            @staticmethod
+            def on_frame(text: bytes) -> bool | None:
+                return sink.on_frame(bytearray(text))  # type: ignore[arg-type]
+
+        self._link.start(Sink)
+
+
+@pytest.mark.parametrize(
+    ("kind", "problem", "rule"),
+    [
+        (TellsAtOnce, "on_closed was called from inside close", "a polite close sends"),
+        (HoldsNothing, "a frame came while the link was on hold", "no frame comes"),
+        (NeverGivesUp, "there was no on_closed", "a polite close ends though"),
+        (FrameAtOnce, "a message came after on_closed", "frames arrive in order"),
+        (FrameLater, "a message came after on_closed", "dropped over the limit"),
+        (TellsTwice, "on_closed was called again", "dropped over the limit"),
+        (GivesText, "a message came as <class 'bytearray'>", "frames arrive in order"),
+    ],
+)
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_link_that_breaks_a_rule_is_found_out(
+    autojump_clock: trio.testing.MockClock,
+    kind: type[Broken],
+    problem: str,
+    rule: str,
+    seed: int,
+) -> None:
+    async with trio.open_nursery() as nursery:
+
+        @asynccontextmanager
+        async def open_broken() -> AsyncIterator[tuple[Link, Link]]:
+            async with open_memory_network(rng=random.Random(seed)) as network:
+                ends = network.connect()
+                client, server = (
+                    cast("Link", kind(end, nursery))
+                    for end in (ends.client, ends.server)
+                )
+                yield client, server
+
+        with pytest.raises(AssertionError, match=problem) as raised:
+            await check_link(open_broken)
+    assert rule in raised.value.__notes__[0]
+
+
+async def test_a_link_that_crashes_is_told_with_the_rule() -> None:
+    @asynccontextmanager
+    async def open_half_a_pair() -> AsyncIterator[tuple[Link, Link]]:
+        async with open_memory_pair() as (client, _):
+            yield client, cast("Link", None)
+
+    with pytest.raises(AttributeError, match="order, both ways"):
+        await check_link(open_half_a_pair)
