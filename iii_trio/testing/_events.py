@@ -7,6 +7,7 @@ import attrs
 import trio
 
 from iii_trio.protocol import Event
+from iii_trio.testing._fields import check_field_names, has_fields
 
 E = TypeVar("E", bound=Event)
 
@@ -33,11 +34,16 @@ class EventRecorder:
     def __len__(self) -> int:
         return len(self.events)
 
-    def of(self, kind: type[E], **fields: object) -> list[E]:
-        """The events of a class whose named fields have these values."""
+    def of(self, kind: type[E], /, **fields: object) -> list[E]:
+        """The events of a class whose named fields have these values.
+
+        Raises:
+            TypeError: the class has no field of that name.
+        """
+        check_field_names(kind, fields)
         return list(self._matching(kind, fields))
 
-    async def wait_for(self, kind: type[E], **fields: object) -> E:
+    async def wait_for(self, kind: type[E], /, **fields: object) -> E:
         """Wait until such an event is among those recorded, and give the first one.
 
         Events that are there already count; `clear` forgets them.
@@ -45,7 +51,11 @@ class EventRecorder:
         Args:
             kind: a class of `iii_trio.protocol`, such as ``WorkerDetached``.
             fields: values that the event must have.
+
+        Raises:
+            TypeError: the class has no field of that name.
         """
+        check_field_names(kind, fields)
         await trio.lowlevel.checkpoint()
         while True:
             for event in self._matching(kind, fields):
@@ -58,7 +68,5 @@ class EventRecorder:
 
     def _matching(self, kind: type[E], fields: dict[str, object]) -> Iterator[E]:
         for event in self.events:
-            if isinstance(event, kind) and all(
-                getattr(event, name) == value for name, value in fields.items()
-            ):
+            if isinstance(event, kind) and has_fields(event, fields):
                 yield event

@@ -18,6 +18,7 @@ from iii_trio.protocol import (
     decode,
     encode,
 )
+from iii_trio.testing._fields import check_field_names, has_fields
 from iii_trio.transport import MemoryConnection
 
 F = TypeVar("F", bound=Frame)
@@ -148,7 +149,7 @@ class RawPeer:
         """
         return await self._take(lambda _frame: True, "frame")
 
-    async def expect(self, kind: type[F], **fields: object) -> F:
+    async def expect(self, kind: type[F], /, **fields: object) -> F:
         """Take the next frame of a class; others stay for later.
 
         Args:
@@ -156,10 +157,12 @@ class RawPeer:
             fields: values that the frame must have.
 
         Raises:
+            TypeError: the class has no field of that name.
             trio.BrokenResourceError: the link ended and no such frame is left.
         """
+        check_field_names(kind, fields)
         frame = await self._take(
-            lambda frame: isinstance(frame, kind) and _has(frame, fields),
+            lambda frame: isinstance(frame, kind) and has_fields(frame, fields),
             f"{kind.__name__} with {fields}",
         )
         assert isinstance(frame, kind)
@@ -236,7 +239,3 @@ class RawPeer:
         """Remember that the link ended."""
         self.closed = reason
         self._lot.unpark_all()
-
-
-def _has(frame: Frame, fields: Mapping[str, object]) -> bool:
-    return all(getattr(frame, name) == value for name, value in fields.items())

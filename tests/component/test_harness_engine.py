@@ -13,10 +13,13 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from iii_trio import net, testing
 from iii_trio.protocol import (
+    Event,
     FunctionRegistered,
     InvocationSettled,
+    InvokeFunction,
     Pong,
     WorkerAnnounced,
+    WorkerAttached,
     WorkerDetached,
 )
 from iii_trio.testing import (
@@ -205,6 +208,27 @@ async def test_a_recorder_finds_events_by_class_and_fields() -> None:
     assert not recorder.of(WorkerAnnounced, name="other")
     recorder.clear()
     assert len(recorder) == 0
+
+
+async def test_fields_that_do_not_exist_are_refused(autojump_clock: MockClock) -> None:
+    recorder = EventRecorder()
+    has = "it has invocation_id, function_id, .*code"
+    with pytest.raises(TypeError, match=f"^InvocationSettled .*'fucntion_id'; {has}"):
+        recorder.of(InvocationSettled, fucntion_id="x")
+    with pytest.raises(TypeError, match=r"'wroker_id'; it has worker_id, reason$"):
+        await recorder.wait_for(WorkerDetached, wroker_id="w")
+    with pytest.raises(TypeError, match=r"^Event has no field 'name'; it has none$"):
+        recorder.of(Event, name="w")
+    async with open_test_engine() as harness, harness.open_raw_peer() as peer:
+        with pytest.raises(TypeError, match=r"^InvokeFunction .* function_id, "):
+            await peer.expect(InvokeFunction, fucntion_id="x")
+
+
+def test_a_field_may_be_called_kind() -> None:
+    recorder = EventRecorder()
+    recorder(WorkerAttached(worker_id="w", kind="link"))
+    assert len(recorder.of(WorkerAttached, kind="link")) == 1
+    assert recorder.of(WorkerAttached, kind="local") == []
 
 
 # Cancellation
