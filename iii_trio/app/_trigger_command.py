@@ -210,18 +210,21 @@ async def _call(
     interrupt = _Interrupt()
     async with trio.open_nursery() as nursery:
         await nursery.start(interrupt.watch)
-        code = await _report(_ask(engine, seconds, interrupt, call))
+        code = await _report(_ask(engine, seconds, interrupt, call), interrupt)
         nursery.cancel_scope.cancel(reason="the call is over")
     return INTERRUPTED if interrupt.seen else code
 
 
-async def _report(answer: Awaitable[bytes]) -> int:
-    """Print a result or what went wrong; the exit code."""
+async def _report(answer: Awaitable[bytes], interrupt: _Interrupt) -> int:
+    """Print a result or what went wrong; the exit code.
+
+    Whoever interrupts knows why there is no result.
+    """
     await trio.lowlevel.checkpoint()
     try:
         result = await answer
     except trio.TooSlowError:
-        return fail(_TIMED_OUT)
+        return INTERRUPTED if interrupt.seen else fail(_TIMED_OUT)
     except InvocationError as exc:
         error = {
             "code": exc.code,

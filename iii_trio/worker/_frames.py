@@ -7,6 +7,7 @@ import msgspec
 from iii_trio.errors import RegistrationError
 from iii_trio.protocol import (
     ABSENT,
+    BAD_FRAME,
     CANCEL_FEATURE,
     DEFAULT_NAMESPACE,
     LARGE_MESSAGES_FEATURE,
@@ -39,6 +40,7 @@ from iii_trio.worker._json import JSON, decode, encode
 VOID: Final = msgspec.Raw(b'{"type":"void"}')
 _CALLER_KEY: Final = "_caller_worker_id"
 _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_text: Final = msgspec.json.Decoder(str)
 
 
 def raw(value: JSON) -> msgspec.Raw:
@@ -84,7 +86,7 @@ def features_of(answer: InvocationResult) -> list[str]:
     """What an engine can do, from its answer to the announcement."""
     try:
         return _announced.decode(payload_or_null(answer.result)).features
-    except msgspec.DecodeError:
+    except BAD_FRAME:
         return []
 
 
@@ -140,7 +142,7 @@ def trigger_from(frame: RegisterTrigger) -> TriggerSpec:
             namespace=frame.namespace or DEFAULT_NAMESPACE,
             trigger_namespace=frame.trigger_namespace,
         )
-    except (msgspec.DecodeError, RecursionError) as exc:
+    except BAD_FRAME as exc:
         msg = f"the trigger cannot be decoded: {exc}"
         raise RegistrationError(msg) from exc
 
@@ -198,18 +200,24 @@ def take_caller(payload: bytes) -> tuple[bytes, str | None]:
     Members are not parsed, so they stay as they are, byte for byte.
 
     Returns:
-        The payload without it, and the id (the last one, if there are several).
+        The payload without it, and the id (the last one, if there are several). What
+        is no text is no id.
     """
     # An escape may spell the key, too; it is rare enough to look twice.
     suspicious = b"_caller_worker_id" in payload or b"\\u" in payload
     if not suspicious or not payload.lstrip().startswith(b"{"):
         return payload, None
-    members = _members.decode(payload)
+    try:
+        members = _members.decode(payload)
+    except BAD_FRAME:  # nested so deep that only the frame's decoder came through
+        return payload, None
     caller = members.pop(_CALLER_KEY, None)
     if caller is None:
         return payload, None
-    value = decode(caller)
-    return encode(members), value if isinstance(value, str) else None
+    try:
+        return encode(members), _text.decode(caller)
+    except BAD_FRAME:
+        return encode(members), None
 
 
 def result_text(frame: InvokeFunction, outcome: Outcome) -> bytes:

@@ -300,7 +300,7 @@ class RemotePort:
 
     async def invoke(self, request: Request) -> bytes:
         """Call and wait, also for the connection."""
-        timeout = math.inf if request.timeout is None else request.timeout
+        timeout = math.inf if request.timeout is None else max(0.0, request.timeout)
         with trio.move_on_after(timeout) as scope:
             session = await self.wait_ready()
             return await session.call(request, scope.deadline)

@@ -278,6 +278,36 @@ async def test_a_deadline_counts_while_disconnected(autojump_clock: MockClock) -
         assert trio.current_time() == started + 3
 
 
+async def test_a_deadline_that_is_over_already_is_a_timeout(
+    autojump_clock: MockClock,
+) -> None:
+    engine = ScriptedEngine()
+    async with open_worker(engine.attachment()) as worker:
+        for over in (0, -0.001, -5):
+            with pytest.raises(InvocationTimeoutError):
+                await worker.invoke("f", deadline=over)
+        assert engine.link.kinds() == ["invokefunction"]  # the announcement
+
+
+async def test_a_caller_that_is_no_text_does_not_end_the_worker(
+    autojump_clock: MockClock,
+) -> None:
+    engine = ScriptedEngine()
+    async with open_worker(engine.attachment()) as worker:
+
+        @worker.function("f")
+        async def f(payload: Any) -> Any:
+            await trio.lowlevel.checkpoint()
+            return payload
+
+        engine.link.say_text(
+            f'{{"type":"invokefunction","invocation_id":"{CALL}","function_id":"f",'
+            '"data":{"a":1,"_caller_worker_id":1e400}}'
+        )
+        answer = await engine.link.heard("invocationresult")
+    assert answer["result"] == {"a": 1}
+
+
 async def test_a_deadline_is_sent_and_its_end_cancels_the_call(
     autojump_clock: MockClock,
 ) -> None:

@@ -94,6 +94,17 @@ def test_a_number_out_of_range_passes_as_it_is() -> None:
     assert take_caller(payload) == (b'{"n":1e400}', "w")
 
 
+@pytest.mark.parametrize("caller", [b"1e400", b"-1e400", b"1e5", b'["w"]', b"null"])
+def test_a_caller_that_is_no_text_is_none(caller: bytes) -> None:
+    payload = b'{"a":1,"_caller_worker_id":%b}' % caller
+    assert take_caller(payload) == (b'{"a":1}', None)
+
+
+def test_a_payload_too_deep_to_look_into_passes_as_it_is() -> None:
+    payload = b'{"_caller_worker_id":"w","a":%b}' % (b"[" * 9999 + b"]" * 9999)
+    assert take_caller(payload) == (payload, None)
+
+
 def test_a_trigger_that_cannot_be_decoded_is_refused() -> None:
     frame = decode(
         b'{"type":"registertrigger","id":"t","trigger_type":"x","function_id":"f",'
