@@ -104,15 +104,25 @@ async def test_a_client_that_hangs_up_cancels_the_handler() -> None:
         assert rig.is_idle()
 
 
-async def test_a_client_that_hangs_up_cancels_the_condition() -> None:
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"condition_function_id": "on::GET /m"},
+        {"middleware_function_ids": ["on::GET /m"]},
+    ],
+)
+async def test_a_client_that_hangs_up_cancels_condition_and_middleware(
+    asked: dict[str, Any],
+) -> None:
     async with open_http_rig() as rig:
         gate = await serve_gate(rig, "/m")
-        calls = await rig.serve("GET", "/a", 1, condition_function_id="on::GET /m")
+        calls = await rig.serve("GET", "/a", 1, **asked)
         exchange = rig.start("GET", "/a")
         await rig.settle()
         exchange.hang_up()
         await rig.settle()
         assert (gate.cancelled, calls) == (1, [])
+        assert rig.is_idle()
 
 
 async def test_a_client_that_hangs_up_before_its_task_runs_costs_nothing() -> None:

@@ -219,22 +219,35 @@ async def test_leaves_are_told_after_the_connection_is_gone() -> None:
         assert (statistics.subscribers, statistics.subscriptions) == (0, 0)
 
 
-async def test_who_leaves_while_joining_is_told_to_have_left() -> None:
-    async with open_stream_rig() as rig:
-        asked, release = trio.Event(), trio.Event()
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("what", ["handler", "condition"])
+async def test_who_leaves_while_joining_is_told_to_have_left(
+    what: str, strict: bool
+) -> None:
+    async with open_stream_rig(strict_auth=strict) as rig:
+        asked, reasons = trio.Event(), list[str | None]()
 
-        async def slow(_given: Any) -> None:
+        async def hang(_given: Any) -> None:
             asked.set()
-            await release.wait()
+            try:
+                await trio.sleep_forever()
+            except trio.Cancelled as exc:
+                reasons.append(exc.reason)
+                raise
 
-        rig.client.register_function("test::slow", slow)
-        await rig.client.bind("stream:join", "test::slow")
+        rig.client.register_function("test::hang", hang)
+        if what == "handler":
+            await rig.client.bind("stream:join", "test::hang")
+        else:
+            await rig.record("stream:join", condition="test::hang")
         left = await rig.record("stream:leave")
         async with rig.subscriber() as one:
             await one.send("join")
             await asked.wait()
-        release.set()
         assert await left.until(1) == [VISIT]
+        (reason,) = reasons
+        assert reason is not None
+        assert reason.startswith("the subscriber is gone: ")
         assert rig.server.statistics().subscriptions == 0
 
 

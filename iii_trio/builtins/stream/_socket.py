@@ -78,6 +78,7 @@ class SubscriberSocket:
         self._pending: deque[Frame] = deque()
         self._running = False
         self._gone = False
+        self._joining = trio.CancelScope()  # around whoever is asked about a join
         self._outbox_limit = OUTBOX_BYTES
 
     # As a subscriber
@@ -122,6 +123,7 @@ class SubscriberSocket:
         """The subscriber is gone; what it is subscribed to is left."""
         logger.debug("subscriber %s is gone: %s", self.socket.peer, reason)
         self._gone = True
+        self._joining.cancel(reason=f"the subscriber is gone: {reason}")
         self._pending.clear()
         for _, subscription in self._subscriptions.values():
             self._hub.subscriptions.remove(subscription)
@@ -154,11 +156,12 @@ class SubscriberSocket:
             self._running = False
 
     async def _join(self, wish: Wish) -> None:
-        answers = await self._hub.joins.tell(
-            events.visit(wish, self._context), self._config.timeout
-        )
+        visit, strict = events.visit(wish, self._context), self._config.strict_auth
         vetted = self._config.auth_function is not None
-        if not may_join(answers, strict=self._config.strict_auth, vetted=vetted):
+        answers: list[JSON] = []
+        with trio.CancelScope() as self._joining:
+            answers = await self._hub.joins.tell(visit, self._config.timeout)
+        if not self._gone and not may_join(answers, strict=strict, vetted=vetted):
             self.send(self._frame(wish.place, events.unauthorized()))
             return
         subscription = Subscription(wish.subscription_id, wish.place, self)
