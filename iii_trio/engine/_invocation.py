@@ -110,8 +110,8 @@ class Invocation(msgspec.Struct, eq=False):
         id: ours; unique in this engine, UUID-shaped.
         function, callee: whom it was routed to, once it was.
         caller: who waits, ``None`` for void calls and firings.
-        asked: the id that the caller asked for, as a member of frames, if an action led
-            elsewhere.
+        asked: the id that the caller asked for, as a member of frames, if an action or a
+            middleware led elsewhere.
         caller_ref: what the caller knows the call by: its own id on a link.
         sender: who called, as the callee may know; ``None`` hides it.
         deadline: Trio time, ``math.inf`` if none.
@@ -159,7 +159,10 @@ class Invocation(msgspec.Struct, eq=False):
         """What sort of call it is."""
         if self.sender is not None:
             return "call"
-        return "enqueue" if self.asked else "delivery"
+        if not self.asked:
+            return "delivery"
+        # A middleware, and whoever performs an action, is asked in place of the callee.
+        return "call" if self.transform is None else "enqueue"
 
     @property
     def is_inside(self) -> bool:

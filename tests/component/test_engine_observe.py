@@ -6,6 +6,7 @@ import attrs
 import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
 from iii_trio.engine import Engine, open_engine
 from iii_trio.engine._tallies import STRIDES
@@ -20,6 +21,7 @@ from iii_trio.protocol import (
 )
 from iii_trio.testing import open_test_engine
 from iii_trio.worker import Worker, current_invocation, open_worker
+from tests.component.access_rig import open_access_rig, result_of
 from tests.property.test_relay import Answer, Call, Leave, World
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -98,6 +100,20 @@ async def test_an_enqueue_is_observed_as_one() -> None:
         t.engine.observe(observer)
         await worker.enqueue("a::fine", queue="q")
     assert observer.began == [("engine::queue::enqueue", "enqueue", True)]
+
+
+async def test_what_a_middleware_is_asked_is_observed_as_the_call(
+    autojump_clock: MockClock,
+) -> None:
+    observer = Observer()
+    async with open_access_rig() as rig:
+        rig.options["middleware_function_id"] = "mw::all"
+        rig.rules["expose_functions"] = ['match("open::*")']
+        await rig.serve("mw::all", 1)
+        peer = await rig.enter("w")
+        rig.t.engine.observe(observer)
+        assert result_of(await rig.call(peer, "open::f")) == 1
+    assert observer.began == [("mw::all", "call", True)]
 
 
 async def test_a_handler_inside_sees_the_span_and_its_caller_gets_its_own_back() -> (
