@@ -47,8 +47,12 @@ class Bindings:
         session: Session | None = None,
         *,
         weight: int = 1,
-    ) -> None:
-        """Bind; the outcome reaches ``waiter`` and, if it is a refusal, the owner."""
+    ) -> Trigger[AnyPort] | None:
+        """Bind; the outcome reaches ``waiter`` and, if it is a refusal, the owner.
+
+        Returns:
+            The binding, for `undo`; ``None`` if it was refused without more ado.
+        """
         others = self.triggers.weight_of(owner)
         replaced = self.triggers.get(spec.trigger_id)
         if replaced is not None and replaced.owner is owner:
@@ -56,7 +60,7 @@ class Bindings:
         reason = self._quotas.registration(owner, others, weight)
         if reason is not None:
             self._refuse_new(spec, owner, waiter, refused(f"trigger: {reason}"))
-            return
+            return None
         trigger: Trigger[Any] = Trigger(
             spec=spec, owner=owner, home=home, session=session, weight=weight
         )
@@ -73,6 +77,14 @@ class Bindings:
         self._tell(tells, fresh=trigger)
         if trigger.served_by is None:
             self._wake(spec.trigger_id, None)
+        return trigger
+
+    def undo(self, trigger: Trigger[AnyPort] | None) -> None:
+        """End a binding, if it was not ended or replaced meanwhile."""
+        if trigger is not None:
+            trigger_id = trigger.spec.trigger_id
+            if self.triggers.get(trigger_id) is trigger:
+                self.unbind(trigger_id)
 
     def _refuse_new(
         self,

@@ -113,6 +113,8 @@ class LinkPort(Connection):
         record = self.record
         self.receive_limit = receive_limit(record.runtime, record.version, features)
 
+        if self.cancels:  # also what it called before
+            self.made_by_ref = {made.caller_ref: made for made in self.made}
     def _cannot_take(self, size: int) -> ErrorBody | None:
         """Why a message over `SMALL_MESSAGE_BYTES` may not be sent now, if so."""
         record = self.record

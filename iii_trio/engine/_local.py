@@ -317,12 +317,13 @@ class LocalWorkerPort:
             answered.set()
 
         spec = attrs.evolve(spec, owner_worker_id=self.worker_id)
-        self._bindings.bind(spec, self._port, self._port.namespace, on_answer)
+        home = self._port.namespace
+        trigger = self._bindings.bind(spec, self._port, home, on_answer)
         try:
             with trio.move_on_after(PROVIDER_PATIENCE):
                 await answered.wait()
         except trio.Cancelled:
-            self._bindings.unbind(spec.trigger_id)
+            self._bindings.undo(trigger)  # and no other one with its id
             raise
         finally:
             self._bindings.forget_waiter(spec.trigger_id, on_answer)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from iii_trio import open_engine, open_worker
 from iii_trio.engine import LinkPort
 from iii_trio.errors import InvocationError
-from iii_trio.protocol import CANCEL_FEATURE, decode_error
+from iii_trio.protocol import CANCEL_FEATURE, RegisterTrigger, decode_error
 from iii_trio.testing import EngineUnderTest, open_test_engine
 from iii_trio.worker import Trigger, Worker
 
@@ -204,6 +205,70 @@ async def test_a_peer_that_takes_its_feature_back_leaves_no_call_behind(
         goes_on.set()
         await peer.outcome(call)
         assert not port.made_by_ref
+
+
+async def test_a_call_made_before_its_peer_could_cancel_can_be_cancelled_later(
+    autojump_clock: MockClock,
+) -> None:
+    ended: list[str | None] = []
+    async with (
+        open_test_engine() as t,
+        t.open_worker("callee") as callee,
+        t.open_raw_peer("relayed", "far::work") as far,
+    ):
+
+        @callee.function("slow::work")
+        async def work() -> None:
+            try:
+                await trio.sleep_forever()
+            except trio.Cancelled as exc:
+                ended.append(exc.reason)
+                raise
+
+        await wait_all_tasks_blocked()
+        peer = t.connect_raw_peer()
+        near, relayed = peer.call("slow::work"), peer.call("far::work")
+        answered = peer.call("far::work")
+        await far.served("far::work")
+        far.answer(await far.served("far::work"), "done")
+        await peer.outcome(answered)
+        peer.announce("late", features=[CANCEL_FEATURE])
+        for call in (near, relayed):
+            peer.send({"type": "cancelinvocation", "invocation_id": call})
+        await wait_all_tasks_blocked()
+        assert ended == ["cancelled by the caller"]
+        assert t.engine.statistics().invocations == 0
+        port = t.engine.supervisor.port_of((await peer.accepted()).worker_id)
+        assert isinstance(port, LinkPort)
+        assert port.made_by_ref == {}
+
+
+async def test_a_binding_given_up_takes_no_other_one_of_its_id_along(
+    autojump_clock: MockClock,
+) -> None:
+    async with (
+        open_test_engine() as t,
+        t.open_worker("provider") as provider,
+        t.open_worker("first") as first,
+        t.open_raw_peer("second") as second,
+    ):
+
+        async def bind_slowly(_trigger: Trigger) -> None:
+            await trio.sleep(1)
+
+        provider.register_trigger_type("tick", bind=bind_slowly)
+        port = t.engine.supervisor.port_of((await second.accepted()).worker_id)
+        assert isinstance(port, LinkPort)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(first.bind, "tick", "a::f", {}, trigger_id="t"))
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel(reason="given up")
+            # Before the task that gives up runs again.
+            frame = RegisterTrigger(id="t", trigger_type="tick", function_id="a::g")
+            t.engine.router.on_frame(port, frame)
+        held = t.engine.triggers.get("t")
+        assert held is not None
+        assert held.spec.function_id == "a::g"
 
 
 # After the end
