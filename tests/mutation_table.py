@@ -394,7 +394,7 @@ MUTATIONS = (
     Mutation(
         "a registration that is given up leaves no binding",
         "engine/_engine_port.py",
-        "            undo()\n",
+        "            undo(reason)\n",
         "            pass\n",
         f"{EDGES}::test_a_registration_that_is_given_up_leaves_no_binding",
     ),

@@ -327,7 +327,9 @@ def _compose(
         triggers=triggers,
         on_event=on_event,
     )
-    own = supervisor.add_engine(EnginePort(engine_record(new_id(), now()), invocations))
+    own = supervisor.add_engine(
+        EnginePort(engine_record(new_id(), now()), invocations, topology.let_go)
+    )
     intrinsics = Intrinsics(
         port=own,
         listings=Listings(discovery, port_of),

@@ -21,17 +21,29 @@ Handler = Callable[[Invocation, Any], RawOutcome | None]
 class EnginePort(Connection):
     """The engine itself as the owner of functions and provider of trigger types.
 
+    Args:
+        record: who it is.
+        invocations: where its functions are called.
+        on_unbound: told of the id of each binding that ends or is replaced.
+
     Attributes:
-        undo: for calls that wait for somebody: takes back what they have begun.
+        undo: for calls that wait for somebody: takes back what they have begun, for a
+            reason.
         handlers: the functions, with what decodes their input.
     """
 
     is_local = True
 
-    def __init__(self, record: WorkerRecord, invocations: InvocationTable) -> None:
+    def __init__(
+        self,
+        record: WorkerRecord,
+        invocations: InvocationTable,
+        on_unbound: Callable[[str], None],
+    ) -> None:
         super().__init__(record)
+        self._on_unbound = on_unbound
         self._invocations = invocations
-        self.undo: dict[Invocation, Callable[[], object]] = {}
+        self.undo: dict[Invocation, Callable[[str], object]] = {}
         self.handlers: dict[str, tuple[Handler, msgspec.json.Decoder[Any]]] = {}
 
     def refuses(self) -> ErrorBody | None:
@@ -63,14 +75,16 @@ class EnginePort(Connection):
         """Take back what the call has begun."""
         undo = self.undo.pop(invocation, None)
         if undo is not None:
-            undo()
+            undo(reason)
 
     def bind_trigger(
         self, trigger: Trigger[AnyPort], kind: TriggerType[AnyPort]
     ) -> BindAnswer:
         """Everybody may listen to the engine's own events."""
-        del trigger, kind
+        del kind
+        self._on_unbound(trigger.spec.trigger_id)  # the one that it replaces, if so
         return "accepted"
 
     def unbind_trigger(self, trigger: Trigger[AnyPort]) -> None:
-        """Nothing is kept here."""
+        """Nobody listens by it any more."""
+        self._on_unbound(trigger.spec.trigger_id)

@@ -181,6 +181,7 @@ class Gate:
             rules.auth_function_id,
             request.as_payload(),
             answered,
+            made=port.inquiries,
             timeout=access.timeout,
         )
 

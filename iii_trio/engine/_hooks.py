@@ -15,7 +15,7 @@ import msgspec
 from iii_trio.engine._denials import Denials
 from iii_trio.engine._guard import Guard
 from iii_trio.engine._inquiries import Inquiries
-from iii_trio.engine._invocation import RawOutcome
+from iii_trio.engine._invocation import Calls, RawOutcome
 from iii_trio.engine._link_port import LinkPort
 from iii_trio.engine._ports import AnyPort
 from iii_trio.engine._registry import Registry
@@ -129,12 +129,28 @@ class Hooks:
             if not guard.asking:
                 port.link.resume()
 
-        self.ask(port, guard, hook, question, answered)
+        self.ask(port, guard, hook, question, answered, made=port.inquiries)
 
     def ask(
-        self, port: LinkPort, guard: Guard, hook: str, question: bytes, then: Then
+        self,
+        port: LinkPort,
+        guard: Guard,
+        hook: str,
+        question: bytes,
+        then: Then,
+        *,
+        made: Calls,
     ) -> None:
-        """Ask a hook; nothing waits for its answer but ``then``."""
+        """Ask a hook; nothing waits for its answer but ``then``.
+
+        Args:
+            port: who registers.
+            guard: its guard.
+            hook: the function that is asked.
+            question: its input.
+            then: gets its answer.
+            made: where it is kept while it is in flight, to be cancelled.
+        """
         function = self._registry.find("default", hook)
         if function is not None and function.callee is port:
             _log.warning("%s hosts the hook %r that it needs: refused", port, hook)
@@ -154,7 +170,7 @@ class Hooks:
             _apply(port, then, outcome)
 
         timeout = guard.access.timeout
-        self._inquiries.ask(hook, question, answered, timeout=timeout)
+        self._inquiries.ask(hook, question, answered, made=made, timeout=timeout)
 
 
 def _apply(port: LinkPort, do: Callable[..., None], *args: object) -> None:

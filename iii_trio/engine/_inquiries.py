@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import final
 
-from iii_trio.engine._invocation import Invocation, RawOutcome
+from iii_trio.engine._invocation import Calls, Invocation, RawOutcome
 from iii_trio.engine._router import Router
 from iii_trio.protocol import DEFAULT_NAMESPACE
 
@@ -12,15 +12,29 @@ Then = Callable[[RawOutcome], None]
 
 
 @final
-class Inquiries:
-    """Asks functions, each within a time limit; a caller port."""
+class _Inquirer:
+    """The caller port of one inquiry."""
+
+    __slots__ = ("_then", "made")
 
     worker_id = ""
 
+    def __init__(self, made: Calls, then: Then) -> None:
+        self.made = made
+        self._then = then
+
+    def answer(self, invocation: Invocation, outcome: RawOutcome) -> None:
+        """The answer came."""
+        del invocation
+        self._then(outcome)
+
+
+@final
+class Inquiries:
+    """Asks functions, each within a time limit and for somebody, who may go."""
+
     def __init__(self, router: Router) -> None:
-        self.made: dict[Invocation, None] = {}
         self._router = router
-        self._then: dict[Invocation, Then] = {}
 
     def ask(
         self,
@@ -28,6 +42,7 @@ class Inquiries:
         payload: bytes,
         then: Then,
         *,
+        made: Calls,
         timeout: float,
         namespace: str = DEFAULT_NAMESPACE,
     ) -> None:
@@ -37,19 +52,16 @@ class Inquiries:
             function_id: in ``namespace``.
             payload: JSON text.
             then: gets the result, or the failure, which may be ``TIMEOUT``.
+            made: where it is kept while it is in flight. Whoever goes, and was what
+                this is about, cancels it there; ``then`` is not called.
             timeout: seconds.
             namespace: where the function resolves.
         """
         invocation = Invocation(payload, namespace)
-        invocation.caller = self
+        invocation.caller = _Inquirer(made, then)
         invocation.timeout = timeout
         error = self._router.route(invocation, function_id)
         if error is not None:
             then(error)
             return
-        self._then[invocation] = then
         invocation.callee.dispatch(invocation)
-
-    def answer(self, invocation: Invocation, outcome: RawOutcome) -> None:
-        """The answer came."""
-        self._then.pop(invocation)(outcome)

@@ -6,7 +6,7 @@ engine's own port. Source: the discovery sheet.
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final, final
 
 import msgspec
@@ -29,7 +29,12 @@ from iii_trio.engine._inputs import (
     WorkersList,
     WorkersRegister,
 )
-from iii_trio.engine._invocation import Invocation, InvocationTable, RawOutcome
+from iii_trio.engine._invocation import (
+    Calls,
+    Invocation,
+    InvocationTable,
+    RawOutcome,
+)
 from iii_trio.engine._link_port import LinkPort
 from iii_trio.engine._listings import Listings
 from iii_trio.engine._ports import AnyPort
@@ -150,13 +155,18 @@ class Intrinsics:
             self._bind(invocation, spec, home)
             return None
 
+        inquiries: Calls = {}
+        undo = self._port.undo
+        undo[invocation] = partial(self._invocations.cancel_all, inquiries)
+
         def judged(verdict: TriggerSpec | ErrorBody) -> None:
+            undo.pop(invocation, None)
             if isinstance(verdict, ErrorBody):
                 self._invocations.settle(invocation, verdict)
             elif invocation.outcome is None:
                 self._bind(invocation, verdict, home)
 
-        self._vetting.vet_durable(port, port.guard, spec, judged)
+        self._vetting.vet_durable(port, port.guard, spec, judged, made=inquiries)
         return None
 
     def _bind(self, invocation: Invocation, spec: TriggerSpec, home: str) -> None:
@@ -175,7 +185,9 @@ class Intrinsics:
 
         timer = self._timers.call_after(PROVIDER_PATIENCE, lose_patience)
         # Who gives the call up learns no id, and could never unregister the binding.
-        self._port.undo[invocation] = lambda: self._bindings.unbind(spec.trigger_id)
+        self._port.undo[invocation] = lambda _reason: self._bindings.unbind(
+            spec.trigger_id
+        )
         session = session_of(invocation)
         weight = weight_of(invocation.payload)
         self._bindings.bind(spec, None, home, answer, session, weight=weight)

@@ -185,6 +185,10 @@ class Invocation(msgspec.Struct, eq=False):
         return f"<Invocation {self.id} {state}>"
 
 
+Calls = dict[Invocation, None]
+"""Calls in flight, the oldest first."""
+
+
 @final
 class InvocationTable:
     """Every call in flight.
@@ -308,6 +312,11 @@ class InvocationTable:
                 self.cancel(invocation, reason)
             elif self.settle(invocation, STOPPED):
                 invocation.callee.abandon(invocation, reason)
+
+    def cancel_all(self, calls: Calls, reason: str) -> None:
+        """What these were made for is gone: tell nobody but the callees."""
+        for invocation in list(calls):
+            self.cancel(invocation, reason)
 
     def cancel(self, invocation: Invocation, reason: str) -> None:
         """The caller does not want the outcome any more: tell nobody but the callee."""

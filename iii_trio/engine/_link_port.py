@@ -12,7 +12,7 @@ import msgspec
 
 from iii_trio.engine._connection import Connection
 from iii_trio.engine._guard import Guard
-from iii_trio.engine._invocation import Invocation, InvocationTable, RawOutcome
+from iii_trio.engine._invocation import Calls, Invocation, InvocationTable, RawOutcome
 from iii_trio.engine._ports import AnyPort, BindAnswer
 from iii_trio.engine._quotas import OUTBOX_SOFT_LIMIT
 from iii_trio.engine._roster import WorkerRecord
@@ -68,6 +68,8 @@ class LinkPort(Connection):
         handlers: what its frames do, by class.
         apply: what its registrations do, once the namespace is known.
         guard: restricts it; ``None`` where everything is allowed.
+        inquiries: what functions are asked about it, such as whether it is let in; they
+            end with it.
         passes: functions (by serial) whose plain calls the guard lets pass, as far as
             it was asked; ``None`` where everything is allowed.
     """
@@ -88,6 +90,7 @@ class LinkPort(Connection):
         self.registered = False
         self.made_by_ref: dict[str, Invocation] = {}
         self.guard: Guard | None = None
+        self.inquiries: Calls = {}
         self.passes: set[int] | None = None
         self._invocations = invocations
 
@@ -110,11 +113,11 @@ class LinkPort(Connection):
     def announce_features(self, features: frozenset[str]) -> None:
         """Remember what the peer can do; its record says which SDK it has."""
         self.cancels = CANCEL_FEATURE in features
+        if self.cancels:  # also what it called before
+            self.made_by_ref = {made.caller_ref: made for made in self.made}
         record = self.record
         self.receive_limit = receive_limit(record.runtime, record.version, features)
 
-        if self.cancels:  # also what it called before
-            self.made_by_ref = {made.caller_ref: made for made in self.made}
     def _cannot_take(self, size: int) -> ErrorBody | None:
         """Why a message over `SMALL_MESSAGE_BYTES` may not be sent now, if so."""
         record = self.record

@@ -372,10 +372,12 @@ class Supervisor:
         if not record.is_live:
             return
         record.is_live = False
-        if port.worker_id not in self._ports:
-            return  # it was never let in
         if isinstance(port, LinkPort):
             port.held = []
+            gone = f"its connection is gone: {reason}"
+            self._invocations.cancel_all(port.inquiries, gone)
+        if port.worker_id not in self._ports:
+            return  # it was never let in
         self._registrar.release_functions(port)
         self._invocations.callee_gone(port, f"its worker is gone: {reason}")
         self._invocations.caller_gone(

@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, Literal, final
 
+import attrs
 import msgspec
 
 from iii_trio.access import Session
 from iii_trio.engine._inquiries import Inquiries
-from iii_trio.engine._invocation import RawOutcome
+from iii_trio.engine._invocation import Calls, RawOutcome
 from iii_trio.engine._ports import AnyPort
 from iii_trio.engine._router import Router
 from iii_trio.engine._timers import Timers
@@ -76,8 +77,7 @@ class Topology:
         self._announced = frozenset[tuple[str, str]]()
         self._waiting = False
         self._inquiries = Inquiries(router)
-        # What conditions are asked about, the first of each just now.
-        self._asked: dict[Trigger[AnyPort], deque[bytes]] = {}
+        self._asked: dict[str, _Asked] = {}  # by ids of triggers
 
     def begin(self) -> None:
         """What is registered now is no news: later changes are compared with it."""
@@ -119,6 +119,8 @@ class Topology:
             return
         payloads: dict[int, bytes] = {}
         for trigger in listeners:
+            if self._triggers.get(trigger.spec.trigger_id) is not trigger:
+                continue  # what another one called has ended it
             session = trigger.session
             if id(session) not in payloads:
                 event = {**event_for(session), "revision": self.revision}
@@ -134,8 +136,16 @@ class Topology:
         self._note_fired(spec.trigger_id)
         self._router.fire(spec.function_id, spec.namespace, payload, metadata)
 
+    def let_go(self, trigger_id: str) -> None:
+        """A trigger is gone, or another one has its id: its condition is off."""
+        asked = self._asked.pop(trigger_id, None)
+        if asked is not None:
+            reason = f"trigger {trigger_id} is gone"
+            self._router.invocations.cancel_all(asked.inquiries, reason)
+
     def _consider(self, trigger: Trigger[AnyPort], payload: bytes) -> None:
-        waiting = self._asked.setdefault(trigger, deque())
+        asked = self._asked.setdefault(trigger.spec.trigger_id, _Asked())
+        waiting = asked.waiting
         if len(waiting) >= MAX_WAITING:
             logger.warning(
                 "trigger %s: event dropped, its condition is %d events behind",
@@ -145,39 +155,50 @@ class Topology:
             return
         waiting.append(payload)
         if len(waiting) == 1:
-            self._ask(trigger)
+            self._ask(trigger, asked)
 
-    def _ask(self, trigger: Trigger[AnyPort]) -> None:
+    def _ask(self, trigger: Trigger[AnyPort], asked: "_Asked") -> None:
         condition = condition_of(trigger.spec.config)
         assert condition is not None, "it had one"
         self._inquiries.ask(
             condition,
-            self._asked[trigger][0],
-            partial(self._answered, trigger),
+            asked.waiting[0],
+            partial(self._answered, trigger, asked),
+            made=asked.inquiries,
             timeout=CONDITION_SECONDS,
             namespace=trigger.spec.namespace,
         )
 
-    def _answered(self, trigger: Trigger[AnyPort], outcome: RawOutcome) -> None:
+    def _answered(
+        self, trigger: Trigger[AnyPort], asked: "_Asked", outcome: RawOutcome
+    ) -> None:
+        trigger_id, waiting = trigger.spec.trigger_id, asked.waiting
         # It stays the first until this is over: a call may cause the next event.
-        waiting = self._asked[trigger]
-        if self._triggers.get(trigger.spec.trigger_id) is not trigger:
-            del self._asked[trigger]  # nobody listens any more
-            return
         if isinstance(outcome, ErrorBody):
             logger.warning(
                 "trigger %s: condition failed, event skipped: %s: %s",
-                trigger.spec.trigger_id,
+                trigger_id,
                 outcome.code,
                 outcome.message,
             )
         elif is_truthy(outcome):
             self._call(trigger, waiting[0])
+        if self._asked.get(trigger_id) is not asked:
+            return  # the call has ended the trigger
         waiting.popleft()
         if waiting:
-            self._ask(trigger)
+            self._ask(trigger, asked)
         else:
-            del self._asked[trigger]
+            del self._asked[trigger_id]
+
+
+@final
+@attrs.define(eq=False)
+class _Asked:
+    """Events that a condition is asked about, the first one just now."""
+
+    waiting: deque[bytes] = attrs.field(factory=deque)
+    inquiries: Calls = attrs.field(factory=dict)
 
 
 def _ids(rows: list[dict[str, Any]]) -> frozenset[tuple[str, str]]:

@@ -22,6 +22,7 @@ from iii_trio.engine._denials import Denials
 from iii_trio.engine._engine_port import EnginePort
 from iii_trio.engine._guard import Guard
 from iii_trio.engine._hooks import Hooks
+from iii_trio.engine._invocation import Calls
 from iii_trio.engine._link_port import LinkPort, json_or_absent
 from iii_trio.engine._ports import AnyPort
 from iii_trio.engine._registrar import Registrar
@@ -135,6 +136,8 @@ class TriggerVetting:
         guard: Guard,
         spec: TriggerSpec,
         then: Callable[[TriggerSpec | ErrorBody], None],
+        *,
+        made: Calls,
     ) -> None:
         """Judge a trigger of ``engine::register_trigger``; the link is not held up.
 
@@ -143,6 +146,7 @@ class TriggerVetting:
             guard: its guard.
             spec: what it asked for.
             then: gets what may be bound, or the error that refuses it.
+            made: where a hook that is asked is kept while it is.
         """
         session, kind = guard.session, spec.trigger_type
         if not session.allows_trigger_type(kind):
@@ -175,7 +179,8 @@ class TriggerVetting:
             else:
                 finish(self._judge(port, session, frame, accepted))
 
-        self._hooks.ask(port, guard, hook, _question(frame, session), answered)
+        question = _question(frame, session)
+        self._hooks.ask(port, guard, hook, question, answered, made=made)
 
     def refuses_end(self, port: LinkPort, trigger_id: str) -> ErrorBody | None:
         """Why a worker may not end a trigger, ``None`` if it may or there is none."""

@@ -9,6 +9,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from iii_trio.engine._topology import CONDITION_SECONDS, MAX_WAITING
 from iii_trio.errors import FunctionFailedError
+from iii_trio.protocol import Event, TriggerChanged
 from iii_trio.testing import EngineUnderTest, open_test_engine
 from iii_trio.worker import Worker
 
@@ -118,24 +119,59 @@ async def test_a_condition_that_fails_skips_the_event(
     assert caplog.text.count("condition failed, event skipped") == 3
 
 
-async def test_a_trigger_that_ended_meanwhile_is_not_told(
+@pytest.mark.parametrize("end", ["unbound", "replaced", "its worker is gone"])
+async def test_a_condition_is_cancelled_with_its_trigger(
+    end: str, autojump_clock: MockClock
+) -> None:
+    reasons: list[str | None] = []
+    async with open_test_engine() as t, t.open_worker("judge") as judge:
+
+        @judge.function("is::late")
+        async def is_late(_event: Any) -> None:
+            try:
+                await trio.sleep_forever()
+            except trio.Cancelled as exc:
+                reasons.append(exc.reason)
+                raise
+
+        async with t.open_worker("listener") as worker:
+            heard = await listen(worker, WORKERS, "is::late")
+            await come_and_go(t, 1)
+            assert reasons == []
+            if end == "unbound":
+                worker.unbind("t")
+            elif end == "replaced":
+                await worker.bind(WORKERS, "on::event", trigger_id="t")
+            await wait_all_tasks_blocked()
+            assert len(reasons) == (end != "its worker is gone")
+            if end == "replaced":
+                await come_and_go(t, 1)
+        await wait_all_tasks_blocked()
+        assert reasons == ["trigger t is gone"]
+        assert t.engine._topology._asked == {}
+        await trio.sleep(1)
+        assert t.engine.statistics().invocations == 0
+        assert t.engine.statistics().timers == 0
+    assert len(heard) == (3 if end == "replaced" else 0)
+
+
+async def test_a_trigger_that_another_one_ended_hears_nothing(
     autojump_clock: MockClock,
 ) -> None:
     async with open_test_engine() as t, t.open_worker("listener") as worker:
-        go_on = trio.Event()
+        heard = await listen(worker, WORKERS, "is::missing")
 
-        @worker.function("is::late")
-        async def is_late(_event: Any) -> bool:
-            await go_on.wait()
-            return True
+        @t.engine.subscribe
+        def end_the_others(event: Event) -> None:
+            if isinstance(event, TriggerChanged) and event.state == "invoked":
+                worker.unbind("t")
 
-        heard = await listen(worker, WORKERS, "is::late")
-        await come_and_go(t, 1)
         worker.unbind("t")
-        go_on.set()
-        await wait_all_tasks_blocked()
+        await worker.bind(WORKERS, "on::event", trigger_id="first")
+        await worker.bind(WORKERS, "on::event", condition="is::missing", trigger_id="t")
+        await come_and_go(t, 1)
         assert t.engine._topology._asked == {}
-    assert heard == []
+    assert kinds(heard)[0] == "connected"
 
 
 async def test_a_condition_that_ends_a_worker_hears_of_that_next(

@@ -1,0 +1,179 @@
+"""What is asked about a restricted worker ends with its connection, or its call."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from iii_trio.access import ConnectRequest
+from iii_trio.protocol import CANCEL_FEATURE
+from tests.component.access_rig import AUTH, AccessRig, open_access_rig
+
+pytestmark = pytest.mark.cancellation
+
+SLOW = "slow::hook"
+
+HOOKS = ("function", "trigger", "trigger_type")
+
+
+@attrs.define(eq=False)
+class SlowRig:
+    """An access rig with a function that never answers.
+
+    Attributes:
+        rig: the engine with its peers.
+        ended: why it was cancelled, each time.
+    """
+
+    rig: AccessRig
+    ended: list[str | None] = attrs.field(factory=list)
+
+    async def hang(self, _question: object) -> None:
+        """Serve that function."""
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled as exc:
+            self.ended.append(exc.reason)
+            raise
+
+    async def asked(self) -> bool:
+        """Whether it is being asked, and nobody else."""
+        await self.rig.settle()
+        (only,) = self.rig.t.engine.invocations.pending()
+        return only.function_id == SLOW
+
+    async def over(self) -> str | None:
+        """The only reason so far; nothing may be left."""
+        await self.rig.settle()
+        statistics = self.rig.t.engine.statistics()
+        assert statistics.invocations == 0
+        assert statistics.late_answers == 0
+        (reason,) = self.ended
+        return reason
+
+
+@asynccontextmanager
+async def open_slow_rig() -> AsyncIterator[SlowRig]:
+    """Open an engine whose operator serves `SLOW`."""
+    async with open_access_rig() as rig:
+        slow = SlowRig(rig)
+        rig.operator.register_function(SLOW, slow.hang)
+        yield slow
+
+
+async def test_an_auth_function_is_cancelled_with_the_connection(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_slow_rig() as slow:
+        slow.rig.rules = {"auth_function_id": SLOW}
+        before = slow.rig.t.engine.statistics()
+        peer = slow.rig.connect()
+        peer.announce("early")
+        assert await slow.asked()
+        peer.cut()
+        assert await slow.over() == "its connection is gone: the peer vanished"
+        after = slow.rig.t.engine.statistics()
+        assert (after.workers, after.timers) == (before.workers, before.timers)
+
+
+async def test_an_auth_function_of_telemetry_is_cancelled_with_the_connection(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_slow_rig() as slow:
+        slow.rig.rules = {"auth_function_id": SLOW}
+        connection = slow.rig.t.network.connect()
+        slow.rig.t.engine.gate.admit_telemetry(
+            connection.server, slow.rig.access, ConnectRequest()
+        )
+        assert await slow.asked()
+        connection.cut()
+        assert await slow.over() == "its connection is gone: cut"
+
+
+@pytest.mark.parametrize("kind", HOOKS)
+async def test_a_hook_is_cancelled_with_the_connection(
+    kind: str, autojump_clock: MockClock
+) -> None:
+    async with open_slow_rig() as slow:
+        rig = slow.rig
+        rig.rules = {
+            "auth_function_id": AUTH,
+            "expose_functions": ['match("*")'],
+            f"on_{kind}_registration_function_id": SLOW,
+        }
+        peer = await rig.enter(
+            "w", allow_function_registration=True, allow_trigger_type_registration=True
+        )
+        before = rig.t.engine.statistics().functions
+        if kind == "function":
+            peer.register("w::f")
+        elif kind == "trigger_type":
+            peer.send({"type": "registertriggertype", "id": "t", "description": ""})
+        else:
+            peer.send(
+                {
+                    "type": "registertrigger",
+                    "id": "t",
+                    "trigger_type": "engine::workers-available",
+                    "function_id": "open::f",
+                    "config": {},
+                }
+            )
+        peer.register("w::later")
+        assert await slow.asked()
+        peer.cut()
+        assert await slow.over() == "its connection is gone: the peer vanished"
+        statistics = rig.t.engine.statistics()
+        assert (statistics.triggers, statistics.functions) == (0, before)
+        assert rig.denied == []
+
+
+@pytest.mark.parametrize("how", ["cancelled", "cut", "deadline passed"])
+async def test_a_hook_is_cancelled_with_the_call_that_registers(
+    how: str, autojump_clock: MockClock
+) -> None:
+    async with open_slow_rig() as slow:
+        rig = slow.rig
+        rig.rules = {
+            "auth_function_id": AUTH,
+            "expose_functions": ['match("*")'],
+            "on_trigger_registration_function_id": SLOW,
+        }
+        peer = await rig.enter()
+        peer.announce("w", features=[CANCEL_FEATURE])
+        asked = {"trigger_type": "engine::workers-available", "function_id": "open::f"}
+        call = peer.call("engine::register_trigger", asked, deadline_ms=1000)
+        await rig.settle()
+        assert rig.t.engine.statistics().invocations == 2
+        if how == "cancelled":
+            peer.send(
+                {"type": "cancelinvocation", "invocation_id": call, "reason": how}
+            )
+        elif how == "cut":
+            peer.cut()
+        else:
+            await trio.sleep(2)
+        reason = await slow.over()
+        expected = "its caller is gone: the peer vanished" if how == "cut" else how
+        assert reason == expected
+        await trio.sleep(0.2)  # events for listeners have been fired
+        assert rig.t.engine.statistics().triggers == 0
+        assert rig.t.engine.statistics().timers == 0
+
+
+async def test_middleware_is_cancelled_with_its_caller(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_slow_rig() as slow:
+        rig = slow.rig
+        rig.rules["expose_functions"] = ['match("open::*")']
+        rig.options["middleware_function_id"] = SLOW
+        peer = await rig.enter()
+        peer.announce("w", features=[CANCEL_FEATURE])
+        peer.call("open::f", {})
+        assert await slow.asked()
+        peer.cut()
+        assert await slow.over() == "its caller is gone: the peer vanished"
