@@ -15,7 +15,11 @@ import attrs
 import trio
 from trio_websocket import HandshakeError, WebSocketConnection, wrap_client_stream
 
-from iii_trio._util import open_background_nursery, url_without_secrets
+from iii_trio._util import (
+    open_background_nursery,
+    require_real_time,
+    url_without_secrets,
+)
 
 RECEIVE_LIMIT_BYTES: Final = 64 * 2**20
 """What public SDKs may send as one message (protocol, section 1.5)."""
@@ -68,8 +72,10 @@ async def open_trio_websocket(
 
     Raises:
         trio.BrokenResourceError: no connection, or the peer refused the handshake.
+        RuntimeError: the clock of this Trio run jumps.
         ValueError: the URL is none of a WebSocket.
     """
+    require_real_time("a socket that is dialled", "use memory links, or a real clock")
     host, port, resource = _parts(url)
     if urllib.parse.urlsplit(url).scheme != "wss":
         tls = None

@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 import trio
 
-from iii_trio._util import open_background_nursery
+from iii_trio._util import open_background_nursery, require_real_time
 from iii_trio.protocol import DEFAULT_NAMESPACE, is_blank
 from iii_trio.transport import Attachment, WorkerSpec
 from iii_trio.worker._handlers import WorkerHandlers
@@ -64,6 +64,7 @@ async def open_worker(
     Raises:
         RegistrationError: a live worker holds the name; also later, when it shows
             after a reconnect.
+        RuntimeError: by URL, in a Trio run whose clock jumps (virtual time).
         ValueError: a blank namespace, or a URL that is none.
     """
     if is_blank(namespace):
@@ -80,6 +81,10 @@ async def open_worker(
     )
     rng = random.SystemRandom()
     if target is None or isinstance(target, str):
+        require_real_time(
+            "a worker that dials a URL",
+            "use harness.open_link_worker, or a real clock",
+        )
         spec = _with_environment(spec, namespace)
         attachment: Attachment = RemoteAttachment(
             target or os.environ.get("III_URL") or DEFAULT_URL,

@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from iii_trio import net, testing
+from iii_trio import testing
 from iii_trio.protocol import (
     Event,
     FunctionRegistered,
@@ -59,14 +59,6 @@ def test_run_gives_the_result_and_lets_a_day_pass_at_once() -> None:
         return trio.current_time() - start
 
     assert run(main, 365) == 365 * 86400
-
-
-async def test_sockets_are_refused_under_a_virtual_clock(
-    autojump_clock: MockClock,
-) -> None:
-    with pytest.raises(RuntimeError, match="virtual clock"):
-        async with net.open_pump():
-            pass
 
 
 async def test_plain_handlers_run_inline_under_a_virtual_clock(

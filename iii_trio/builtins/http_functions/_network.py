@@ -16,6 +16,7 @@ from typing import Any, Final, final
 import httpcore2
 import trio
 
+from iii_trio._util import require_real_time
 from iii_trio.builtins.http_functions._config import SecurityConfig
 from iii_trio.builtins.http_functions._policy import (
     Address,
@@ -88,6 +89,7 @@ class JudgingBackend(httpcore2.AsyncNetworkBackend):
         self._security = security
         self._resolve = resolve
         self._sockets = sockets or httpcore2.TrioBackend()
+        self._is_real = sockets is None
 
     async def connect_tcp(
         self,
@@ -102,7 +104,10 @@ class JudgingBackend(httpcore2.AsyncNetworkBackend):
         Raises:
             URLRefusedError: the name has no address, or one that is blocked.
             httpcore2.ConnectError: no address takes the connection.
+            RuntimeError: the clock of this Trio run jumps.
         """
+        if self._is_real:
+            require_real_time("an HTTP request", "use a real clock")
         addresses = await self._judged(host)
         *first, last = addresses
         for address in first:

@@ -14,6 +14,7 @@ import attrs
 import httpx2
 import trio
 
+from iii_trio._util import require_real_time
 from iii_trio.builtins.observability._config import Settings
 from iii_trio.builtins.observability._otlp import Signal
 from iii_trio.builtins.observability._otlp_out import CONTENT_TYPES, encode_request
@@ -191,4 +192,5 @@ class Exporter:
 
 
 def _client() -> httpx2.AsyncClient:
+    require_real_time("an exporter of telemetry", "use a real clock")
     return httpx2.AsyncClient(timeout=SEND_TIMEOUT, trust_env=False)
