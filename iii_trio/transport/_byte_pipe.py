@@ -8,35 +8,62 @@ in the middle of a frame when N says so.
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import final
+from typing import Any, final
 
 import attrs
 
 _NEVER = math.inf
 
 
+def _must_be(
+    expected: str, holds: Callable[[Any], bool]
+) -> Callable[[object, "attrs.Attribute[Any]", object], None]:
+    def validate(_plan: object, field: "attrs.Attribute[Any]", value: object) -> None:
+        if not (isinstance(value, int | float) and holds(value)):
+            msg = f"FaultPlan: {field.name} is {value!r}, not {expected}"
+            raise ValueError(msg)
+
+    return validate
+
+
+_count = _must_be(
+    "a whole number of bytes, or math.inf",
+    lambda value: value >= 0 and (value == _NEVER or value % 1 == 0),
+)
+_seconds = _must_be(
+    "a finite number of seconds, not negative", lambda value: 0 <= value < math.inf
+)
+_piece = _must_be(
+    "an int of bytes, at least 1", lambda value: isinstance(value, int) and value >= 1
+)
+
+
 @attrs.frozen(kw_only=True)
 class FaultPlan:
     """What goes wrong in one direction of a memory link; by default nothing.
 
-    Counts of bytes are ``math.inf`` for never.
+    Counts of bytes are whole numbers, ``math.inf`` for never.
 
     Attributes:
         cut_after: after this many bytes the whole connection is cut, both ways.
         end_after: after this many bytes the sender's side ends; the other direction
             stays open (half-close).
         drop_after: what follows these bytes vanishes, and nobody is told.
-        stall_after: what follows these bytes waits until `BytePipe.release`.
+        stall_after: what follows these bytes waits until `MemoryConnection.release`.
         delay: seconds that each piece travels.
         piece: bytes that arrive at most at a time.
+
+    Raises:
+        ValueError: a count that is not whole, a delay that never ends, or a negative
+            number; the message names it.
     """
 
-    cut_after: float = _NEVER
-    end_after: float = _NEVER
-    drop_after: float = _NEVER
-    stall_after: float = _NEVER
-    delay: float = 0.0
-    piece: int = attrs.field(default=65536, validator=attrs.validators.ge(1))
+    cut_after: float = attrs.field(default=_NEVER, validator=_count)
+    end_after: float = attrs.field(default=_NEVER, validator=_count)
+    drop_after: float = attrs.field(default=_NEVER, validator=_count)
+    stall_after: float = attrs.field(default=_NEVER, validator=_count)
+    delay: float = attrs.field(default=0.0, validator=_seconds)
+    piece: int = attrs.field(default=65536, validator=_piece)
 
 
 @final

@@ -1,7 +1,10 @@
 """A byte pipe delivers a prefix of what was put in, in order, up to its fault."""
 
 import math
+import re
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -106,3 +109,33 @@ def test_the_end_is_told_once_and_after_everything_else() -> None:
     pipe.put(b"late")
     assert everything(pipe) == (b"abc", True)
     assert pipe.ready_at() == math.inf
+
+
+@pytest.mark.parametrize(
+    "field", ["cut_after", "end_after", "drop_after", "stall_after"]
+)
+@pytest.mark.parametrize("value", [-1, 2.5, -0.5, math.nan, -math.inf, "7", None])
+def test_a_count_of_bytes_is_whole_or_never(field: str, value: Any) -> None:
+    expected = f"{field} is {value!r}, not a whole number of bytes, or math.inf"
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        FaultPlan(**{field: value})
+
+
+@pytest.mark.parametrize("value", [-1, -0.1, math.nan, math.inf, "1"])
+def test_a_delay_is_finite_and_not_negative(value: Any) -> None:
+    expected = f"delay is {value!r}, not a finite number of seconds"
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        FaultPlan(delay=value)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, 2.0, math.inf, "1"])
+def test_a_piece_is_at_least_a_byte(value: Any) -> None:
+    expected = f"piece is {value!r}, not an int of bytes, at least 1"
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        FaultPlan(piece=value)
+
+
+def test_a_count_may_be_a_whole_float() -> None:
+    pipe, _ = pipe_with(FaultPlan(stall_after=2.0))
+    pipe.put(b"abc")
+    assert everything(pipe) == (b"ab", False)
