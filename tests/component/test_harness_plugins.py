@@ -13,6 +13,26 @@ async def test_with_pytest_trio(iii_engine, autojump_clock):
         assert await worker.invoke("math::one") == 1
 """
 
+GIVEN = """
+from hypothesis import given, strategies as st
+from iii_trio.testing import open_test_engine
+
+@given(st.integers())
+async def test_an_engine_per_example(iii_engine, number):
+    async with iii_engine() as harness, harness.open_worker() as worker:
+        worker.register_function("math::same", lambda value: value)
+        assert await worker.invoke("math::same", number) == number
+
+@given(st.integers())
+def test_a_run_per_example(iii_run, number):
+    async def main():
+        async with open_test_engine() as harness, harness.open_worker() as worker:
+            worker.register_function("math::same", lambda value: value)
+            return await worker.invoke("math::same", number)
+
+    assert iii_run(main) == number
+"""
+
 ANYIO = """
 import pytest
 
@@ -23,6 +43,25 @@ def anyio_backend():
 @pytest.mark.anyio
 async def test_with_anyio(iii_engine):
     async with iii_engine() as harness, harness.open_link_worker("far") as far:
+        await far.invoke("engine::workers::list")
+"""
+
+ANYIO_VIRTUAL = """
+import pytest
+import trio
+from trio.testing import MockClock
+
+@pytest.fixture
+def anyio_backend():
+    return "trio", {"clock": MockClock(autojump_threshold=0)}
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("round", range(2))
+async def test_a_day_with_anyio(iii_engine, round):
+    async with iii_engine() as harness, harness.open_link_worker("far") as far:
+        began = harness.clock()
+        await trio.sleep(86400)
+        assert harness.clock() == began + 86400
         await far.invoke("engine::workers::list")
 """
 
@@ -40,7 +79,13 @@ def test_without_any(iii_run):
 
 CASES = {
     "pytest-trio": (["-p", "no:anyio", "-o", "trio_mode=true"], TRIO, 1),
+    "pytest-trio and Hypothesis": (
+        ["-p", "no:anyio", "-o", "trio_mode=true"],
+        GIVEN,
+        2,
+    ),
     "anyio": (["-p", "no:trio"], ANYIO, 1),
+    "anyio in virtual time": (["-p", "no:trio"], ANYIO_VIRTUAL, 2),
     "both": (["-o", "trio_mode=false"], ANYIO + "@pytest.mark.trio" + TRIO, 2),
     "neither": (["-p", "no:trio", "-p", "no:anyio"], PLAIN, 1),
 }
