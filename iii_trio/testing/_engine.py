@@ -3,7 +3,7 @@
 import math
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, final
 
@@ -33,6 +33,13 @@ from iii_trio.worker import (
 
 _NO_FAULTS = FaultPlan()
 _YEAR: Final = 366 * 86400.0
+
+_OWN: Final = {
+    "on_event": "harness.events records everything",
+    "now": "give epoch=..., and read harness.clock",
+    "new_id": "give seed=...",
+}
+"""Options of `open_engine` that a test cannot set, and what there is instead."""
 
 
 @final
@@ -108,7 +115,11 @@ class EngineUnderTest(metaclass=NoPublicConstructor):
         async def dial(_url: str) -> AsyncIterator[Link]:
             await trio.lowlevel.checkpoint()
             connection = self.network.connect(to_server=to_engine, to_client=to_worker)
-            on_connect(connection)
+            try:
+                on_connect(connection)
+            except trio.BrokenResourceError:
+                self.network.forget(connection)
+                raise
             self.engine.attach(connection.server)
             try:
                 yield connection.client
@@ -179,6 +190,18 @@ class EngineUnderTest(metaclass=NoPublicConstructor):
             peer.cut()
 
 
+def _check_surroundings(options: Mapping[str, object]) -> None:
+    if not trio.lowlevel.in_trio_task():
+        msg = (
+            "open_test_engine needs Trio, and something else runs this task; "
+            "with anyio let the fixture anyio_backend return 'trio'"
+        )
+        raise RuntimeError(msg)
+    for name in options.keys() & _OWN.keys():
+        msg = f"open_test_engine has no option {name!r}: {_OWN[name]}"
+        raise TypeError(msg)
+
+
 @asynccontextmanager
 async def open_test_engine(
     *,
@@ -201,9 +224,12 @@ async def open_test_engine(
         options: further ones of ``iii_trio.open_engine``.
 
     Raises:
+        RuntimeError: it does not run under Trio.
+        TypeError: ``on_event``, ``now`` or ``new_id``, which the harness sets itself.
         trio.TooSlowError: the time limit passed, most likely because the test waits
             for something that never comes; says which calls were in flight.
     """
+    _check_surroundings(options)
     if is_virtual():
         SYNC_RUNNER.set(run_inline)
     rng = random.Random(seed)  # noqa: S311

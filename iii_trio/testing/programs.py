@@ -215,7 +215,11 @@ def simple_programs(*, max_steps: int = 40) -> st.SearchStrategy[list[Step]]:
 
 
 def worker_programs(*, max_steps: int = 60) -> st.SearchStrategy[list[Step]]:
-    """Programs of everything that workers can do; they begin with a few workers."""
+    """Programs of everything that workers can do; they begin with a few workers.
+
+    Args:
+        max_steps: at least 7, as many as the beginning has.
+    """
     beginning = [
         *(st.sampled_from(_connects([place])) for place in _WORKERS),
         *(st.sampled_from(_each(Register, _WORKERS, [name])) for name in FUNCTIONS),
@@ -235,15 +239,26 @@ def worker_programs(*, max_steps: int = 60) -> st.SearchStrategy[list[Step]]:
     return _programs(beginning, steps, max_steps)
 
 
-@st.composite
 def _programs(
+    beginning: list[st.SearchStrategy[Step]], steps: list[Step], max_steps: int
+) -> st.SearchStrategy[list[Step]]:
+    if max_steps < len(beginning):
+        msg = (
+            f"max_steps is {max_steps}, less than the {len(beginning)} of the beginning"
+        )
+        raise ValueError(msg)
+    return _of_any_length(beginning, steps, max_steps - len(beginning))
+
+
+@st.composite
+def _of_any_length(
     draw: st.DrawFn,
     beginning: list[st.SearchStrategy[Step]],
     steps: list[Step],
-    max_steps: int,
+    max_further: int,
 ) -> list[Step]:
     """Programs of any length, equally likely: plain lists stay short."""
-    further = draw(st.integers(0, max_steps - len(beginning)))
+    further = draw(st.integers(0, max_further))
     kinds = [*beginning, *itertools.repeat(st.sampled_from(steps), further)]
     return [draw(kind) for kind in kinds]
 

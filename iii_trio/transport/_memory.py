@@ -219,9 +219,9 @@ class MemoryConnection:
     _pipes: dict[Direction, BytePipe]
     _stepped: trio.lowlevel.ParkingLot
 
-    def sent_bytes(self, direction: Direction) -> int:
+    def arrived_bytes(self, direction: Direction) -> int:
         """Bytes that arrived so far, frame headers included."""
-        return self._pipes[direction].taken_bytes
+        return self._pipe(direction).taken_bytes
 
     async def wait_delivered(self, direction: Direction) -> None:
         """Wait until all that was sent in that direction was given to the other end.
@@ -229,7 +229,7 @@ class MemoryConnection:
         A stall or a cut in the middle makes that wait for `release`, or end.
         """
         await trio.lowlevel.checkpoint()
-        pipe = self._pipes[direction]
+        pipe = self._pipe(direction)
         link = self.server if direction == "to_server" else self.client
         while (pipe.waiting_bytes or link.is_behind) and not link.is_over:
             await self._stepped.park()
@@ -243,15 +243,21 @@ class MemoryConnection:
 
     def end(self, direction: Direction) -> None:
         """The sender of that direction hangs up, after what it sent (half-close)."""
-        self._pipes[direction].end()
+        self._pipe(direction).end()
 
     def stall(self, direction: Direction) -> None:
         """Let nothing arrive in that direction until `release`."""
-        self._pipes[direction].stall()
+        self._pipe(direction).stall()
 
     def release(self, direction: Direction) -> None:
         """End a stall."""
-        self._pipes[direction].release()
+        self._pipe(direction).release()
+
+    def _pipe(self, direction: Direction) -> BytePipe:
+        if direction not in self._pipes:
+            to = "'to_server' (to the engine) or 'to_client' (to the worker or peer)"
+            raise ValueError(f"a direction is {to}, not {direction!r}")
+        return self._pipes[direction]
 
     @property
     def is_over(self) -> bool:
@@ -322,6 +328,10 @@ class MemoryNetwork(metaclass=NoPublicConstructor):
         )
         self._connections.append(connection)
         return connection
+
+    def forget(self, connection: MemoryConnection) -> None:
+        """Drop a connection of which no end was started: nobody can be told."""
+        self._connections.remove(connection)
 
     def new_mask(self) -> bytes:
         """Four bytes for a client's frame."""

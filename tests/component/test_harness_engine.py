@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -146,6 +147,48 @@ async def test_a_test_that_waits_for_ever_is_ended_and_told_what_it_waited_for(
 async def test_a_real_clock_knows_no_time_limit() -> None:
     async with open_test_engine(time_limit=0):
         await wait_all_tasks_blocked()
+
+
+@pytest.mark.parametrize(
+    ("option", "instead"),
+    [("on_event", "harness.events"), ("now", "harness.clock"), ("new_id", "seed")],
+)
+async def test_what_the_harness_sets_itself_is_no_option(
+    option: str, instead: str
+) -> None:
+    options: dict[str, Any] = {option: print}
+    with pytest.raises(TypeError, match=f"no option '{option}': .*{instead}"):
+        async with open_test_engine(**options):
+            pass
+
+
+def test_an_engine_for_a_test_needs_trio() -> None:
+    async def main() -> None:
+        async with open_test_engine():
+            pass
+
+    with pytest.raises(RuntimeError, match=r"needs Trio.* anyio_backend return 'trio'"):
+        anyio.run(main, backend="asyncio")
+
+
+async def test_a_worker_that_finds_nobody_leaves_no_connection(
+    autojump_clock: MockClock,
+) -> None:
+    connections: list[MemoryConnection] = []
+
+    def refuse_some(connection: MemoryConnection) -> None:
+        connections.append(connection)
+        if 1 < len(connections) < 9:
+            raise trio.BrokenResourceError("nobody is there")
+
+    async with (
+        open_test_engine() as harness,
+        harness.open_link_worker("far", on_connect=refuse_some),
+    ):
+        connections[0].cut()
+        await trio.sleep(300)
+        assert len(connections) == 9
+        assert harness.network._connections == [connections[-1]]
 
 
 async def test_a_raw_peer_takes_frames_by_type_and_keeps_the_others() -> None:

@@ -1,6 +1,8 @@
 """Memory links under faults: what each end sees, and when."""
 
 import random
+from functools import partial
+from typing import Any
 
 import attrs
 import pytest
@@ -60,13 +62,24 @@ async def test_frames_arrive_in_order_both_ways() -> None:
     assert client.closed == server.closed == ["the memory network closed"]
 
 
+async def test_a_direction_that_does_not_exist_is_named_with_those_that_do() -> None:
+    refused = partial(pytest.raises, ValueError, match=r"'to_client' .* not 'to_peer'$")
+    async with open_memory_network() as network:
+        connection: Any = network.connect()
+        for name in ("arrived_bytes", "end", "stall", "release"):
+            with refused():
+                getattr(connection, name)("to_peer")
+        with refused():
+            await connection.wait_delivered("to_peer")
+
+
 async def test_a_cut_in_the_middle_of_a_frame_loses_that_frame_only() -> None:
     async with open_memory_network() as network:
         first = network.connect()
         _, ear = listen(first)
         first.client.send_nowait(b"one")
         await wait_all_tasks_blocked()
-        size = first.sent_bytes("to_server")
+        size = first.arrived_bytes("to_server")
         second = network.connect(to_server=FaultPlan(cut_after=2 * size - 1))
         client, server = listen(second)
         for text in (b"one", b"two", b"six"):
@@ -242,7 +255,7 @@ async def test_a_ping_is_answered() -> None:
         _, server = listen(connection)
         connection.client.send_bytes_nowait(b"\x89\x82\0\0\0\0hi")
         await wait_all_tasks_blocked()
-        assert connection.sent_bytes("to_client") == len(b"\x8a\x02hi")
+        assert connection.arrived_bytes("to_client") == len(b"\x8a\x02hi")
         assert (server.frames, server.closed) == ([], [])
 
 
