@@ -51,8 +51,6 @@ async def test_a_peer_that_vanishes_fails_its_callers(
             harness.open_raw_peer("far", "far::away") as peer,
             trio.open_nursery() as nursery,
         ):
-            await peer.accepted()
-            await trio.testing.wait_all_tasks_blocked()
             nursery.start_soon(call)
             await peer.served("far::away")
             peer.cut()

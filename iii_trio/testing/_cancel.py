@@ -1,11 +1,17 @@
 """cancel_at_every_step: is everything in order wherever a cancellation strikes?"""
 
+import functools
+import inspect
+import itertools
+import math
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, TypeVar, final, overload
 
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
+
+from iii_trio.testing._clock import YEAR, ending_within, repeatable
 
 T = TypeVar("T")
 
@@ -15,33 +21,40 @@ MAX_STEPS: Final = 10_000
 
 @final
 class _CancelAtStep(trio.abc.Instrument):
-    """Cancels a scope before the n-th scheduler step of the tasks inside it."""
+    """Cancels a scope before the n-th scheduler step since the scenario began."""
 
-    def __init__(self, step: float) -> None:
+    def __init__(self, step: float, limit: float = math.inf) -> None:
         self._step = step
+        self._limit = limit
+        self._is_on = False
         self.taken = 0
-        self.task: trio.lowlevel.Task | None = None
         self.scope = trio.CancelScope()
 
-    def enter(self) -> None:
-        """The current task begins the scenario: this is its first step."""
-        self.task = trio.lowlevel.current_task()
+    def begin(self) -> None:
+        """The scenario begins; this is its first step."""
+        self._is_on = True
         self._count()
 
+    def end(self) -> None:
+        """The scenario is over."""
+        self._is_on = False
+
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        if self.task is not None and self._is_inside(task):
+        del task  # whichever it is: while the scenario waits, others act for it
+        if self._is_on:
             self._count()
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether the scenario took all the steps that it may."""
+        return self.taken > self._limit
 
     def _count(self) -> None:
         self.taken += 1
         if self.taken == self._step:
             self.scope.cancel(reason=f"cancelled at step {self._step}")
-
-    def _is_inside(self, task: trio.lowlevel.Task | None) -> bool:
-        while task is not None and task is not self.task:
-            nursery = task.parent_nursery
-            task = None if nursery is None else nursery.parent_task
-        return task is not None
+        elif self.is_endless:
+            self.scope.cancel(reason="the scenario takes too many steps")
 
 
 @overload
@@ -68,39 +81,74 @@ def cancel_at_every_step(
 ) -> int:
     """Run a scenario again and again, cancelled at step 1, 2, 3... until it finishes.
 
-    Each run is a fresh ``trio.run`` with virtual time. A step is one turn that the
-    scheduler gives to a task of the scenario. After each run the invariant is checked,
-    after the last one too.
+    Each run is a fresh ``trio.run`` with virtual time, in the same order of tasks. A step
+    is one turn that the scheduler gives to any task while the scenario goes on: so it is
+    struck also while it waits, at each step of the handlers that work for it.
+    After each run the invariant is checked, also after one that is not cancelled at all.
 
     Args:
         scenario: async function; gets what ``setup`` yields, if there is a setup.
-        invariant: raises if something is left in disorder; same argument.
+        invariant: sync function with the same argument; raises if something is left in
+            disorder, or gives ``False``.
         setup: gives an async context manager around the scenario that is not
-            cancelled; the invariant is checked inside it, once all tasks are at rest.
+            cancelled; the invariant is checked inside it, once all tasks wait. What a
+            link with a delay has under way may not have come by then.
 
     Returns:
         The number of steps of the run that finished.
 
     Raises:
         RuntimeError: the scenario did not finish within `MAX_STEPS` steps.
+        trio.TooSlowError: it, or what follows a cancellation, waits for something that
+            never comes.
+        TypeError: ``invariant`` is async, or ``scenario`` is not.
+
+    What a run raises has a note that names its step.
     """
-    for step in range(1, MAX_STEPS + 1):
-        instrument = _CancelAtStep(step)
+    once = functools.partial(_run, scenario, invariant, setup or _no_setup)
+    for step in itertools.chain([math.inf], itertools.count(1)):
+        instrument = _CancelAtStep(step, MAX_STEPS if step == math.inf else math.inf)
+        try:
+            once(instrument)
+        except BaseException as exc:
+            where = "not cancelled" if step == math.inf else f"cancelled at step {step}"
+            exc.add_note(f"cancel_at_every_step: this run was {where}")
+            raise
+        if step < math.inf and not instrument.scope.cancel_called:
+            return instrument.taken
+    raise AssertionError  # pragma: no cover - the loop ends by itself
+
+
+def _run(
+    scenario: Callable[..., Awaitable[object]],
+    invariant: Callable[..., object],
+    setup: Callable[[], AbstractAsyncContextManager[Any]],
+    instrument: _CancelAtStep,
+) -> None:
+    with repeatable(0):
         trio.run(
             _run_once,
             instrument,
             scenario,
             invariant,
-            setup or _no_setup,
+            setup,
             clock=MockClock(autojump_threshold=0),
             instruments=[instrument],
         )
-        if setup is None:
-            invariant()
-        if not instrument.scope.cancel_called:
-            return instrument.taken
-    msg = f"the scenario takes more than {MAX_STEPS} steps"
-    raise RuntimeError(msg)
+    if setup is _no_setup:
+        _check(invariant)
+
+
+def _check(invariant: Callable[..., object], *args: object) -> None:
+    verdict = invariant(*args)
+    if inspect.isawaitable(verdict):
+        if inspect.iscoroutine(verdict):
+            verdict.close()
+        msg = f"the invariant {invariant!r} is async: nobody would await it"
+        raise TypeError(msg)
+    if verdict is False:
+        msg = f"the invariant {invariant!r} gave False"
+        raise AssertionError(msg)
 
 
 @asynccontextmanager
@@ -114,24 +162,27 @@ async def _run_once(
     invariant: Callable[..., object],
     setup: Callable[[], AbstractAsyncContextManager[Any]],
 ) -> None:
-    async with setup() as context:
-        # A task of its own: what the setup runs in the background must not count.
-        async with trio.open_nursery() as nursery:
-            args = () if setup is _no_setup else (context,)
-            nursery.start_soon(_run_cancellable, instrument, scenario, args)
+    async with ending_within(YEAR), setup() as context:
+        args = () if setup is _no_setup else (context,)
+        with instrument.scope:
+            instrument.begin()
+            try:
+                await _awaitable(scenario, args)
+            finally:
+                instrument.end()
+        if instrument.is_endless:
+            msg = f"the scenario takes more than {MAX_STEPS} steps"
+            raise RuntimeError(msg)
         if setup is not _no_setup:
             await wait_all_tasks_blocked()
-            invariant(context)
+            _check(invariant, context)
 
 
-async def _run_cancellable(
-    instrument: _CancelAtStep,
-    scenario: Callable[..., Awaitable[object]],
-    args: tuple[object, ...],
-) -> None:
-    with instrument.scope:
-        instrument.enter()
-        try:
-            await scenario(*args)
-        finally:
-            instrument.task = None
+def _awaitable(
+    scenario: Callable[..., object], args: tuple[object, ...]
+) -> Awaitable[object]:
+    running = scenario(*args)
+    if not inspect.isawaitable(running):
+        msg = f"the scenario {scenario!r} is not an async function"
+        raise TypeError(msg)
+    return running

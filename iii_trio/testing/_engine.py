@@ -4,16 +4,23 @@ import math
 import random
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Any, Final, final
 
 import attrs
 import trio
 
-from iii_trio._util import NoPublicConstructor, open_background_nursery
+from iii_trio._util import NoPublicConstructor
 from iii_trio.access import Access, ConnectRequest
 from iii_trio.engine import Engine, open_engine
-from iii_trio.testing._clock import EPOCH, Clock, is_virtual
+from iii_trio.testing._clock import (
+    EPOCH,
+    YEAR,
+    Clock,
+    ending_within,
+    is_virtual,
+    repeatable,
+)
 from iii_trio.testing._events import EventRecorder
 from iii_trio.testing._raw_peer import RawPeer
 from iii_trio.transport import (
@@ -32,7 +39,6 @@ from iii_trio.worker import (
 )
 
 _NO_FAULTS = FaultPlan()
-_YEAR: Final = 366 * 86400.0
 
 _OWN: Final = {
     "on_event": "harness.events records everything",
@@ -207,7 +213,7 @@ async def open_test_engine(
     *,
     epoch: float = EPOCH,
     seed: int = 0,
-    time_limit: float = _YEAR,
+    time_limit: float = YEAR,
     **options: Any,  # noqa: ANN401
 ) -> AsyncIterator[EngineUnderTest]:
     """Open an engine for a test: no socket, no thread, ids that repeat.
@@ -218,7 +224,9 @@ async def open_test_engine(
 
     Args:
         epoch: wall time at the beginning, seconds since 1970.
-        seed: of ids and of the order of what happens on several links at once.
+        seed: of ids, of the order of what happens on several links at once and, with a
+            virtual clock, of the order in which tasks run: the same seed gives the same
+            run.
         time_limit: seconds of virtual time that the block may take; a real clock knows
             no limit.
         options: further ones of ``iii_trio.open_engine``.
@@ -230,44 +238,31 @@ async def open_test_engine(
             for something that never comes; says which calls were in flight.
     """
     _check_surroundings(options)
+    order: AbstractContextManager[None] = nullcontext()
     if is_virtual():
         SYNC_RUNNER.set(run_inline)
+        order = repeatable(seed)
     rng = random.Random(seed)  # noqa: S311
     clock, events = Clock(epoch), EventRecorder()
-    async with (
-        open_engine(
-            now=clock,
-            new_id=lambda: str(uuid.UUID(int=rng.getrandbits(128), version=4)),
-            on_event=events,
-            **options,
-        ) as engine,
-        open_memory_network(rng=random.Random(seed)) as network,  # noqa: S311
-        _time_limit(engine, time_limit if is_virtual() else math.inf),
-    ):
-        await trio.lowlevel.checkpoint()
-        yield EngineUnderTest._create(
-            engine=engine, events=events, clock=clock, network=network, rng=rng
-        )
+    with order:
+        async with (
+            open_engine(
+                now=clock,
+                new_id=lambda: str(uuid.UUID(int=rng.getrandbits(128), version=4)),
+                on_event=events,
+                **options,
+            ) as engine,
+            open_memory_network(rng=random.Random(seed)) as network,  # noqa: S311
+            ending_within(
+                time_limit if is_virtual() else math.inf, lambda: _calls_of(engine)
+            ),
+        ):
+            await trio.lowlevel.checkpoint()
+            yield EngineUnderTest._create(
+                engine=engine, events=events, clock=clock, network=network, rng=rng
+            )
 
 
-@asynccontextmanager
-async def _time_limit(engine: Engine, seconds: float) -> AsyncIterator[None]:
-    """End a block that takes longer, and say what it waited for."""
-    calls: list[str] = []
-
-    async def watch() -> None:
-        await trio.sleep(seconds)
-        calls.extend(call.function_id for call in engine.invocations.pending())
-        scope.cancel(reason="the time limit of the test passed")
-
-    with trio.CancelScope() as scope:
-        async with open_background_nursery("the test ended") as nursery:
-            nursery.start_soon(watch, name="time limit of the test")
-            yield
-    if scope.cancelled_caught:
-        msg = (
-            f"the test still ran after {seconds:.0f} seconds of virtual time "
-            "(time_limit): it waits for something that never comes; "
-            f"calls in flight: {', '.join(calls) or 'none'}"
-        )
-        raise trio.TooSlowError(msg)
+def _calls_of(engine: Engine) -> str:
+    calls = [call.function_id for call in engine.invocations.pending()]
+    return f"calls in flight: {', '.join(calls) or 'none'}"

@@ -1,11 +1,13 @@
 """The public harness itself: engine, events, peers, clock, cancellation, plugin."""
 
 import itertools
+import os
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final
 
 import anyio
 import pytest
@@ -142,6 +144,51 @@ async def test_a_test_that_waits_for_ever_is_ended_and_told_what_it_waited_for(
     with pytest.raises(ZeroDivisionError):
         async with open_test_engine(time_limit=60):
             raise ZeroDivisionError
+
+
+def test_a_program_that_waits_for_ever_is_ended() -> None:
+    with pytest.raises(trio.TooSlowError, match=r"after 60 seconds of virtual time: "):
+        run(trio.sleep_forever, time_limit=60)
+
+
+ORDER: Final = """
+import sys, trio
+from iii_trio.testing import open_test_engine, run
+
+async def main():
+    order = []
+    async with trio.open_nursery() as nursery:
+        for n in range(9):
+            async def note(n=n):
+                await trio.lowlevel.checkpoint()
+                order.append(n)
+            nursery.start_soon(note)
+    async with open_test_engine(seed=int(sys.argv[1])) as t, t.open_worker("w") as w:
+        async with t.open_link_worker("l") as far, trio.open_nursery() as nursery:
+            w.register_function("w::f", order.append)
+            far.register_function("l::f", order.append)
+            for n in range(9, 18):
+                nursery.start_soon(w.invoke, "w::f", n)
+                w.fire("l::f", n + 9)
+            await trio.sleep(1)
+    print(order)
+
+run(main)
+"""
+
+
+def test_the_same_seed_gives_the_same_run_in_any_process() -> None:
+    def order(seed: int, hash_seed: int) -> bytes:
+        return subprocess.run(
+            [sys.executable, "-c", ORDER, str(seed)],
+            env=os.environ | {"PYTHONHASHSEED": str(hash_seed)},
+            capture_output=True,
+            check=True,
+        ).stdout
+
+    first = order(0, 1)
+    assert first == order(0, 2)
+    assert any(first != order(seed, 1) for seed in range(1, 4))
 
 
 async def test_a_real_clock_knows_no_time_limit() -> None:
@@ -344,6 +391,85 @@ def test_a_broken_invariant_is_reported() -> None:
 
     with pytest.raises(AssertionError):
         cancel_at_every_step(scenario, invariant)
+
+
+@pytest.mark.parametrize(
+    "opening", [EngineUnderTest.open_worker, EngineUnderTest.open_link_worker]
+)
+def test_a_handler_is_struck_at_each_of_its_steps(
+    opening: Callable[..., AbstractAsyncContextManager[Worker]],
+) -> None:
+    @asynccontextmanager
+    async def setup() -> AsyncIterator[tuple[Worker, list[str]]]:
+        locks: list[str] = []
+        async with (
+            open_test_engine() as t,
+            t.open_worker("caller") as caller,
+            opening(t, "callee") as callee,
+        ):
+
+            @callee.function("takes::lock")
+            async def take() -> None:
+                locks.append("taken")
+                await trio.sleep(1)
+                locks.clear()  # not where it is cancelled meanwhile
+
+            await t.events.wait_for(FunctionRegistered, function_id="takes::lock")
+            yield caller, locks
+
+    async def scenario(context: tuple[Worker, list[str]]) -> None:
+        await context[0].invoke("takes::lock")
+
+    def invariant(context: tuple[Worker, list[str]]) -> None:
+        assert not context[1]
+
+    with pytest.raises(AssertionError) as caught:
+        cancel_at_every_step(scenario, invariant, setup=setup)
+    [note] = caught.value.__notes__
+    assert re.fullmatch(
+        r"cancel_at_every_step: this run was cancelled at step \d+", note
+    )
+
+
+async def _true() -> bool:
+    return True
+
+
+@pytest.mark.parametrize(
+    ("scenario", "invariant", "error", "text"),
+    [
+        (_true, _true, TypeError, "is async: nobody would await it"),
+        (_true, lambda: False, AssertionError, "gave False"),
+        (lambda: True, lambda: True, TypeError, "is not an async function"),
+        (trio.sleep_forever, lambda: True, trio.TooSlowError, "waits for something"),
+    ],
+)
+def test_what_cannot_be_tried_at_every_step_is_refused(
+    scenario: Callable[[], Any],
+    invariant: Callable[[], object],
+    error: type[Exception],
+    text: str,
+) -> None:
+    with pytest.raises(error, match=text) as caught:
+        cancel_at_every_step(scenario, invariant)
+    assert caught.value.__notes__ == [
+        "cancel_at_every_step: this run was not cancelled"
+    ]
+
+
+def test_cleanup_that_waits_for_ever_is_found() -> None:
+    async def scenario() -> None:
+        try:
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled:
+            with trio.CancelScope(shield=True):
+                await trio.sleep_forever()
+
+    with pytest.raises(trio.TooSlowError) as caught:
+        cancel_at_every_step(scenario)
+    assert caught.value.__notes__ == [
+        "cancel_at_every_step: this run was cancelled at step 1"
+    ]
 
 
 def test_an_endless_scenario_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
