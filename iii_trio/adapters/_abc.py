@@ -1,7 +1,12 @@
 """The interfaces of stores. Contracts that ``iii_trio.testing.check_*`` verify.
 
 All methods are async and checkpoints. A write returns only after it is durable, as far as
-the backend can. A cancelled write either happened completely or not at all.
+the backend can.
+
+A write that is cancelled either happened completely and returns as if it had not been
+cancelled, or it raises `trio.Cancelled` and did not happen at all: what cannot be taken
+back any more is waited for. Whoever writes relies on it: events of a write are sent, and
+copies in memory are brought up to date, after it returned.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,6 +33,9 @@ class Change(msgspec.Struct, frozen=True):
 
 class KeyValueStore(Protocol):
     """Values (JSON bytes) by space and key. Spaces appear and vanish with their keys.
+
+    Values are ``bytes``, kept as they are and not read. Names of spaces and keys are any
+    text, and different as soon as one code point is. Writes are atomic and have one order.
 
     Every method raises `AdapterError` when the backend fails; a failed write left
     nothing.

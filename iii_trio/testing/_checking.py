@@ -1,0 +1,149 @@
+"""How conformance checks of stores ask, cancel, and say which rule was broken.
+
+They raise by themselves instead of asserting, so that ``python -O`` checks the same.
+"""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Final, TypeVar, final
+
+import msgspec
+import trio
+
+T = TypeVar("T")
+
+SHOWN: Final = 300
+"""Characters of a value that the text of a failure may show."""
+
+MAX_STEPS: Final = 10_000
+"""A call that is not done after so many scheduler steps is taken for endless."""
+
+
+def expect(rule: str, what: str, seen: object, wanted: object) -> None:
+    """Raise an ``AssertionError`` that names the rule, unless both are the same."""
+    if not is_same(seen, wanted):
+        msg = f"{rule}: {what} gave {shown(seen)} instead of {shown(wanted)}"
+        raise AssertionError(msg)
+
+
+async def expect_from(
+    rule: str,
+    wanted: object,
+    method: Callable[..., Awaitable[T]],
+    *args: Any,  # noqa: ANN401
+    **kwargs: Any,  # noqa: ANN401
+) -> T:
+    """Call a method and `expect` its result."""
+    seen = await method(*args, **kwargs)
+    if not is_same(seen, wanted):
+        expect(rule, called(method, *args, **kwargs), seen, wanted)
+    return seen
+
+
+def is_same(seen: object, wanted: object) -> bool:
+    """Tell whether they are equal and of the same types: a bytearray is no bytes."""
+    if not isinstance(seen, type(wanted)):
+        return False
+    if isinstance(wanted, msgspec.Struct):
+        return is_same(msgspec.structs.astuple(seen), msgspec.structs.astuple(wanted))  # type: ignore[arg-type]
+    if isinstance(wanted, list | tuple):
+        return len(seen) == len(wanted) and all(map(is_same, seen, wanted))  # type: ignore[arg-type,call-overload]
+    return seen == wanted
+
+
+def called(method: Callable[..., object], *args: object, **kwargs: object) -> str:
+    """How a call looks in the text of a failure."""
+    name = getattr(method, "__name__", repr(method))
+    given = [shown(one) for one in args]
+    given += [f"{key}={shown(one)}" for key, one in kwargs.items()]
+    return f"{name}({', '.join(given)})"
+
+
+def shown(value: object) -> str:
+    """How a value looks in the text of a failure, shortened in its middle."""
+    value = value.func if isinstance(value, partial) else value
+    text: str = getattr(value, "__name__", None) or repr(value)
+    if len(text) > SHOWN:
+        half = SHOWN // 2
+        text = f"{text[:half]}...({len(text)} characters)...{text[-half:]}"
+    return text
+
+
+@final
+class _CancelBeforeStep(trio.abc.Instrument):
+    """Cancels a scope before the n-th step that any task takes.
+
+    Any task, because a store may leave its work to others: the step in which one of
+    those is told of a commit comes before the one in which the caller is.
+    """
+
+    def __init__(self, step: int) -> None:
+        self._left = step
+        self.scope = trio.CancelScope()
+        if not step:
+            self.scope.cancel(reason="cancelled before the call")
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        del task
+        self._left -= 1
+        if not self._left:
+            self.scope.cancel(reason="cancelled in the middle of the call")
+
+
+CHECKPOINT: Final = "every method is a checkpoint, where a cancelled scope ends it"
+UNDONE: Final = "a write that raises Cancelled did not happen, not even in part"
+DONE: Final = "a write that returns happened completely, cancelled or not"
+
+
+async def check_cancelled_read(
+    method: Callable[..., Awaitable[object]],
+    *args: Any,  # noqa: ANN401
+    **kwargs: Any,  # noqa: ANN401
+) -> None:
+    """Check that a method is a checkpoint."""
+    with trio.CancelScope() as scope:
+        scope.cancel(reason="checking that it is a checkpoint")
+        await method(*args, **kwargs)
+    if not scope.cancelled_caught:
+        msg = f"{CHECKPOINT}: {called(method, *args, **kwargs)} went on in one"
+        raise AssertionError(msg)
+
+
+async def check_cancelled_write(
+    method: Callable[..., Awaitable[object]],
+    *args: Any,  # noqa: ANN401
+    prepare: Callable[[], Awaitable[object]],
+    look: Callable[[], Awaitable[object]],
+    after: object,
+    **kwargs: Any,  # noqa: ANN401
+) -> None:
+    """Cancel a write before it begins, and before each step until it is done.
+
+    Args:
+        method: the write.
+        args: its arguments.
+        prepare: makes the store as it is to be before the write, each time.
+        look: gives what the store holds.
+        after: what it gives when the write happened.
+        kwargs: its arguments by name.
+    """
+    call = called(method, *args, **kwargs)
+    await prepare()
+    await check_cancelled_read(method, *args, **kwargs)
+    for step in range(MAX_STEPS):
+        await prepare()
+        before = await look()
+        instrument = _CancelBeforeStep(step)
+        with instrument.scope as scope:
+            trio.lowlevel.add_instrument(instrument)
+            try:
+                await method(*args, **kwargs)
+            finally:
+                trio.lowlevel.remove_instrument(instrument)
+        rule, wanted = (UNDONE, before) if scope.cancelled_caught else (DONE, after)
+        what = f"looking after {call}, cancelled before its step {step},"
+        expect(rule, what, await look(), wanted)
+        if not scope.cancel_called:
+            return
+    msg = f"{call} takes more than {MAX_STEPS} steps"
+    raise RuntimeError(msg)
