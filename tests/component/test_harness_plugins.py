@@ -1,6 +1,7 @@
 """The pytest plugin beside pytest-trio, beside anyio's plugin, beside both and neither."""
 
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -46,14 +47,14 @@ async def test_with_anyio(iii_engine):
         await far.invoke("engine::workers::list")
 """
 
-ANYIO_VIRTUAL = """
-import pytest
-import trio
-from trio.testing import MockClock
+PAGE = pathlib.Path(__file__).parents[2] / "docs/testing.md"
 
-@pytest.fixture
-def anyio_backend():
-    return "trio", {"clock": MockClock(autojump_threshold=0)}
+[ANYIO_BACKEND] = re.findall(
+    r"(?ms)^```python\n(import pytest\n.*?def anyio_backend.*?)^```", PAGE.read_text()
+)
+
+ANYIO_VIRTUAL = """
+import trio
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("round", range(2))
@@ -85,7 +86,7 @@ CASES = {
         2,
     ),
     "anyio": (["-p", "no:trio"], ANYIO, 1),
-    "anyio in virtual time": (["-p", "no:trio"], ANYIO_VIRTUAL, 2),
+    "anyio in virtual time": (["-p", "no:trio"], ANYIO_BACKEND + ANYIO_VIRTUAL, 2),
     "both": (["-o", "trio_mode=false"], ANYIO + "@pytest.mark.trio" + TRIO, 2),
     "neither": (["-p", "no:trio", "-p", "no:anyio"], PLAIN, 1),
 }
