@@ -7,6 +7,7 @@ ONE_OUTCOME = f"{MATRIX}::test_a_call_has_one_outcome_and_leaves_nothing"
 CALLS = "component/test_engine_calls.py"
 CONNECTIONS = "component/test_engine_connections.py"
 REMOTE = "component/test_worker_remote.py"
+FIRST_ROUND = "component/test_first_round_trip.py"
 MACHINE = "property/test_calls_machine.py::TestCalls::runTest"
 SDK = (
     "integration/test_sdk_workers.py"
@@ -206,17 +207,31 @@ MUTATIONS = (
     ),
     Mutation(
         "a cancelled remote caller tells the engine",
-        "worker/_session.py",
-        "            if abandoned and self._cancels:\n",
-        "            if not abandoned and self._cancels:\n",
+        "worker/_pending.py",
+        "        if self.can_cancel:\n            self._send(",
+        "        if not self.can_cancel:\n            self._send(",
         f"{ONE_OUTCOME}[link-local-call cancelled]",
     ),
     Mutation(
         "an engine without the feature gets nothing new",
-        "worker/_session.py",
-        "            if abandoned and self._cancels:\n",
-        "            if abandoned:\n",
+        "worker/_pending.py",
+        "        if self.can_cancel:\n            self._send(",
+        "        if True:\n            self._send(",
         f"{REMOTE}::test_an_engine_without_the_feature_gets_nothing_new",
+    ),
+    Mutation(
+        "what is given up before the engine told its features is cancelled then",
+        "worker/_pending.py",
+        "            self._withheld[invocation_id] = reason\n",
+        "",
+        f"{FIRST_ROUND}::test_a_call_given_up_at_once_is_cancelled_once_that_can_be",
+    ),
+    Mutation(
+        "a call with a deadline waits until the engine may be told it",
+        "worker/_remote.py",
+        "            while timeout != math.inf and not session.calls.knows_features:\n",
+        "            while False:\n",
+        f"{FIRST_ROUND}::test_a_deadline_shrinks_along_a_chain_from_the_first_call_on",
     ),
     Mutation(
         "a remote handler is cancelled when the engine says so",
@@ -235,8 +250,8 @@ MUTATIONS = (
     Mutation(
         "a lost connection fails the calls that wait behind it",
         "worker/_session.py",
-        "            pending.settled.set()\n        for scope",
-        "            pass\n        for scope",
+        "        self.calls.lose()\n",
+        "",
         f"{ONE_OUTCOME}[link-link-caller gone]",
     ),
     # Each invariant of generated programs, in the order of tests/property/invariants.py.

@@ -14,7 +14,6 @@ from iii_trio.protocol import (
     MAX_MESSAGE_BYTES,
     AnyFrame,
     ErrorBody,
-    InvocationResult,
     InvokeFunction,
     RegisterFunction,
     RegisterTrigger,
@@ -82,10 +81,12 @@ class _Announced(msgspec.Struct):
 _announced: Final = msgspec.json.Decoder(_Announced)
 
 
-def features_of(answer: InvocationResult) -> list[str]:
+def features_of(answer: Outcome) -> list[str]:
     """What an engine can do, from its answer to the announcement."""
+    if isinstance(answer, ErrorBody):
+        return []
     try:
-        return _announced.decode(payload_or_null(answer.result)).features
+        return _announced.decode(answer).features
     except BAD_FRAME:
         return []
 

@@ -303,6 +303,9 @@ class RemotePort:
         timeout = math.inf if request.timeout is None else max(0.0, request.timeout)
         with trio.move_on_after(timeout) as scope:
             session = await self.wait_ready()
+            while timeout != math.inf and not session.calls.knows_features:
+                await session.calls.wait_features()  # may it be told the deadline?
+                session = await self.wait_ready()
             return await session.call(request, scope.deadline)
         raise exception_from(timed_out(timeout * 1000), function_id=request.function_id)
 

@@ -10,7 +10,6 @@ import trio
 
 from iii_trio.errors import RegistrationError, RemoteProtocolError
 from iii_trio.protocol import (
-    CANCEL_FEATURE,
     MAX_MESSAGE_BYTES,
     SMALL_MESSAGE_BYTES,
     STOPPED,
@@ -59,6 +58,7 @@ from iii_trio.worker._frames import (
     too_large,
     trigger_from,
 )
+from iii_trio.worker._pending import PendingCalls
 
 logger = logging.getLogger(__name__)
 
@@ -83,15 +83,6 @@ class SessionOwner(Protocol):
 
 
 @final
-class _PendingCall:
-    __slots__ = ("outcome", "settled")
-
-    def __init__(self) -> None:
-        self.settled = trio.Event()
-        self.outcome: Outcome = STOPPED
-
-
-@final
 class Session:
     """A connection, from its first frame until it is lost; a `LinkSink`.
 
@@ -100,6 +91,7 @@ class Session:
         reattach_token: secret that proves later that we were this worker.
         greeted: the engine told our id. Also set when the connection is lost.
         closed: the connection is lost, for ``reason``.
+        calls: those made through it.
     """
 
     def __init__(
@@ -120,9 +112,8 @@ class Session:
         self._owner = owner
         self._namespace = namespace
         self._new_id = new_id
-        self._cancels = False
+        self.calls = PendingCalls(self.send)
         self._announcement = ""
-        self._calls: dict[str, _PendingCall] = {}
         self._running: dict[str, trio.CancelScope] = {}
         self._waiting: deque[tuple[IncomingCall, InvokeFunction, trio.CancelScope]]
         self._waiting = deque()
@@ -164,12 +155,14 @@ class Session:
         """
         invocation_id = self._new_id()
         left = None
-        if deadline != math.inf and self._cancels:
+        if deadline != math.inf and self.calls.can_cancel:
             left = max(0.0, deadline - trio.current_time()) * 1000
         text = encode(call_frame(request, invocation_id, left))
         outcome: Outcome | None = self.check_room(len(text))
         if outcome is None:
-            outcome = await self._answer_to(invocation_id, text)
+            outcome = await self.calls.outcome_of(
+                invocation_id, lambda: self.send_text(text), deadline
+            )
         else:
             await trio.lowlevel.checkpoint()
         if isinstance(outcome, ErrorBody):
@@ -179,21 +172,6 @@ class Session:
                 invocation_id=invocation_id,
             )
         return outcome
-
-    async def _answer_to(self, invocation_id: str, text: bytes) -> Outcome:
-        pending = self._calls[invocation_id] = _PendingCall()
-        self._link.send_nowait(text)
-        try:
-            await pending.settled.wait()
-        finally:
-            abandoned = self._calls.pop(invocation_id, None) is not None
-            if abandoned and self._cancels:
-                self.send(
-                    CancelInvocation(
-                        invocation_id=invocation_id, reason="the caller was cancelled"
-                    )
-                )
-        return pending.outcome
 
     def end(self, reason: str) -> None:
         """Say goodbye: nothing is accepted any more, running handlers are cancelled."""
@@ -229,9 +207,7 @@ class Session:
         self.closed.set()
         self.greeted.set()
         self._owner.on_lost()
-        calls, self._calls = self._calls, {}
-        for pending in calls.values():
-            pending.settled.set()
+        self.calls.lose()
         for scope in self._running.values():
             scope.cancel(reason=f"connection lost: {reason}")
         for trigger_id in self._bound:
@@ -242,6 +218,7 @@ class Session:
     def _on_greeting(self, frame: WorkerRegistered) -> None:
         self.worker_id = frame.worker_id
         self.reattach_token = frame.reattach_token
+        self.calls.greeted()
         self.greeted.set()
 
     def _on_invoke(self, frame: InvokeFunction) -> None:
@@ -302,18 +279,16 @@ class Session:
         self._link.send_nowait(text)
 
     def _on_result(self, frame: InvocationResult) -> None:
-        if frame.invocation_id == self._announcement:
-            self._cancels = CANCEL_FEATURE in features_of(frame)
-            return
-        pending = self._calls.pop(frame.invocation_id, None)
-        if pending is None:
-            logger.debug("late result of %s dropped", frame.invocation_id)
-            return
+        outcome: Outcome = b"" if is_absent(frame.result) else bytes(frame.result)
         if not is_absent(frame.error):
-            pending.outcome = decode_error(frame.error)
+            outcome = decode_error(frame.error)
+        self._on_outcome(frame.invocation_id, outcome)
+
+    def _on_outcome(self, invocation_id: str, outcome: Outcome) -> None:
+        if invocation_id == self._announcement:
+            self.calls.tell_features(features_of(outcome))
         else:
-            pending.outcome = b"" if is_absent(frame.result) else bytes(frame.result)
-        pending.settled.set()
+            self.calls.settle(invocation_id, outcome)
 
     def _on_cancel(self, frame: CancelInvocation) -> None:
         scope = self._running.get(frame.invocation_id)

@@ -93,6 +93,7 @@ class ScriptedEngine:
         links: all of them, in order.
         greeting: said to each connection; ``None`` says nothing.
         features: told in the answer to the announcement; ``None``: it has none.
+        lag: seconds from the greeting to that answer.
         refusals: so many next connections fail.
         dialled: when each try was made, by Trio's clock.
     """
@@ -101,6 +102,7 @@ class ScriptedEngine:
         self.links: list[ScriptedLink] = []
         self.greeting: dict[str, Any] | None = GREETING
         self.features: list[str] | None = FEATURES
+        self.lag = 0.0
         self.refusals = 0
         self.dialled: list[float] = []
         self._connected = trio.Event()
@@ -135,12 +137,15 @@ class ScriptedEngine:
                 nursery.start_soon(self._greet, link, self.greeting)
             yield link
             link.close("the worker left", polite=True)
+            nursery.cancel_scope.cancel(reason="the worker left")
 
     async def _greet(self, link: ScriptedLink, greeting: dict[str, Any]) -> None:
         announced = await link.heard(
             "invokefunction", function_id="engine::workers::register"
         )
         link.say("workerregistered", **greeting)
+        if self.lag:
+            await trio.sleep(self.lag)
         answer: dict[str, Any] = {"success": True}
         if self.features is not None:
             answer["features"] = self.features

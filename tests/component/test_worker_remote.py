@@ -318,8 +318,11 @@ async def test_a_deadline_is_sent_and_its_end_cancels_the_call(
         assert caught.value.code == "TIMEOUT"
         call, cancel = engine.link.said[1:]
     assert call["deadline_ms"] == 3000
-    assert cancel["type"] == "cancelinvocation"
-    assert cancel["invocation_id"] == call["invocation_id"]
+    assert cancel == {
+        "type": "cancelinvocation",
+        "invocation_id": call["invocation_id"],
+        "reason": "deadline passed",
+    }
 
 
 async def test_a_cancelled_caller_cancels_the_call_and_drops_a_late_result(
@@ -332,6 +335,7 @@ async def test_a_cancelled_caller_cancels_the_call_and_drops_a_late_result(
         call, cancel = engine.link.said[1:]
         assert "deadline_ms" not in call
         assert cancel["type"] == "cancelinvocation"
+        assert cancel["reason"] == "the caller was cancelled"
         engine.link.say(
             "invocationresult", invocation_id=call["invocation_id"], result=1
         )
