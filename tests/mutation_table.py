@@ -8,6 +8,7 @@ CALLS = "component/test_engine_calls.py"
 CONNECTIONS = "component/test_engine_connections.py"
 REMOTE = "component/test_worker_remote.py"
 FIRST_ROUND = "component/test_first_round_trip.py"
+UNREADABLE = "component/test_unreadable_frames.py"
 MACHINE = "property/test_calls_machine.py::TestCalls::runTest"
 SDK = (
     "integration/test_sdk_workers.py"
@@ -232,6 +233,13 @@ MUTATIONS = (
         "            while timeout != math.inf and not session.calls.knows_features:\n",
         "            while False:\n",
         f"{FIRST_ROUND}::test_a_deadline_shrinks_along_a_chain_from_the_first_call_on",
+    ),
+    Mutation(
+        "an answer that cannot be read ends its call",
+        "engine/_router.py",
+        "            end_call(port, self.invocations, remains, remains.error())\n",
+        "            pass\n",
+        f"{UNREADABLE}::test_an_answer_that_cannot_be_read_ends_its_call[half-raw]",
     ),
     Mutation(
         "a remote handler is cancelled when the engine says so",

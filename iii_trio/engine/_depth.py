@@ -4,18 +4,10 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from iii_trio.engine._invocation import Invocation
 from iii_trio.engine._link_port import LinkPort
-from iii_trio.engine._router import Router, refuse_call
-from iii_trio.errors import RemoteProtocolError
-from iii_trio.protocol import (
-    DEFAULT_NAMESPACE,
-    InvocationResult,
-    InvokeFunction,
-    decode,
-    nests_deeper,
-    refused,
-)
+from iii_trio.engine._router import Router
+from iii_trio.engine._unreadable import end_call
+from iii_trio.protocol import nests_deeper, refused, salvage
 
 _log: Final = logging.getLogger("iii_trio.engine.router")
 
@@ -41,20 +33,9 @@ def limit_depth(read: Reader, router: Router, deepest: int) -> Reader:
         if port.is_live:
             if router.note_bad_frame():
                 _log.warning("frame of %s dropped: %s", port, reason)
-            _answer(port, text, router, reason)
+            remains = salvage(text)
+            if remains is not None:
+                end_call(port, router.invocations, remains, refused(reason))
         return True
 
     return read_shallow
-
-
-def _answer(port: LinkPort, text: bytes, router: Router, reason: str) -> None:
-    """Tell whoever would wait for what a message is about."""
-    try:
-        frame = decode(text)
-    except RemoteProtocolError:
-        return
-    if isinstance(frame, InvocationResult):
-        router.invocations.answered(port, frame.invocation_id, refused(reason))
-    elif isinstance(frame, InvokeFunction) and frame.invocation_id is not None:
-        call = Invocation(b"", DEFAULT_NAMESPACE, port, port, frame.invocation_id)
-        refuse_call(port, call, frame.function_id, refused(reason))

@@ -18,6 +18,7 @@ from iii_trio.engine._invocation import Invocation, InvocationTable, RawOutcome
 from iii_trio.engine._link_port import LinkPort
 from iii_trio.engine._ports import AnyPort
 from iii_trio.engine._registry import Function, Registry
+from iii_trio.engine._unreadable import end_call
 from iii_trio.errors import RemoteProtocolError
 from iii_trio.protocol import (
     ABSENT,
@@ -46,6 +47,7 @@ from iii_trio.protocol import (
     is_blank,
     may_send,
     not_found,
+    salvage,
 )
 
 ENQUEUE: Final = "engine::queue::enqueue"
@@ -267,16 +269,24 @@ class Router:
         return self._bad_frame_lines.may_write()
 
     def on_rubbish(self, port: LinkPort, text: bytes) -> None:
-        """A worker sent what cannot be read: count it, and say what is wrong with it."""
+        """A worker sent what cannot be read: count it, and say what is wrong with it.
+
+        Whoever waits for it, a caller for an answer, is told, too.
+        """
         if not text or text.isspace():
             return
-        if not self.note_bad_frame():
+        may_write = self.note_bad_frame()
+        remains = salvage(text)
+        if remains is not None:
+            end_call(port, self.invocations, remains, remains.error())
+        if not may_write:
             return
         try:
             decode(text)
         except RemoteProtocolError as exc:
             known = "ignored" if isinstance(exc, UnknownFrameError) else "dropped"
-            _log.warning("frame of %s %s: %s", port, known, exc)
+            why = exc if remains is None else remains.problem
+            _log.warning("frame of %s %s: %s", port, known, why)
 
     def on_frame(self, port: LinkPort, frame: AnyFrame) -> None:
         """Do what a frame of a worker says."""

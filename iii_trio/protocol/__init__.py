@@ -93,6 +93,7 @@ from iii_trio.protocol._names import (
 )
 from iii_trio.protocol._nesting import nests_deeper
 from iii_trio.protocol._observe import CallObserver, ObservedCall, ObservedKind
+from iii_trio.protocol._salvage import Remains, salvage
 from iii_trio.protocol._session import (
     CANCEL_FEATURE,
     HELD_BACK,
@@ -143,6 +144,7 @@ __all__ = [
     "RegisterTrigger",
     "RegisterTriggerType",
     "RegistrationRejected",
+    "Remains",
     "Side",
     "TriggerChanged",
     "TriggerRegistrationResult",
@@ -187,6 +189,7 @@ __all__ = [
     "payload_too_large",
     "receive_limit",
     "refused",
+    "salvage",
     "splice_caller",
     "timed_out",
 ]

@@ -37,6 +37,7 @@ from iii_trio.protocol import (
     may_send,
     payload_or_null,
     refused,
+    salvage,
     timed_out,
 )
 from iii_trio.transport import (
@@ -191,10 +192,24 @@ class Session:
             return
         except RemoteProtocolError as exc:
             logger.warning("frame ignored: %s", exc)
+            self._end_unreadable(text)
             return
         handle = self._frames.get(type(frame))
         if handle is not None and may_send(Side.ENGINE, frame):
             handle(self, frame)
+
+    def _end_unreadable(self, text: bytes) -> None:
+        """Tell whoever waits for a frame that cannot be read."""
+        remains = salvage(text)
+        if remains is None:
+            return
+        if remains.is_answer:
+            self._on_outcome(remains.invocation_id, remains.error())
+            return
+        call = InvokeFunction(
+            function_id=remains.function_id, invocation_id=remains.invocation_id
+        )
+        self._answer(call, remains.error())
 
     def on_telemetry(self, data: bytes) -> None:
         """Engines send none."""

@@ -106,6 +106,30 @@ async def test_an_sdk_is_told_that_a_function_does_not_exist(
 
 
 @pytest.mark.needs_node
+async def test_half_of_an_emoji_ends_calls_of_sdks_with_an_error(
+    tmp_path: pathlib.Path,
+) -> None:
+    # JSON.stringify writes it as the escape of half of a surrogate pair.
+    cut = {"function_id": "ts::cut", "payload": {"text": "cut emoji \U0001f600"}}
+    asked = {"function_id": "py::echo", "text": "cut emoji \U0001f600"}
+    async with open_live_engine(tmp_path) as live:
+        await live.start_zoo("py")
+        await live.start_zoo("ts")
+        for language in get_args(Language):
+            answer = await live.caller.invoke(f"{language}::ask", cut)
+            assert answer["code"] == "invocation_failed", answer
+            assert "'ts::cut' cannot be read" in answer["message"]
+        with pytest.raises(FunctionFailedError, match="'ts::cut' cannot be read"):
+            await live.caller.invoke("ts::cut", cut["payload"])
+        answer = await live.caller.invoke("ts::ask_cut", asked)
+        assert answer["code"] == "invocation_refused", answer
+        assert "'py::echo' cannot be read" in answer["message"]
+        assert await echo(live, "ts", {"still": "there"}) == {"still": "there"}
+        counts = live.engine.statistics()
+        assert (counts.bad_frames, counts.invocations) == (4, 0)
+
+
+@pytest.mark.needs_node
 async def test_python_asks_node_who_asks_python(tmp_path: pathlib.Path) -> None:
     async with open_live_engine(tmp_path) as live:
         await live.start_zoo("py")

@@ -16,14 +16,16 @@ worker.registerFunction('ts::fail', async () => {
   throw new Error('no luck')
 })
 
-worker.registerFunction('ts::ask', async (request: Request) => {
+async function ask(request: Request) {
   try {
     return { result: await worker.trigger(request) }
   } catch (error) {
     const { code, message } = error as { code: string; message: string }
     return { code, message }
   }
-})
+}
+
+worker.registerFunction('ts::ask', ask)
 
 worker.registerFunction('ts::fire', async (request: Request) => {
   await worker.trigger({ ...request, action: TriggerAction.Void() })
@@ -44,6 +46,15 @@ worker.registerFunction(
       return { code: (error as { code: string }).code }
     }
   },
+)
+
+// Strings are cut between the two halves of their last character.
+worker.registerFunction('ts::cut', async (request: { text: string }) =>
+  request.text.slice(0, -1),
+)
+
+worker.registerFunction('ts::ask_cut', async (request: { function_id: string; text: string }) =>
+  ask({ function_id: request.function_id, payload: { text: request.text.slice(0, -1) } }),
 )
 
 worker.registerFunction('ts::leave', async () => process.exit(3))

@@ -1,0 +1,165 @@
+"""What is left of a frame that cannot be read: enough to tell whoever waits for it.
+
+JSON text that other libraries write and read may still be none for us: half of a
+surrogate pair as an escape (``JSON.stringify`` of a string that was cut in the middle of
+an emoji), ``NaN`` (Python's ``json``), nesting too deep. Each call has an outcome, so the
+id is found by reading the frame with that in it replaced. Only bad frames come here.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from iii_trio.errors import RemoteProtocolError
+from iii_trio.protocol._codec import BAD_FRAME, decode
+from iii_trio.protocol._error_codes import refused
+from iii_trio.protocol._messages import ABSENT, ErrorBody
+from iii_trio.protocol._names import is_uuid
+
+_RESULT: Final = "invocationresult"
+_CALL: Final = "invokefunction"
+
+_HALF: Final = (
+    r"it holds half of a surrogate pair (an escape such as \ud83d that stands alone, often "
+    "of a string that was cut in the middle of an emoji), which is no text"
+)
+
+_LARGE_BYTES: Final = 2**20
+"""Of longer text the payload is only left out, where it is found: to replace what is in it
+may take 15 ms for each of these."""
+
+
+class Remains(msgspec.Struct, frozen=True, kw_only=True):
+    """A call, or the answer to one.
+
+    Attributes:
+        is_answer: which of the two.
+        invocation_id: the sender's id of a call, which is a UUID; the receiver's of an
+            answer.
+        function_id: ``""`` if that is lost.
+        problem: why the frame cannot be read; ``""``: it can.
+    """
+
+    is_answer: bool
+    invocation_id: str
+    function_id: str
+    problem: str
+
+    def error(self) -> ErrorBody:
+        """What whoever waits is told."""
+        name = repr(self.function_id) if self.function_id else self.invocation_id
+        if not self.is_answer:
+            return refused(f"the call of {name} cannot be read: {self.problem}")
+        return ErrorBody(
+            code="invocation_failed",
+            message=f"the answer of {name} cannot be read: {self.problem}",
+        )
+
+
+class _Members(msgspec.Struct):
+    type: str
+    invocation_id: str
+    function_id: msgspec.Raw = ABSENT
+
+
+_decode_members: Final = msgspec.json.Decoder(_Members).decode
+_decode_text: Final = msgspec.json.Decoder(str).decode
+
+
+def salvage(text: bytes) -> Remains | None:
+    """Find out who waits for a frame.
+
+    Args:
+        text: of a frame that `decode` refuses, or that is refused for another reason.
+
+    Returns:
+        ``None`` if it is neither a call with a UUID nor an answer, or beyond that.
+    """
+    problem = ""
+    try:
+        decode(text)
+    except RemoteProtocolError as exc:
+        problem = str(exc)
+    for mend, known_problem in _MENDS if len(text) <= _LARGE_BYTES else _QUICK_MENDS:
+        text = mend(text)
+        try:
+            members = _decode_members(text)
+        except msgspec.ValidationError:
+            return None
+        except BAD_FRAME:
+            continue
+        return _remains(members, known_problem or problem)
+    return None
+
+
+def _remains(members: _Members, problem: str) -> Remains | None:
+    is_answer = members.type == _RESULT
+    if not is_answer and (members.type != _CALL or not is_uuid(members.invocation_id)):
+        return None
+    try:
+        function_id = _decode_text(members.function_id)
+    except BAD_FRAME:
+        function_id = ""
+    return Remains(
+        is_answer=is_answer,
+        invocation_id=members.invocation_id,
+        function_id=function_id,
+        problem=problem,
+    )
+
+
+def _as_it_is(text: bytes) -> bytes:
+    return text
+
+
+def _without_halves(text: bytes) -> bytes:
+    """Make escapes of surrogates escapes of something else; no id has any.
+
+    With the escaped backslashes gone, each backslash that is left begins an escape.
+    """
+    if b"\\ud" not in text and b"\\uD" not in text:
+        return text
+    text = text.replace(b"\\\\", b"__")
+    return text.replace(b"\\ud", b"\\uf").replace(b"\\uD", b"\\uf")
+
+
+def _without_nan(text: bytes) -> bytes:
+    """Make numbers of them, in strings, too; no id has any."""
+    return text.replace(b"NaN", b"0").replace(b"Infinity", b"0")
+
+
+def _without_values(text: bytes) -> bytes:
+    """Make one number of everything from the first inner bracket to the last."""
+    outer = text.find(b"{"), text.rfind(b"}")
+    first = [text.find(bracket, outer[0] + 1) for bracket in (b"[", b"{")]
+    last = max(text.rfind(bracket, 0, outer[1]) for bracket in (b"]", b"}"))
+    begin = min((place for place in first if place >= 0), default=last)
+    return text[:begin] + b"0" + text[last + 1 :] if 0 <= begin < last else text
+
+
+def _without_end(text: bytes) -> bytes:
+    """End it before the payload: most libraries write the ids first."""
+    places = [text.find(name) for name in (b'"data":', b'"result":', b'"error":')]
+    begin = min((place for place in places if place >= 0), default=-1)
+    return text[:begin] + b'"":0}' if begin >= 0 else text
+
+
+_Mends = tuple[tuple[Callable[[bytes], bytes], str], ...]
+
+_MENDS: Final[_Mends] = (
+    (_as_it_is, ""),
+    (
+        _without_halves,
+        _HALF,
+    ),
+    (_without_nan, "it holds NaN or Infinity, which JSON does not know"),
+    (_without_values, ""),
+)
+"""Applied one after the other until the text can be read; what was wrong then."""
+
+_QUICK_MENDS: Final[_Mends] = (
+    (_as_it_is, ""),
+    (_without_values, ""),
+    (_without_end, ""),
+)
