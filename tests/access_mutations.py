@@ -5,6 +5,8 @@ from tests.mutation_table import Mutation
 SESSIONS = "component/test_access_sessions.py"
 CALLS = "component/test_access_calls.py"
 REGISTRATION = "component/test_access_registration.py"
+ENDS = "component/test_access_cancellation.py"
+LISTENER = "integration/test_access_listener.py"
 LISTINGS = "component/test_access_listings.py"
 MACHINE = "property/test_access_machine.py::test_a_session_does_nothing_that_the_model_forbids"
 
@@ -29,6 +31,34 @@ ACCESS_MUTATIONS: tuple[Mutation, ...] = (
         "            if function is not None and function.function_id != ENQUEUE:\n",
         "            if function is not None:\n",
         f"{CALLS}::test_a_queue_on_a_link_gets_each_message_only_if_it_is_allowed",
+    ),
+    Mutation(
+        "what is asked about a connection ends with it",
+        "engine/_supervisor.py",
+        "            self._invocations.cancel_all(port.inquiries, gone)\n",
+        "            del gone\n",
+        f"{ENDS}::test_a_hook_is_cancelled_with_the_connection[function]",
+    ),
+    Mutation(
+        "what is asked about a stranger ends with it, too",
+        "engine/_gate.py",
+        "            made=port.inquiries,\n",
+        "            made={},\n",
+        f"{ENDS}::test_an_auth_function_is_cancelled_with_the_connection",
+    ),
+    Mutation(
+        "a hook ends with the call that it is asked for",
+        "engine/_intrinsics.py",
+        "        undo[invocation] = partial(self._invocations.cancel_all, inquiries)\n",
+        "",
+        f"{ENDS}::test_a_hook_is_cancelled_with_the_call_that_registers[cut]",
+    ),
+    Mutation(
+        "a link that waits is watched",
+        "transport/_listener.py",
+        "        self.socket.hold(watch=True)\n",
+        "        self.socket.hold()\n",
+        f"{LISTENER}::test_the_auth_function_is_cancelled_when_nobody_waits_for_it[/-reset]",
     ),
     Mutation(
         "a connection waits for the auth function",

@@ -422,6 +422,29 @@ MUTATIONS = (
         f"{EDGES}::test_a_registration_that_is_given_up_leaves_no_binding",
     ),
     Mutation(
+        "a condition of the engine ends with its trigger",
+        "engine/_topology.py",
+        "            self._router.invocations.cancel_all(asked.inquiries, reason)\n",
+        "            del reason\n",
+        "component/test_topology_conditions.py"
+        "::test_a_condition_is_cancelled_with_its_trigger[unbound]",
+    ),
+    Mutation(
+        "a peer may cancel what it called early",
+        "engine/_link_port.py",
+        "            self.made_by_ref = {made.caller_ref: made for made in self.made}\n",
+        "            pass\n",
+        f"{EDGES}::test_a_call_made_before_its_peer_could_cancel_can_be_cancelled_later",
+    ),
+    Mutation(
+        "a binding that is given up takes no other one along",
+        "engine/_bindings.py",
+        "            if self.triggers.get(trigger_id) is trigger:\n"
+        "                self.unbind(trigger_id)\n",
+        "            self.unbind(trigger_id)\n",
+        f"{EDGES}::test_a_binding_given_up_takes_no_other_one_of_its_id_along",
+    ),
+    Mutation(
         "a closed worker leaves nothing",
         "engine/_local.py",
         "        if not record.is_live:\n",

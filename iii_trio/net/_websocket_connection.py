@@ -27,10 +27,12 @@ from iii_trio.net._websocket import (
 from iii_trio.net._websocket_frames import (
     SHORT_BYTES,
     SHORT_TEXT,
+    Event,
     close_payload,
     encode_frame,
     encode_message,
     frame_header,
+    is_control,
 )
 from iii_trio.net._websocket_sink import OnOversize, Outbox, WebSocketSink
 
@@ -51,11 +53,10 @@ _TALKATIVE = 64
 _LARGE = b"\xff"
 """Second byte of the header of a masked frame of 64 KiB or more."""
 
+_WATCH_BYTES = 16 * 1024  # are read, and one read more, of a peer that is on hold
+
 _FAILURE_LINGER_SECONDS = 2.0
 """After a Close for a broken protocol: time for the peer to read it."""
-
-Event = bytes | tuple[int, bytes]
-"""A short text message, or opcode and payload of anything."""
 
 
 @final
@@ -85,6 +86,7 @@ class WebSocket(metaclass=NoPublicConstructor):
         "_sink",
         "_talkative",
         "_turns",
+        "_watching",
         "close_received",
         "closed",
         "heard",
@@ -107,6 +109,7 @@ class WebSocket(metaclass=NoPublicConstructor):
         self._reader = FrameReader("server", max_message_bytes=max_message_bytes)
         self._close_seconds = close_timeout
         self._held = False
+        self._watching = 0  # bytes that may be read while it is held
         self._ended = False  # the end of input came, and what was kept comes first
         self._turns = connection.turns
         self._talkative = 0  # reads until it may be brief again
@@ -197,15 +200,19 @@ class WebSocket(metaclass=NoPublicConstructor):
 
     # Receiving.
 
-    def hold(self) -> None:
-        """Stop reading, so that TCP holds the peer back.
+    def hold(self, *, watch: bool = False) -> None:
+        """Stop reading, so that TCP holds the peer back; no message comes until `resume`.
 
-        Nothing reaches the sink until `resume`, not even the loss of the connection,
-        unless a send or a time limit finds out.
+        Nor does the loss of the connection, unless a send or a time limit finds out.
+
+        Args:
+            watch: read on for 16 KiB and a little more, keep that, and tell at once of a
+                reset, and of an end that no message came before.
         """
         if not self.closed:
             self._held = True
-            self._connection.set_reading(False)
+            self._watching = _WATCH_BYTES if watch else 0
+            self._connection.set_reading(watch)
 
     def resume(self) -> None:
         """Go on; messages that were already decoded come first, in order."""
@@ -239,17 +246,22 @@ class WebSocket(metaclass=NoPublicConstructor):
     def _feed(self, data: Piece) -> None:
         """The general case: anything but short texts, and what is held back."""
         reader = self._reader
-        events = reader.feed(data)
+        waiting: list[Event] = [*reader.feed(data)]
+        watching = self._held and self._watching and self._rest is None
+        while watching and waiting and is_control(waiting[0]):
+            self._on_other(*waiting[0])
+            del waiting[0]
         if self._rest is not None:
-            self._events += events
-        elif self._held:
-            self._events = [*events]
-            self._rest = iter(self._events)
-        elif events or reader.failure is not None:
-            waiting: list[Event] = [*events]
+            self._events += waiting
+        elif self._held and (waiting or not watching):
+            self._events, self._rest = waiting, iter(waiting)
+        elif waiting or reader.failure is not None:
             self._serve(waiting, iter(waiting))
             self._conclude()
         self._connection.bulky = reader.missing > 0
+        if self._held and self._watching:
+            self._watching = max(0, self._watching - len(data))
+            self._connection.set_reading(self._watching > 0)
 
     def _serve(self, events: list[Event], rest: Iterator[Event]) -> None:
         """Deliver as many of ``rest`` of ``events`` as one turn allows."""
@@ -260,7 +272,7 @@ class WebSocket(metaclass=NoPublicConstructor):
                 asked += self._on_message(*event)
             elif not self.closed and on_text(event):
                 asked += 1
-            if self._held:
+            if self._held and length_hint(rest):
                 self._events, self._rest = events, rest
                 break
             if asked == most:
@@ -341,6 +353,7 @@ class WebSocket(metaclass=NoPublicConstructor):
         """The peer is gone without a Close: deliver what is kept, and end."""
         if self._rest is not None:
             self._ended = True
+            self._connection.set_reading(not self._held)
             return
         self._connection.lose("connection lost: end of input without a Close")
 

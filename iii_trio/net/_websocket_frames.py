@@ -1,10 +1,17 @@
-"""RFC 6455 frames, the writing side. Pure: messages in, bytes out."""
+"""RFC 6455 frames, mostly the writing side. Pure: messages in, bytes out."""
 
 import struct
-from typing import Final
+from typing import Final, TypeGuard
 
 from iii_trio.net._mask import apply_mask
-from iii_trio.net._websocket import FIN, FIN_TEXT, FRAGMENT_BYTES, Piece
+from iii_trio.net._websocket import (
+    FIN,
+    FIN_TEXT,
+    FRAGMENT_BYTES,
+    OP_CLOSE,
+    OP_PONG,
+    Piece,
+)
 
 _REASON_MAX: Final = 123
 """A control frame carries 125 bytes, and a Close spends two on its code."""
@@ -18,6 +25,14 @@ SHORT_TEXT: Final = tuple(
     for n in range(SHORT_BYTES)
 )
 """Headers of short text messages, by their length: to make one costs twice a look-up."""
+
+Event = bytes | tuple[int, bytes]
+"""What a reader gives: a short text message, or opcode and payload of anything."""
+
+
+def is_control(event: Event) -> TypeGuard[tuple[int, bytes]]:
+    """Whether it is a Close, a ping or a pong."""
+    return isinstance(event, tuple) and OP_CLOSE <= event[0] <= OP_PONG
 
 
 def close_payload(code: int | None, reason: str = "") -> bytes:

@@ -63,7 +63,11 @@ class Link(Protocol):
         """Queue one frame, complete JSON text."""
 
     def hold(self) -> None:
-        """Stop reading: no ``on_frame`` until `resume`. Decoded frames are kept."""
+        """Stop reading: no ``on_frame`` until `resume`. Decoded frames are kept.
+
+        ``on_closed`` may come meanwhile; where the end is only seen by reading, after
+        frames that were sent before it.
+        """
 
     def resume(self) -> None:
         """Read on after `hold`."""

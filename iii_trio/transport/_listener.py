@@ -93,8 +93,8 @@ class WebSocketLink:
         self.on_text = sink.on_frame
 
     def hold(self) -> None:
-        """Stop reading."""
-        self.socket.hold()
+        """Stop reading, but for a little, to see the connection end."""
+        self.socket.hold(watch=True)
 
     def resume(self) -> None:
         """Read on; a link that was held could not answer pings."""

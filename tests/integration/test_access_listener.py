@@ -11,12 +11,23 @@ import trio
 
 from iii_trio.access import Access, parse_rules
 from iii_trio.engine import open_listener
-from iii_trio.errors import FunctionFailedError
-from iii_trio.net import OP_BINARY, OP_PING, OP_PONG, OP_TEXT, open_pump
+from iii_trio.errors import FunctionFailedError, InvocationStoppedError
+from iii_trio.net import (
+    OP_BINARY,
+    OP_CLOSE,
+    OP_PING,
+    OP_PONG,
+    OP_TEXT,
+    close_payload,
+    open_pump,
+)
 from iii_trio.protocol import AccessDenied, FunctionRegistered, WorkerAttached
 from iii_trio.worker import open_worker
+from tests.integration.net_rig import Client
 from tests.integration.net_rig import frame as bytes_of
 from tests.integration.test_listener import Port, frame, open_port, send
+
+RULES = {"auth_function_id": "auth::check"}
 
 
 @final
@@ -26,21 +37,44 @@ class Auth:
 
     go: trio.Event = attrs.field(factory=trio.Event)
     asked: list[Any] = attrs.field(factory=list)
+    reasons: list[str | None] = attrs.field(factory=list)
+    _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
 
     async def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
         self.asked.append(request)
-        await self.go.wait()
+        self._changed.unpark_all()
+        try:
+            await self.go.wait()
+        except trio.Cancelled as exc:
+            self.reasons.append(exc.reason)
+            self._changed.unpark_all()
+            raise
         if request["query_params"].get("token") != ["open-sesame"]:
             raise FunctionFailedError("wrong token", code="NO")
         return {}
 
+    async def asked_once(self) -> None:
+        """Wait until it is asked."""
+        await trio.lowlevel.checkpoint()
+        while not self.asked:
+            await self._changed.park()
+
+    async def cancelled_once(self) -> str:
+        """Wait until it is cancelled; gives the reason."""
+        await trio.lowlevel.checkpoint()
+        while not self.reasons:
+            await self._changed.park()
+        (reason,) = self.reasons
+        return str(reason)
+
 
 @asynccontextmanager
-async def open_locked_port(**options: Any) -> AsyncIterator[tuple[Port, Auth]]:
+async def open_locked_port(
+    rules: dict[str, str] = RULES, **options: Any
+) -> AsyncIterator[tuple[Port, Auth]]:
     auth = Auth()
-    rules = parse_rules({"auth_function_id": "auth::check"})
     async with (
-        open_port(access=Access(rules=rules, **options)) as port,
+        open_port(access=Access(rules=parse_rules(rules), **options)) as port,
         open_worker(port.engine, name="operator") as operator,
     ):
         operator.register_function("auth::check", auth.__call__)
@@ -89,6 +123,75 @@ async def test_telemetry_of_a_stranger_is_not_taken() -> None:
             await client.answers_ping()
         assert port.telemetry == [b"OTLP{1}"]
         assert link_workers(port) == 0
+
+
+async def leave(client: Client, how: str) -> None:
+    if how == "reset":
+        client.reset()
+    elif how == "end of input":
+        await client.stream.send_eof()
+    else:
+        await client.frame(OP_CLOSE, close_payload(1000))
+    await trio.lowlevel.checkpoint()
+
+
+HOW = pytest.mark.parametrize("how", ["end of input", "reset", "closed by the peer"])
+
+
+@HOW
+@pytest.mark.parametrize("path", ["/", "/otel"])
+async def test_the_auth_function_is_cancelled_when_nobody_waits_for_it(
+    path: str, how: str
+) -> None:
+    async with open_locked_port() as (port, auth):
+        async with port.socket(path) as client:
+            await auth.asked_once()
+            await leave(client, how)
+            reason = await auth.cancelled_once()
+            assert reason.startswith("its connection is gone: ")
+            assert how in reason
+        assert port.engine.statistics().invocations == 0
+        assert link_workers(port) == 0
+
+
+@HOW
+async def test_callers_of_a_worker_that_waits_for_a_hook_learn_of_its_loss_at_once(
+    how: str,
+) -> None:
+    rules = {
+        "auth_function_id": "auth::check",
+        "on_function_registration_function_id": "hook::slow",
+    }
+    async with open_locked_port(rules=rules) as (port, auth):
+        hook = Auth()
+        auth.go.set()
+        async with (
+            open_worker(port.engine, name="hooks") as hooks,
+            port.socket("/?token=open-sesame") as client,
+        ):
+            hooks.register_function("hook::slow", lambda _: {})
+            await frame(client)
+            call = {"function_id": "engine::workers::register", "data": {"name": "w"}}
+            await send(client, type="invokefunction", **call)
+            await send(client, type="registerfunction", id="w::f")
+            await port.events.wait_for(FunctionRegistered, function_id="w::f")
+            hooks.register_function("hook::slow", hook.__call__)
+            outcomes: list[str | None] = []
+
+            async def invoke() -> None:
+                with pytest.raises(InvocationStoppedError) as caught:
+                    await hooks.invoke("w::f")
+                outcomes.append(caught.value.code)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(invoke)
+                assert (await frame(client))["function_id"] == "w::f"
+                await send(client, type="registerfunction", id="w::g")
+                await hook.asked_once()
+                await leave(client, how)
+            assert outcomes == ["invocation_stopped"]
+            assert how in await hook.cancelled_once()
+            assert port.engine.statistics().invocations == 0
 
 
 async def test_frames_that_come_during_the_wait_are_kept_in_order() -> None:

@@ -191,6 +191,116 @@ async def test_a_websocket_lost_while_held_is_told_after_resume(driver: Driver) 
         assert "end of input" in await ear.lost()
 
 
+def hold_and_watch(ear: Ear, *texts: bytes) -> None:
+    """Let a sink hold its WebSocket at these messages, and watch it."""
+
+    def reply(data: bytes) -> None:
+        if data in texts:
+            ear.websocket.hold(watch=True)
+
+    ear.reply = reply
+
+
+@pytest.mark.parametrize("how", ["end of input", "reset", "closed by the peer: 1000"])
+@each_driver
+async def test_the_end_of_a_held_websocket_is_told_at_once_if_it_is_watched(
+    driver: Driver, how: str
+) -> None:
+    async with open_rig(driver) as rig, rig.websocket() as (client, ear):
+        hold_and_watch(ear, b"1")
+        await client.text(b"1")
+        await ear.heard(1)
+        await client.answers_ping()
+        if how == "end of input":
+            await client.stream.send_eof()
+        elif how == "reset":
+            client.reset()
+        else:
+            await client.frame(OP_CLOSE, close_payload(1000))
+            assert await client.close_code() == 1000
+        assert how in await ear.lost()
+        ear.websocket.resume()
+        assert ear.texts == [b"1"]
+
+
+@each_driver
+async def test_an_end_after_messages_waits_for_them_also_if_it_is_watched(
+    driver: Driver,
+) -> None:
+    async with open_rig(driver) as rig, rig.websocket() as (client, ear):
+        hold_and_watch(ear, b"1", b"2")
+        await client.text(b"1")
+        await ear.heard(1)
+        await client.send(frame(OP_TEXT, b"2") + frame(OP_PING, b"?"))
+        await client.text(b"3")
+        await client.stream.send_eof()
+        await trio.testing.wait_all_tasks_blocked()  # nobody reads the end again
+        assert not ear.closed
+        assert ear.texts == [b"1"]
+        ear.websocket.resume()
+        await ear.heard(2)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not ear.closed
+        ear.websocket.resume()
+        assert "end of input" in await ear.lost()
+        assert ear.texts == [b"1", b"2", b"3"]
+
+
+@each_driver
+async def test_a_reset_is_the_end_of_messages_that_wait(driver: Driver) -> None:
+    async with open_rig(driver) as rig, rig.websocket() as (client, ear):
+        hold_and_watch(ear, b"1")
+        await client.send(frame(OP_TEXT, b"1") + frame(OP_TEXT, b"2"))
+        await ear.heard(1)
+        client.reset()
+        assert "reset" in await ear.lost()
+        ear.websocket.resume()
+        await trio.testing.wait_all_tasks_blocked()
+        assert ear.texts == [b"1"]
+
+
+@each_driver
+async def test_a_watched_websocket_is_read_within_bounds(driver: Driver) -> None:
+    async with open_rig(driver) as rig, rig.websocket() as (client, ear):
+        hold_and_watch(ear, b"1")
+        await client.text(b"1")
+        await ear.heard(1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.text, b"x" * 32 * MIB)
+            await trio.testing.wait_all_tasks_blocked()
+            assert nursery.child_tasks, "it was all taken"
+            ear.websocket.resume()
+        assert await ear.heard(2) == [b"1", b"x" * 32 * MIB]
+
+
+@each_driver
+async def test_a_watched_websocket_that_breaks_the_protocol_is_closed(
+    driver: Driver,
+) -> None:
+    async with open_rig(driver) as rig, rig.websocket() as (client, ear):
+        hold_and_watch(ear, b"1")
+        await client.text(b"1")
+        await ear.heard(1)
+        await client.send(b"\xff\xff")
+        assert await client.close_code() == 1002
+        assert "1002" in await ear.lost()
+
+
+@each_driver
+async def test_a_watched_websocket_that_is_closed_hears_the_answer(
+    driver: Driver,
+) -> None:
+    async with open_rig(driver) as rig, rig.websocket() as (client, ear):
+        hold_and_watch(ear, b"1")
+        await client.text(b"1")
+        await ear.heard(1)
+        ear.websocket.close(4000)
+        assert await client.close_code() == 4000
+        await client.send(frame(OP_BINARY, b"x" * 20_000) * 4)
+        await client.frame(OP_CLOSE, close_payload(4000))
+        assert "closed by the peer: 4000" in await ear.lost()
+
+
 @each_driver
 async def test_the_sink_hears_when_a_full_outbox_was_emptied(driver: Driver) -> None:
     async with open_rig(driver) as rig, rig.websocket() as (client, ear):

@@ -16,6 +16,8 @@ from iii_trio.net import (
     parse_close,
 )
 from iii_trio.net._handshake import is_valid_key
+from iii_trio.net._websocket import OP_OVERSIZE
+from iii_trio.net._websocket_frames import is_control
 
 MASK = b"\x11\xaa\x33\xfe"
 MIB = 1024 * 1024
@@ -241,3 +243,9 @@ def test_the_accept_key_is_that_of_the_rfc() -> None:
 )
 def test_keys_are_the_base64_of_sixteen_bytes(key: str, *, valid: bool) -> None:
     assert is_valid_key(key) is valid
+
+
+def test_a_close_a_ping_and_a_pong_are_control() -> None:
+    assert all(is_control((one, b"")) for one in (OP_CLOSE, OP_PING, OP_PONG))
+    others = (b"text", (OP_TEXT, b""), (OP_BINARY, b""), (OP_OVERSIZE, b"9\n"))
+    assert not any(is_control(one) for one in others)
