@@ -16,6 +16,7 @@ SDK = (
 )
 RELAY = "property/test_relay.py"
 EDGES = "component/test_cancellation_edges.py"
+DEADLINES = "component/test_handler_deadlines.py"
 PROGRAMS = "property/test_programs.py::test_every_program_goes_as_the_model_says[0]"
 
 
@@ -486,5 +487,50 @@ MUTATIONS = (
         "            or callee.outbox.outbox_bytes > self._quotas.outbox_soft\n",
         "",
         f"{RELAY}::test_the_relay_and_the_router_do_the_same",
+    ),
+    Mutation(
+        "cleanup after a deadline is not bound by it",
+        "worker/_context.py",
+        "    if left <= 0:\n        return wanted\n",
+        "    left = max(left, 0.0)\n",
+        f"{DEADLINES}::test_cleanup_in_a_shield_may_call_and_fire[link-its deadline]",
+    ),
+    Mutation(
+        "what a handler leaves behind has no deadline any more",
+        "worker/_context.py",
+        " or call.is_over:\n",
+        ":\n",
+        f"{DEADLINES}::test_what_a_handler_leaves_behind_has_no_deadline_any_more",
+    ),
+    Mutation(
+        "a void call outlives the deadline of who fires it",
+        "worker/_calls.py",
+        "            if not void:  # that one outlives whoever fires it\n",
+        "            if True:\n",
+        f"{DEADLINES}::test_a_void_call_outlives_the_deadline_of_who_fires_it[local]",
+    ),
+    Mutation(
+        "what a binding starts is not part of the handler that binds",
+        "engine/_ports.py",
+        "            later = context.run(self._handlers.bind, trigger.spec)\n",
+        "            later = self._handlers.bind(trigger.spec)\n",
+        f"{DEADLINES}::test_a_provider_bound_inside_a_handler_does_not_take_its_deadline"
+        "[False]",
+    ),
+    Mutation(
+        "a call that is done gives its outcome, also to who is cancelled",
+        "engine/_ports.py",
+        "        await trio.lowlevel.cancel_shielded_checkpoint()\n        return\n"
+        "    invocation.task =",
+        "        await trio.lowlevel.checkpoint()\n        return\n"
+        "    invocation.task =",
+        f"{DEADLINES}::test_a_binding_whose_caller_is_cancelled_too_late_is_told_of",
+    ),
+    Mutation(
+        "a connection that is gone takes along what is asked about it",
+        "engine/_supervisor.py",
+        "            self._invocations.cancel_all(port.inquiries, gone)\n",
+        "",
+        "component/test_access_cancellation.py",
     ),
 )
