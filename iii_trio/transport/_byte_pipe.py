@@ -27,14 +27,14 @@ def _must_be(
 
 
 _count = _must_be(
-    "a whole number of bytes, or math.inf",
+    "a whole number of bytes >= 0, or math.inf",
     lambda value: value >= 0 and (value == _NEVER or value % 1 == 0),
 )
 _seconds = _must_be(
-    "a finite number of seconds, not negative", lambda value: 0 <= value < math.inf
+    "a finite number of seconds >= 0", lambda value: 0 <= value < math.inf
 )
 _piece = _must_be(
-    "an int of bytes, at least 1", lambda value: isinstance(value, int) and value >= 1
+    "an int of bytes >= 1", lambda value: isinstance(value, int) and value >= 1
 )
 
 

@@ -116,21 +116,21 @@ def test_the_end_is_told_once_and_after_everything_else() -> None:
 )
 @pytest.mark.parametrize("value", [-1, 2.5, -0.5, math.nan, -math.inf, "7", None])
 def test_a_count_of_bytes_is_whole_or_never(field: str, value: Any) -> None:
-    expected = f"{field} is {value!r}, not a whole number of bytes, or math.inf"
+    expected = f"{field} is {value!r}, not a whole number of bytes >= 0, or math.inf"
     with pytest.raises(ValueError, match=re.escape(expected)):
         FaultPlan(**{field: value})
 
 
 @pytest.mark.parametrize("value", [-1, -0.1, math.nan, math.inf, "1"])
 def test_a_delay_is_finite_and_not_negative(value: Any) -> None:
-    expected = f"delay is {value!r}, not a finite number of seconds"
+    expected = f"delay is {value!r}, not a finite number of seconds >= 0"
     with pytest.raises(ValueError, match=re.escape(expected)):
         FaultPlan(delay=value)
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, 2.0, math.inf, "1"])
 def test_a_piece_is_at_least_a_byte(value: Any) -> None:
-    expected = f"piece is {value!r}, not an int of bytes, at least 1"
+    expected = f"piece is {value!r}, not an int of bytes >= 1"
     with pytest.raises(ValueError, match=re.escape(expected)):
         FaultPlan(piece=value)
 
