@@ -179,7 +179,8 @@ class QueueStore(Protocol):
     """Messages by queue: waiting, in delivery, or dead.
 
     A message is handed out by `take` to one caller and stays in delivery, through
-    restarts too, until it is settled. Every method raises `AdapterError` when the
+    restarts too, until it is settled. It keeps its id, its age and what it was stored
+    with until it is removed. Every method raises `AdapterError` when the
     backend fails; a failed write left nothing.
     """
 

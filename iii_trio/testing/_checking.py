@@ -42,6 +42,8 @@ async def expect_from(
 
 def is_same(seen: object, wanted: object) -> bool:
     """Tell whether they are equal and of the same types: a bytearray is no bytes."""
+    if isinstance(wanted, float):
+        return seen == wanted
     if not isinstance(seen, type(wanted)):
         return False
     if isinstance(wanted, msgspec.Struct):
