@@ -59,6 +59,7 @@ class MemoryLink(metaclass=NoPublicConstructor):
         self._told = False
         self._closing: str | None = None
         self._lost: str | None = None
+        self._orderly = False  # lost after what arrived, and not at once
         self._outbox_limit = OUTBOX_LIMIT_BYTES
         self._give_up_at = math.inf
 
@@ -98,7 +99,7 @@ class MemoryLink(metaclass=NoPublicConstructor):
         self._send(data)
 
     def hold(self) -> None:
-        """Stop reading until `resume`."""
+        """Stop reading until `resume`, when one message waits; the end may come before."""
         self._held = True
 
     def resume(self) -> None:
@@ -115,10 +116,9 @@ class MemoryLink(metaclass=NoPublicConstructor):
         if polite:
             self._outbox.put(self._framed(OP_CLOSE, b""))
             self._give_up_at = trio.current_time() + CLOSE_GRACE
+            self._network.wake()
         else:
-            self._outbox.end()
-            self._lost = reason
-        self._network.wake()
+            self.lose(reason)
 
     def _framed(self, opcode: int, data: bytes) -> bytes:
         if self._role == "server":
@@ -137,12 +137,13 @@ class MemoryLink(metaclass=NoPublicConstructor):
     @property
     def is_reading(self) -> bool:
         """Whether bytes may be delivered now."""
-        return self._lost is None and not self._held and self._sink is not None
+        waits = self._held and self._arrived
+        return self._lost is None and not waits and self._sink is not None
 
     def receive(self, data: bytes | None) -> None:
         """Bytes arrived; ``None``: the peer's end."""
         if data is None:
-            self.lose(self._closing or "the peer hung up")
+            self.lose(self._closing or "the peer hung up", orderly=True)
             return
         for opcode, payload in self._reader.feed(data):
             if opcode == OP_CLOSE:
@@ -159,10 +160,11 @@ class MemoryLink(metaclass=NoPublicConstructor):
         """Say Close, if that was not said before, and end."""
         if self._closing is None:
             self._outbox.put(self._framed(OP_CLOSE, close_payload))
-        self.lose(self._closing or reason)
+        self.lose(self._closing or reason, orderly=True)
 
-    def lose(self, reason: str) -> None:
-        """The connection is gone for this end; the sink is told by the network."""
+    def lose(self, reason: str, *, orderly: bool = False) -> None:
+        """It is gone for this end: at once, or after what arrived; the network tells."""
+        self._orderly = orderly
         if self._lost is None:
             self._lost = reason
             self._outbox.end()
@@ -172,9 +174,9 @@ class MemoryLink(metaclass=NoPublicConstructor):
         """When `step` has something to do; ``math.inf``: not by itself."""
         if self._sink is None or self._told:
             return math.inf
-        if self._lost is not None or (self._arrived and not self._held):
-            return -math.inf
-        return self._give_up_at
+        waits = self._held and self._arrived and (self._orderly or self._lost is None)
+        is_due = not waits and (self._arrived or self._lost is not None)
+        return -math.inf if is_due else self._give_up_at
 
     @property
     def is_over(self) -> bool:

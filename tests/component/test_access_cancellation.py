@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from iii_trio.access import ConnectRequest
+from iii_trio.net import OP_CLOSE, OP_TEXT, encode_frame
 from iii_trio.protocol import CANCEL_FEATURE
 from tests.component.access_rig import AUTH, AccessRig, open_access_rig
 
@@ -77,6 +78,57 @@ async def test_an_auth_function_is_cancelled_with_the_connection(
         assert await slow.over() == "its connection is gone: the peer vanished"
         after = slow.rig.t.engine.statistics()
         assert (after.workers, after.timers) == (before.workers, before.timers)
+
+
+async def test_an_orderly_end_is_seen_at_once_if_nothing_waits(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_slow_rig() as slow:
+        slow.rig.rules = {"auth_function_id": SLOW}
+        peer = slow.rig.connect()
+        assert await slow.asked()
+        peer.close()
+        assert await slow.over() == "its connection is gone: closed by the peer"
+
+
+async def test_what_was_sent_before_an_orderly_end_counts(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_slow_rig() as slow:
+        rig, go = slow.rig, trio.Event()
+
+        async def let_in(_request: object) -> dict[str, object]:
+            await go.wait()
+            return {"allowed_functions": ["open::f"]}
+
+        rig.operator.register_function("slow::auth", let_in)
+        rig.rules = {"auth_function_id": "slow::auth"}
+        got = await rig.serve("open::f")
+        peer = rig.connect()
+        peer.fire("open::f", 1)
+        peer.fire("open::f", 2)
+        peer.close()
+        await rig.settle()
+        assert rig.t.engine.statistics().invocations == 1
+        go.set()
+        await rig.settle()
+        assert got == [1, 2]
+        assert rig.t.engine.statistics().workers == 1
+        assert rig.t.engine.statistics().invocations == 0
+
+
+async def test_a_network_that_closes_waits_for_no_message(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_slow_rig() as slow:
+        slow.rig.rules = {"auth_function_id": SLOW}
+        peer = slow.rig.connect()
+        ping = encode_frame(OP_TEXT, b'{"type":"ping"}', mask=b"mask")
+        goodbye = encode_frame(OP_CLOSE, b"", mask=b"mask")
+        peer.connection.client.send_bytes_nowait(ping + goodbye)
+        assert await slow.asked()
+        slow.rig.t.network.end()
+        assert await slow.over() == "its connection is gone: closed by the peer"
 
 
 async def test_an_auth_function_of_telemetry_is_cancelled_with_the_connection(
