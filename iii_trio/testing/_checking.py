@@ -26,6 +26,12 @@ def expect(rule: str, what: str, seen: object, wanted: object) -> None:
         raise AssertionError(msg)
 
 
+def require(holds: bool, text: str) -> None:
+    """Raise an ``AssertionError`` with that text, unless something holds."""
+    if not holds:
+        raise AssertionError(text)
+
+
 async def expect_from(
     rule: str,
     wanted: object,
@@ -97,6 +103,16 @@ UNDONE: Final = "a write that raises Cancelled did not happen, not even in part"
 DONE: Final = "a write that returns happened completely, cancelled or not"
 
 
+def refuse_full(held: object) -> None:
+    """Refuse to check a store that holds something: it would be removed."""
+    if held:
+        msg = (
+            f"the store holds {shown(held)}: give the check an empty one, because it "
+            "removes what it finds"
+        )
+        raise ValueError(msg)
+
+
 async def check_cancelled_read(
     method: Callable[..., Awaitable[object]],
     *args: Any,  # noqa: ANN401
@@ -106,9 +122,8 @@ async def check_cancelled_read(
     with trio.CancelScope() as scope:
         scope.cancel(reason="checking that it is a checkpoint")
         await method(*args, **kwargs)
-    if not scope.cancelled_caught:
-        msg = f"{CHECKPOINT}: {called(method, *args, **kwargs)} went on in one"
-        raise AssertionError(msg)
+    text = f"{CHECKPOINT}: {called(method, *args, **kwargs)} went on in one"
+    require(scope.cancelled_caught, text)
 
 
 async def check_cancelled_write(

@@ -7,6 +7,7 @@ from typing import Final, Protocol, final
 import attrs
 import trio
 
+from iii_trio.testing._checking import expect, require
 from iii_trio.transport import Link
 
 PATIENCE: Final = 10.0
@@ -69,7 +70,7 @@ class LinkEar:
             await trio.lowlevel.checkpoint()
             while not condition():
                 await self._lot.park()
-        assert condition(), f"within {PATIENCE} s there was no {what}"
+        require(condition(), f"within {PATIENCE} s there was no {what}")
 
     async def wait_frames(self, count: int) -> None:
         """Wait until so many frames came."""
@@ -78,6 +79,11 @@ class LinkEar:
     async def wait_closed(self) -> None:
         """Wait for the end."""
         await self.wait_for(lambda: bool(self.closed), "on_closed")
+
+    def expect(self, frames: list[bytes], problem: str = "not what was sent") -> None:
+        """Raise ``AssertionError`` unless these frames came, and all was in order."""
+        self.verify()
+        expect(problem, "the link", self.frames, frames)
 
     def verify(self) -> None:
         """Raise ``AssertionError`` for what should not have been heard."""
@@ -122,15 +128,15 @@ def _naming(rule: str) -> Iterator[None]:
 
 
 async def _order(a: Link, b: Link, at_a: LinkEar, at_b: LinkEar) -> None:
-    assert a.peer, "a link does not say where its peer is"
-    assert b.peer, "a link does not say where its peer is"
+    require(bool(a.peer), "a link does not say where its peer is")
+    require(bool(b.peer), "a link does not say where its peer is")
     for n in range(200):
         a.send_nowait(b'{"a":%d}' % n)
         b.send_nowait(b'{"b":%d}' % n)
     await at_b.wait_frames(200)
     await at_a.wait_frames(200)
-    assert at_b.frames == [b'{"a":%d}' % n for n in range(200)], "not what was sent"
-    assert at_a.frames == [b'{"b":%d}' % n for n in range(200)], "not what was sent"
+    at_b.expect([b'{"a":%d}' % n for n in range(200)])
+    at_a.expect([b'{"b":%d}' % n for n in range(200)])
 
 
 async def _sizes(a: Link, b: Link, at_a: LinkEar, at_b: LinkEar) -> None:
@@ -140,24 +146,30 @@ async def _sizes(a: Link, b: Link, at_a: LinkEar, at_b: LinkEar) -> None:
     for text in texts:
         a.send_nowait(text)
     await at_b.wait_frames(len(texts))
-    assert at_b.frames == texts, "not what was sent"
+    at_b.expect(texts)
     for text in texts:
         b.send_nowait(text)
     await at_a.wait_frames(len(texts))
-    assert at_a.frames == texts, "not what was sent"
+    at_a.expect(texts)
 
 
 async def _outbox(a: Link, b: Link, at_a: LinkEar, at_b: LinkEar) -> None:
-    assert a.outbox_bytes == 0, "bytes are counted before anything was sent"
+    require(
+        a.outbox_bytes == 0,
+        f"{a.outbox_bytes} bytes are counted before anything was sent",
+    )
     b.hold()
     for _ in range(16):
         a.send_nowait(b"x" * LARGE)
-    assert a.outbox_bytes > 0, "nothing is counted as waiting"
+    require(a.outbox_bytes > 0, "nothing is counted as waiting")
     b.resume()
     await at_b.wait_frames(16)
     b.send_nowait(b"seen")  # what was counted is taken when this arrives
     await at_a.wait_frames(1)
-    assert a.outbox_bytes == 0, "bytes are counted that the peer has taken"
+    require(
+        a.outbox_bytes == 0,
+        f"{a.outbox_bytes} bytes are counted that the peer has taken",
+    )
 
 
 async def _hold(a: Link, b: Link, at_a: LinkEar, at_b: LinkEar) -> None:
@@ -169,11 +181,11 @@ async def _hold(a: Link, b: Link, at_a: LinkEar, at_b: LinkEar) -> None:
     b.send_nowait(b"still sending")
     await at_a.wait_frames(1)
     await trio.sleep(PAUSE)  # the two directions may overtake each other
-    assert at_b.frames == [b"before"], "a frame came while the link was on hold"
+    at_b.expect([b"before"], "a frame came while the link was on hold")
     b.resume()
-    assert at_b.frames == [b"before"], "resume called on_frame itself"
+    at_b.expect([b"before"], "resume called on_frame itself")
     await at_b.wait_frames(51)
-    assert at_b.frames[1:] == [b"%d" % n for n in range(50)], "not what was sent"
+    at_b.expect([b"before", *(b"%d" % n for n in range(50))])
 
 
 async def _outbox_limit(a: Link, b: Link, at_a: LinkEar, at_b: LinkEar) -> None:
@@ -182,7 +194,7 @@ async def _outbox_limit(a: Link, b: Link, at_a: LinkEar, at_b: LinkEar) -> None:
     await at_b.wait_frames(1)
     for _ in range(4):
         a.send_nowait(b"x" * 2**20)
-    assert not at_a.closed, "on_closed was called from inside send_nowait"
+    require(not at_a.closed, "on_closed was called from inside send_nowait")
     await at_a.wait_closed()
     b.close("enough", polite=False)
     await at_b.wait_closed()
@@ -202,13 +214,14 @@ async def _close(a: Link, at_a: LinkEar, at_b: LinkEar, *, polite: bool) -> None
     for n in range(20):
         a.send_nowait(b"%d" % n)
     a.close("the test is over", polite=polite)
-    assert not at_a.closed, "on_closed was called from inside close"
+    require(not at_a.closed, "on_closed was called from inside close")
     a.send_nowait(b"too late")
     a.close("again", polite=polite)
     await at_b.wait_closed()
     await at_a.wait_closed()
-    assert at_b.frames == [b"%d" % n for n in range(20)], "what was queued is lost"
-    assert at_a.closed[0].startswith("the test is over"), at_a.closed
+    at_b.expect([b"%d" % n for n in range(20)], "what was queued is lost")
+    told = at_a.closed[0]
+    require(told.startswith("the test is over"), f"on_closed was told {told!r}")
 
 
 async def _closed_while_held(a: Link, b: Link, at_a: LinkEar, at_b: LinkEar) -> None:

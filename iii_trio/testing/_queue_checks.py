@@ -21,6 +21,7 @@ from iii_trio.testing._checking import (
     check_cancelled_read,
     check_cancelled_write,
     expect,
+    refuse_full,
 )
 from iii_trio.testing._queue_asking import (
     ATTEMPTS,
@@ -52,8 +53,10 @@ async def check_queue_store(
 
     Raises:
         AssertionError: a promise is broken; the text names it, and what was seen.
+        ValueError: the store is not empty.
     """
     async with open_store() as store:
+        refuse_full(await store.counts(NOW))
         for check in _CHECKS:
             await check(store)
             await empty(store)

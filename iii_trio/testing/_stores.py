@@ -14,6 +14,7 @@ from iii_trio.testing._checking import (
     check_cancelled_write,
     expect,
     expect_from,
+    refuse_full,
 )
 
 OpenStore = Callable[[], AbstractAsyncContextManager[KeyValueStore]]
@@ -76,8 +77,10 @@ async def check_kv_store(open_store: OpenStore, *, durable: bool = False) -> Non
 
     Raises:
         AssertionError: a promise is broken; the text names it, and what was seen.
+        ValueError: the store is not empty.
     """
     async with open_store() as store:
+        refuse_full(await store.spaces())
         for check in (
             _check_absence,
             _check_values,

@@ -83,6 +83,14 @@ async def test_a_store_that_keeps_the_contract_in_its_own_way_passes(
     assert store.whole._queues
 
 
+async def test_a_store_that_holds_something_is_left_alone() -> None:
+    store = Plain()
+    await rules.put(store, "mine")
+    with pytest.raises(ValueError, match="give the check an empty one"):
+        await check(store)
+    await rules.expect_taken(rules.ORDER, "mine", store)
+
+
 @pytest.mark.parametrize("kind", WRONG, ids=lambda kind: kind.__name__)
 async def test_a_store_that_breaks_one_rule_is_told_which(kind: type[Plain]) -> None:
     with pytest.raises(AssertionError) as caught:
