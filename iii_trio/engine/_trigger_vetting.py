@@ -173,7 +173,7 @@ class TriggerVetting:
 
         def answered(answer: JSONBytes) -> None:
             accepted = apply_trigger_answer(frame, answer)
-            if accepted is None:
+            if accepted is None or not _has_value(accepted.config):
                 self._denials.tell(port, "register", frame.id, f"hook {hook!r} refused")
                 finish(_HOOK_REFUSED)
             else:
@@ -268,3 +268,12 @@ def _applied(spec: TriggerSpec, frame: RegisterTrigger) -> TriggerSpec:
 
 def _value(value: msgspec.Raw) -> Any:  # noqa: ANN401 - any JSON value
     return None if is_absent(value) else msgspec.json.decode(value)
+
+
+def _has_value(text: msgspec.Raw) -> bool:
+    """Tell whether JSON can be decoded; 1e400 has the syntax of a value, and is none."""
+    try:
+        _value(text)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True

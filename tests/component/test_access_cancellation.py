@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from iii_trio.access import ConnectRequest
 from iii_trio.net import OP_CLOSE, OP_TEXT, encode_frame
 from iii_trio.protocol import CANCEL_FEATURE
-from tests.component.access_rig import AUTH, AccessRig, open_access_rig
+from tests.component.access_rig import AUTH, AccessRig, error_of, open_access_rig
 
 pytestmark = pytest.mark.cancellation
 
@@ -214,6 +214,29 @@ async def test_a_hook_is_cancelled_with_the_call_that_registers(
         await trio.sleep(0.2)  # events for listeners have been fired
         assert rig.t.engine.statistics().triggers == 0
         assert rig.t.engine.statistics().timers == 0
+
+
+@pytest.mark.parametrize("answer", [b"1e400", b'{"config":1e400}'])
+async def test_an_answer_without_a_value_ends_the_call_that_registers(
+    answer: bytes, autojump_clock: MockClock
+) -> None:
+    async with open_access_rig() as rig, rig.t.open_raw_peer("h", "hook::raw") as hook:
+        rig.rules = {
+            "auth_function_id": AUTH,
+            "expose_functions": ['match("*")'],
+            "on_trigger_registration_function_id": "hook::raw",
+        }
+        peer = await rig.enter("w")
+        asked = {"trigger_type": "engine::workers-available", "function_id": "open::f"}
+        call = peer.call("engine::register_trigger", asked)
+        question = await hook.served("hook::raw")
+        hook.connection.client.send_nowait(
+            b'{"type":"invocationresult","invocation_id":"%b","function_id":"hook::raw",'
+            b'"result":%b}' % (str(question.invocation_id).encode(), answer)
+        )
+        assert error_of(await peer.outcome(call))[0] == "FORBIDDEN"
+        assert rig.t.engine.statistics().invocations == 0
+        assert rig.t.engine.statistics().triggers == 0
 
 
 async def test_middleware_is_cancelled_with_its_caller(

@@ -174,6 +174,32 @@ async def test_a_trigger_that_another_one_ended_hears_nothing(
     assert kinds(heard)[0] == "connected"
 
 
+async def test_a_trigger_that_its_own_event_ended_hears_no_other(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_test_engine() as t, t.open_worker("listener") as worker:
+        go_on = trio.Event()
+
+        @worker.function("is::late")
+        async def is_late(_event: Any) -> bool:
+            await go_on.wait()
+            return True
+
+        heard = await listen(worker, WORKERS, "is::late")
+
+        @t.engine.subscribe
+        def end_it(event: Event) -> None:
+            if isinstance(event, TriggerChanged) and event.state == "invoked":
+                worker.unbind("t")
+
+        await come_and_go(t, 1)
+        go_on.set()
+        await wait_all_tasks_blocked()
+        assert t.engine._topology._asked == {}
+        assert t.engine.statistics().invocations == 0
+    assert kinds(heard) == ["connected"]
+
+
 async def test_a_condition_that_ends_a_worker_hears_of_that_next(
     autojump_clock: MockClock,
 ) -> None:
