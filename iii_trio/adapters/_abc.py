@@ -98,7 +98,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """A stored message; a struct as well.
 
     Attributes:
-        message_id: unique in the store, also over time; ids grow with age.
+        message_id: unique in the store, also over time.
         attempts: failed deliveries so far.
         error: why it is dead, ``""`` while it is not.
         failed_at: when it died, wall time in seconds since 1970.

@@ -15,8 +15,9 @@ T = TypeVar("T")
 SHOWN: Final = 300
 """Characters of a value that the text of a failure may show."""
 
-MAX_STEPS: Final = 10_000
-"""A call that is not done after so many scheduler steps is taken for endless."""
+MAX_STEPS: Final = 1000
+"""A write is cancelled before each of so many steps; whatever takes more of them is busy
+with something else as well."""
 
 
 def expect(rule: str, what: str, seen: object, wanted: object) -> None:
@@ -116,14 +117,12 @@ def refuse_full(held: object) -> None:
 async def check_cancelled_read(
     method: Callable[..., Awaitable[object]],
     *args: Any,  # noqa: ANN401
-    **kwargs: Any,  # noqa: ANN401
 ) -> None:
     """Check that a method is a checkpoint."""
     with trio.CancelScope() as scope:
         scope.cancel(reason="checking that it is a checkpoint")
-        await method(*args, **kwargs)
-    text = f"{CHECKPOINT}: {called(method, *args, **kwargs)} went on in one"
-    require(scope.cancelled_caught, text)
+        await method(*args)
+    require(scope.cancelled_caught, f"{CHECKPOINT}: {called(method, *args)} went on")
 
 
 async def check_cancelled_write(
@@ -145,8 +144,6 @@ async def check_cancelled_write(
         kwargs: its arguments by name.
     """
     call = called(method, *args, **kwargs)
-    await prepare()
-    await check_cancelled_read(method, *args, **kwargs)
     for step in range(MAX_STEPS):
         await prepare()
         before = await look()
@@ -160,7 +157,6 @@ async def check_cancelled_write(
         rule, wanted = (UNDONE, before) if scope.cancelled_caught else (DONE, after)
         what = f"looking after {call}, cancelled before its step {step},"
         expect(rule, what, await look(), wanted)
+        require(scope.cancelled_caught or step > 0, f"{CHECKPOINT}: {call} went on")
         if not scope.cancel_called:
-            return
-    msg = f"{call} takes more than {MAX_STEPS} steps"
-    raise RuntimeError(msg)
+            break
