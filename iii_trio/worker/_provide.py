@@ -129,7 +129,12 @@ class TriggerProvider(Caller):
         self._handlers.providers.remove(trigger_type)
 
     async def check_condition(
-        self, trigger: Trigger, payload: JSON, *, traceparent: str | None = None
+        self,
+        trigger: Trigger,
+        payload: JSON,
+        *,
+        traceparent: str | None = None,
+        while_bound: bool = False,
     ) -> bool:
         """Ask a trigger's condition about an event; ``True`` if it has none.
 
@@ -140,6 +145,8 @@ class TriggerProvider(Caller):
             payload: the event.
             traceparent: W3C trace context of the event; default: that of the handler
                 that asks, if one does.
+            while_bound: the event is for nobody but the trigger: if that is unbound or
+                replaced meanwhile, the condition is cancelled, and the answer is no.
 
         Raises:
             InvocationError: the condition failed, or does not exist.
@@ -157,7 +164,12 @@ class TriggerProvider(Caller):
         )
         if traceparent is not None:
             request = structs.replace(request, traceparent=traceparent, baggage=None)
-        return is_truthy(await self._port.invoke(request))
+        if not while_bound:
+            return is_truthy(await self._port.invoke(request))
+        answer = b""
+        with self._handlers.providers.while_bound(trigger):
+            answer = await self._port.invoke(request)
+        return is_truthy(answer)
 
     async def deliver(self, trigger: Trigger, payload: JSON) -> JSON:
         """Call a trigger's function, in its namespace, with its metadata.
@@ -244,13 +256,13 @@ class TriggerProvider(Caller):
 
         Returns:
             What the function returned; `NOT_DELIVERED` if the condition said no or
-            failed (which is logged).
+            failed (which is logged), or the trigger ended while it was asked.
 
         Raises:
             InvocationError: the function failed, or does not exist.
         """
         try:
-            wanted = await self.check_condition(trigger, payload)
+            wanted = await self.check_condition(trigger, payload, while_bound=True)
         except InvocationError as exc:
             logger.warning(
                 "condition %s of trigger %s failed, event skipped: %s",

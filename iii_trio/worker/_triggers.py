@@ -116,6 +116,7 @@ class _Bound:
     provider: Provider
     trigger: Trigger
     ready: bool = False  # False while an async bind is at it
+    asked: set[trio.CancelScope] = attrs.field(factory=set)  # around its condition
     done: trio.Event = attrs.field(factory=trio.Event)  # or is no longer
 
 
@@ -208,11 +209,27 @@ class ProviderTable:
             if not fine and self._bound.get(trigger_id) is bound:
                 del self._bound[trigger_id]
 
+    @contextmanager
+    def while_bound(self, trigger: Trigger) -> Iterator[None]:
+        """Cancel what is in the block when a trigger is unbound or replaced."""
+        bound = self._bound.get(trigger.trigger_id)
+        if bound is None:
+            yield
+            return
+        with trio.CancelScope() as scope:
+            bound.asked.add(scope)
+            try:
+                yield
+            finally:
+                bound.asked.remove(scope)
+
     def unbind(self, trigger_id: str, *, lost: bool = False) -> None:
         """Unbind a trigger. Unknown ids are ignored."""
         bound = self._bound.pop(trigger_id, None)
         if bound is None:
             return
+        for scope in bound.asked:
+            scope.cancel(reason=f"trigger {trigger_id} is gone")
         if lost:
             bound.trigger = attrs.evolve(bound.trigger, lost=True)
         if bound.ready:

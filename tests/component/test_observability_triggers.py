@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from iii_trio.builtins.observability import EngineLines
 from iii_trio.builtins.observability import _triggers as triggers_module
@@ -281,6 +281,27 @@ async def test_traces_are_gathered_for_a_moment(autojump_clock: MockClock) -> No
         await trio.sleep(0.31)
     assert got[1:] == [{"trace_ids": ["2" * 32]}]
     assert other == [{"trace_ids": ["2" * 32]}]
+
+
+async def test_a_condition_is_cancelled_with_its_trigger() -> None:
+    async with open_observability_rig() as rig:
+        reasons: list[str | None] = []
+
+        @rig.client.function("is::hung")
+        async def hang(_record: Any) -> None:
+            try:
+                await trio.sleep_forever()
+            except trio.Cancelled as exc:
+                reasons.append(exc.reason)
+                raise
+
+        got = await rig.record("log", {}, condition="is::hung", trigger_id="t")
+        await rig.tell(log_frame(body="here"))
+        assert reasons == []
+        rig.client.unbind("t")
+        await wait_all_tasks_blocked()
+    assert reasons == ["trigger t is gone"]
+    assert got == []
 
 
 async def test_a_condition_decides_about_traces(autojump_clock: MockClock) -> None:

@@ -9,6 +9,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from iii_trio.engine import open_engine
 from iii_trio.errors import FunctionFailedError, RegistrationError
+from iii_trio.testing import open_test_engine
 from iii_trio.worker import (
     NOT_DELIVERED,
     Trigger,
@@ -302,3 +303,62 @@ async def test_a_failing_condition_skips_and_a_failing_function_raises(
         await worker.bind("hook", "f", trigger_id="u")
         with pytest.raises(FunctionFailedError):
             await worker.emit(provider.bound["u"], 1)
+
+
+@pytest.mark.parametrize("kind", ["local", "link"])
+@pytest.mark.parametrize("end", ["unbound", "replaced", "worker gone", "type gone"])
+async def test_a_condition_is_cancelled_with_the_trigger_that_it_is_asked_for(
+    end: str, kind: str
+) -> None:
+    reasons: list[str | None] = []
+    outcomes: list[Any] = []
+
+    async def hang(_event: Any) -> None:
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled as exc:
+            reasons.append(exc.reason)
+            raise
+
+    async with open_test_engine() as t, t.open_worker("judge") as judge:
+        judge.register_function("is::hung", hang)
+        opening = t.open_worker if kind == "local" else t.open_link_worker
+        async with opening("provider") as worker, t.open_raw_peer("binder") as binder:
+            provider = Provider(worker)
+            provider.register()
+            await wait_all_tasks_blocked()
+            bind = {"type": "registertrigger", "id": "t", "trigger_type": "hook"}
+            config = {"condition_function_id": "is::hung"}
+            binder.send({**bind, "function_id": "b::f", "config": config})
+            await wait_all_tasks_blocked()
+
+            async def emit() -> None:
+                outcomes.append(await worker.emit(provider.bound["t"], 1))
+
+            worker.start_soon(emit, name="emit")
+            await wait_all_tasks_blocked()
+            assert reasons == []
+            if end == "unbound":
+                binder.send({"type": "unregistertrigger", "id": "t"})
+            elif end == "replaced":
+                binder.send({**bind, "function_id": "b::g", "config": {}})
+            elif end == "worker gone":
+                binder.cut()
+            else:
+                worker.unregister_trigger_type("hook")
+            await wait_all_tasks_blocked()
+            assert outcomes == [NOT_DELIVERED]
+            assert len(reasons) == 1
+            assert t.engine.statistics().invocations == 0
+            provided = worker._handlers.providers._bound.values()
+            assert [bound.asked for bound in provided] == [set()] * (end == "replaced")
+
+
+async def test_a_condition_is_asked_for_a_trigger_that_was_never_bound() -> None:
+    async with open_engine() as engine, open_worker(engine) as worker:
+        worker.register_function("is::fine", lambda _: True)
+        worker.register_function("f", lambda event: event + 1)
+        trigger = Trigger(
+            trigger_id="t", trigger_type="x", function_id="f", condition="is::fine"
+        )
+        assert await worker.emit(trigger, 1) == 2

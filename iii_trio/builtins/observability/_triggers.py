@@ -120,7 +120,7 @@ class Deliverer:
         await trio.lowlevel.checkpoint()
         try:
             if await self._worker.check_condition(
-                trigger, payload, traceparent=traceparent
+                trigger, payload, traceparent=traceparent, while_bound=True
             ):
                 await self._worker.deliver_json(
                     trigger, msgspec.json.encode(payload), traceparent=traceparent

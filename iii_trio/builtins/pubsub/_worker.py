@@ -281,7 +281,7 @@ class _PubSub:
         if subscription.ended:
             return
         try:
-            wanted = await self._worker.check_condition(trigger, data)
+            wanted = await self._worker.check_condition(trigger, data, while_bound=True)
             # Whoever waits for it goes on in a later step of the loop.
             begun.set()
             if wanted:
