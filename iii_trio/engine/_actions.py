@@ -38,7 +38,10 @@ def parse_action(action: JSONBytes) -> Action:
     Raises:
         msgspec.DecodeError: it is none.
     """
-    return _parse(action) if type(action) is bytes else _decoder.decode(action)
+    try:
+        return _parse(action) if type(action) is bytes else _decoder.decode(action)
+    except RecursionError as exc:
+        raise msgspec.DecodeError(str(exc)) from exc
 
 
 @functools.lru_cache(maxsize=256)

@@ -33,6 +33,7 @@ from iii_trio.protocol._error_codes import (
     not_found,
     payload_too_large,
     refused,
+    sayable,
     timed_out,
 )
 from iii_trio.protocol._events import (
@@ -190,6 +191,7 @@ __all__ = [
     "receive_limit",
     "refused",
     "salvage",
+    "sayable",
     "splice_caller",
     "timed_out",
 ]

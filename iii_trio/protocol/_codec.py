@@ -6,11 +6,12 @@ without parsing them.
 """
 
 import json
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from iii_trio.errors import RemoteProtocolError
+from iii_trio.protocol._error_codes import sayable
 from iii_trio.protocol._messages import (
     ABSENT,
     AnyFrame,
@@ -249,11 +250,17 @@ def _with_caller(payload: JSONBytes, caller: bytes) -> tuple[Piece, ...]:
 
 
 def encode_error(body: ErrorBody) -> bytes:
-    """Write an error body; unknown fields of a relayed one are kept."""
-    fields: dict[str, Any] = {"code": body.code, "message": body.message}
+    """Write an error body, whatever it holds: a caller must learn that its call failed.
+
+    Unknown fields of a relayed one are kept, unless they are no JSON.
+    """
+    fields = {"code": body.code, "message": body.message}
     if body.stacktrace is not None:
         fields["stacktrace"] = body.stacktrace
-    return _encode_json({**body.extra, **fields})
+    try:
+        return _encode_json({**body.extra, **fields})
+    except (TypeError, ValueError, ArithmeticError, RecursionError):
+        return _encode_json({name: sayable(text) for name, text in fields.items()})
 
 
 def decode_error(text: JSONBytes) -> ErrorBody:
@@ -268,12 +275,12 @@ def decode_error(text: JSONBytes) -> ErrorBody:
     except BAD_FRAME:
         value = raw.decode("utf-8", "replace")
     if not isinstance(value, dict):
-        message = value if isinstance(value, str) else json.dumps(value)
+        message = value if isinstance(value, str) else _shown(value)
         return ErrorBody(code="invocation_failed", message=message)
     code, message = value.pop("code", None), value.pop("message", None)
     stacktrace = value.pop("stacktrace", None)
     if not isinstance(message, str):
-        message = "" if message is None else json.dumps(message)
+        message = "" if message is None else _shown(message)
         message = message or f"the callee sent an error without a message ({code})"
         code = code if isinstance(code, str) else "invocation_failed"
     return ErrorBody(
@@ -282,3 +289,11 @@ def decode_error(text: JSONBytes) -> ErrorBody:
         stacktrace=stacktrace if isinstance(stacktrace, str) else None,
         extra=value,
     )
+
+
+def _shown(value: object) -> str:
+    """A JSON value as a text."""
+    try:
+        return json.dumps(value)
+    except RecursionError:  # `json` gives up earlier than the decoder
+        return "(nested too deep to show)"

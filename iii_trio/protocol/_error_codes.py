@@ -48,11 +48,20 @@ def exception_from(
 def body_from(exc: InvocationError) -> ErrorBody:
     """Make the wire error that stands for an exception."""
     return ErrorBody(
-        code=exc.code,
-        message=exc.message,
-        stacktrace=exc.stacktrace,
+        code=sayable(exc.code),
+        message=sayable(exc.message),
+        stacktrace=None if exc.stacktrace is None else sayable(exc.stacktrace),
         extra=dict(exc.details),
     )
+
+
+def sayable(text: str) -> str:
+    """A text that can be written as UTF-8.
+
+    Python's may hold surrogates, such as those of file names that are not UTF-8; they
+    become escapes that one can read.
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def not_found(function_id: str, namespace: str, elsewhere: Iterable[str]) -> ErrorBody:

@@ -19,7 +19,7 @@ import trio
 
 from iii_trio._util import require_real_time
 from iii_trio.errors import FunctionFailedError, RegistrationError
-from iii_trio.protocol import ErrorBody, body_from
+from iii_trio.protocol import ErrorBody, body_from, sayable
 from iii_trio.transport import IncomingCall, Outcome
 from iii_trio.worker._context import current_call
 from iii_trio.worker._json import (
@@ -198,8 +198,8 @@ def failure_of(exc: Exception) -> ErrorBody:
         return body_from(exc)
     return ErrorBody(
         code="invocation_failed",
-        message=str(exc) or type(exc).__name__,
-        stacktrace="".join(traceback.format_exception(exc)),
+        message=sayable(str(exc)) or type(exc).__name__,
+        stacktrace=sayable("".join(traceback.format_exception(exc))),
     )
 
 

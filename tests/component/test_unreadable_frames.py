@@ -162,6 +162,37 @@ async def test_half_of_a_pair_that_a_handler_returns_is_its_failure(
             await caller.invoke("x::f")
 
 
+UNSAYABLE = {
+    "text": (FileNotFoundError("caf\udce9"), "caf\\udce9"),
+    "code": (FunctionFailedError("no", code="caf\udce9"), "no"),
+    "details": (FunctionFailedError("no", code="c", details={"a": object()}), "no"),
+}
+
+
+@pytest.mark.parametrize("caller", ["link", "local"])
+@KINDS
+@pytest.mark.parametrize(("error", "message"), UNSAYABLE.values(), ids=UNSAYABLE.keys())
+async def test_an_error_that_is_no_json_reaches_the_caller_and_ends_nobody(
+    error: Exception, message: str, kind: str, caller: str, autojump_clock: MockClock
+) -> None:
+    async with (
+        open_test_engine() as t,
+        opening(t, caller, "caller") as calling,
+        opening(t, kind, "callee") as callee,
+    ):
+
+        @callee.function("x::f")
+        async def f() -> None:
+            await trio.lowlevel.checkpoint()
+            raise error
+
+        await wait_all_tasks_blocked()  # registered
+        for _ in range(2):
+            with pytest.raises(FunctionFailedError) as caught:
+                await calling.invoke("x::f")
+            assert caught.value.message == message
+
+
 async def test_only_the_worker_that_runs_a_call_ends_it_so(
     autojump_clock: MockClock,
 ) -> None:

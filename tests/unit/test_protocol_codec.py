@@ -1,6 +1,7 @@
 """Frames to bytes and back: every row of bad input, and the builders of the hot path."""
 
 import json
+from typing import Any
 
 import msgspec
 import pytest
@@ -266,3 +267,27 @@ def test_unknown_fields_of_an_error_pass_unchanged() -> None:
 def test_a_stack_trace_that_is_no_text_is_dropped() -> None:
     body = protocol.decode_error(b'{"code":"C","message":"m","stacktrace":[1]}')
     assert body.stacktrace is None
+
+
+@pytest.mark.parametrize("kept", [{}, {"a": 1}])
+def test_texts_of_an_error_that_are_no_utf8_are_escaped(kept: dict[str, Any]) -> None:
+    body = protocol.ErrorBody(
+        code="C\ud83d", message="m\udce9", stacktrace="s", extra=kept
+    )
+    assert json.loads(protocol.encode_error(body)) == {
+        "code": "C\\ud83d",
+        "message": "m\\udce9",
+        "stacktrace": "s",
+    }
+
+
+def test_fields_of_an_error_that_are_no_json_are_left_out() -> None:
+    body = protocol.ErrorBody(code="C", message="m", extra={"a": object()})
+    assert json.loads(protocol.encode_error(body)) == {"code": "C", "message": "m"}
+
+
+def test_errors_of_any_depth_are_read_and_written() -> None:
+    for levels in range(800, 1000):  # some are read, and cannot be written or shown
+        deep = b"[" * levels + b"]" * levels
+        for text in (b"%b", b'{"message":%b}', b'{"message":"m","a":%b}'):
+            assert protocol.encode_error(protocol.decode_error(text % deep))
