@@ -6,6 +6,7 @@ given up, before that.
 """
 
 import logging
+import math
 from collections.abc import Callable, Collection
 from typing import Final, final
 
@@ -50,14 +51,18 @@ class PendingCalls:
         self._send = send
         self._calls: dict[str, _PendingCall] = {}
         self._told = trio.Event()  # the features, or that the connection is lost
-        self._patience_ends = float("inf")
+        self._patience_ends = math.inf
         self._withheld: dict[str, str] = {}
 
     # What the engine can do
 
     def greeted(self) -> None:
-        """The engine has greeted: it may tell its features from now on."""
-        self._patience_ends = trio.current_time() + FEATURES_PATIENCE
+        """The engine has greeted: it may tell its features from now on.
+
+        To greet again gives it no more time.
+        """
+        now = trio.current_time()
+        self._patience_ends = min(self._patience_ends, now + FEATURES_PATIENCE)
 
     def tell_features(self, features: Collection[str]) -> None:
         """The engine told what it can: cancel what was given up meanwhile."""

@@ -11,7 +11,7 @@ from iii_trio.testing import cancel_at_every_step, open_test_engine
 from iii_trio.transport import FaultPlan
 from iii_trio.worker import current_invocation, open_worker
 from iii_trio.worker._pending import FEATURES_PATIENCE, MAX_WITHHELD
-from tests.component.scripted_engine import ScriptedEngine
+from tests.component.scripted_engine import GREETING, ScriptedEngine
 
 pytestmark = pytest.mark.cancellation
 
@@ -102,12 +102,21 @@ async def test_an_engine_that_tells_nothing_holds_calls_up_once_and_for_a_bound(
 ) -> None:
     engine = ScriptedEngine()
     engine.lag = math.inf
-    async with open_worker(engine.attachment()) as worker:
+    async with (
+        open_worker(engine.attachment()) as worker,
+        trio.open_nursery() as nursery,
+    ):
+
+        @nursery.start_soon
+        async def _() -> None:
+            await trio.sleep(FEATURES_PATIENCE - 0.1)
+            engine.link.say("workerregistered", **GREETING)
+
         for name in ("first", "second"):
             with trio.move_on_after(FEATURES_PATIENCE + 1):
                 await worker.invoke(name, deadline=60)
-            frame = await engine.link.heard("invokefunction", function_id=name)
-            assert "deadline_ms" not in frame
+            assert engine.link.said[-1]["function_id"] == name
+            assert "deadline_ms" not in engine.link.said[-1]
 
 
 async def test_a_deadline_that_passes_before_the_call_may_be_sent_is_a_timeout(

@@ -50,25 +50,20 @@ def call_text(function_id: str, payload: bytes, invocation_id: str = CALL) -> by
     ) % (invocation_id.encode(), function_id.encode(), payload)
 
 
-async def outcome_of_answer(
-    t: EngineUnderTest, caller: str, callee: RawPeer, payload: bytes
-) -> tuple[str, str]:
-    """What a caller of a kind is told when ``callee`` answers with a payload."""
+async def answer_with(callee: RawPeer, payload: bytes) -> None:
+    callee.send(answer_text(await callee.served("x::f"), payload))
 
-    async def answer() -> None:
-        callee.send(answer_text(await callee.served("x::f"), payload))
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(answer)
-        if caller == "raw":
-            async with t.open_raw_peer("caller") as peer:
-                outcome = await peer.outcome(peer.call("x::f"))
-                error = decode_error(outcome.error)
-                return error.code, error.message
-        async with opening(t, caller, "caller") as worker:
-            with pytest.raises(InvocationError) as caught:
-                await worker.invoke("x::f")
-            return caught.value.code, caught.value.message
+async def error_told(t: EngineUnderTest, caller: str) -> tuple[str, str]:
+    """What a caller of a kind is told when its call fails."""
+    if caller == "raw":
+        async with t.open_raw_peer("caller") as peer:
+            error = decode_error((await peer.outcome(peer.call("x::f"))).error)
+        return error.code, error.message
+    async with opening(t, caller, "caller") as worker:
+        with pytest.raises(InvocationError) as caught:
+            await worker.invoke("x::f")
+    return caught.value.code, caught.value.message
 
 
 @pytest.mark.parametrize("caller", ["raw", "link", "local"])
@@ -77,7 +72,9 @@ async def test_an_answer_that_cannot_be_read_ends_its_call(
     payload: bytes, caller: str, autojump_clock: MockClock
 ) -> None:
     async with open_test_engine() as t, t.open_raw_peer("callee", "x::f") as callee:
-        code, message = await outcome_of_answer(t, caller, callee, payload)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answer_with, callee, payload)
+            code, message = await error_told(t, caller)
         assert code == "invocation_failed"
         assert message.startswith("the answer of 'x::f' cannot be read: ")
         counts = t.engine.statistics()
