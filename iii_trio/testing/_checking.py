@@ -143,6 +143,7 @@ async def check_cancelled_write(
         after: what it gives when the write happened.
         kwargs: its arguments by name.
     """
+    await trio.lowlevel.checkpoint()
     call = called(method, *args, **kwargs)
     for step in range(MAX_STEPS):
         await prepare()
