@@ -46,7 +46,7 @@ _LATER = {
     "Listener": "_listener",
     "ListenerHandler": "_listener",
     "MemoryConnection": "_memory",
-    "MemoryLink": "_memory",
+    "MemoryLink": "_memory_link",
     "MemoryNetwork": "_memory",
     "WebSocketLink": "_listener",
     "open_memory_network": "_memory",

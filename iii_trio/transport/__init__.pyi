@@ -32,10 +32,10 @@ from iii_trio.transport._listener import (
 )
 from iii_trio.transport._memory import (
     MemoryConnection,
-    MemoryLink,
     MemoryNetwork,
     open_memory_network,
 )
+from iii_trio.transport._memory_link import MemoryLink
 from iii_trio.transport._trio_websocket import (
     TrioWebSocketLink,
     open_link_over,

@@ -262,7 +262,7 @@ async def test_a_ping_is_answered() -> None:
 async def test_a_peer_that_never_reads_loses_its_link_above_the_hard_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("iii_trio.transport._memory.OUTBOX_LIMIT_BYTES", 1000)
+    monkeypatch.setattr("iii_trio.transport._memory_link.OUTBOX_LIMIT_BYTES", 1000)
     async with open_memory_network() as network:
         connection = network.connect(to_client=FaultPlan(stall_after=0))
         _, server = listen(connection)
