@@ -24,6 +24,9 @@ from iii_trio.transport._link import LinkSink
 CLOSE_GRACE: Final = 5.0
 """Seconds that a polite close waits for the peer's Close."""
 
+WATCH_BYTES: Final = 16 * 1024
+"""Bytes after which a link on hold reads no further, though no message is complete."""
+
 OUTBOX_LIMIT_BYTES: Final = 96 * 2**20
 """A link whose peer lets this much pile up is dropped."""
 
@@ -55,6 +58,7 @@ class MemoryLink(metaclass=NoPublicConstructor):
         self._arrived: deque[tuple[int, bytes]] = deque()
         self._sink: LinkSink | None = None
         self._held = False
+        self._taken_on_hold = 0
         self._told = False
         self._closing: str | None = None
         self._lost: str | None = None
@@ -98,8 +102,12 @@ class MemoryLink(metaclass=NoPublicConstructor):
         self._send(data)
 
     def hold(self) -> None:
-        """Stop reading until `resume`, when one message waits; the end may come before."""
+        """Stop reading until `resume`, when one message waits; the end may come before.
+
+        As with sockets, a message that is long is not taken whole.
+        """
         self._held = True
+        self._taken_on_hold = 0
 
     def resume(self) -> None:
         """Read on after `hold`."""
@@ -136,14 +144,16 @@ class MemoryLink(metaclass=NoPublicConstructor):
     @property
     def is_reading(self) -> bool:
         """Whether bytes may be delivered now."""
-        waits = self._held and self._arrived
-        return self._lost is None and not waits and self._sink is not None
+        if self._held and (self._arrived or self._taken_on_hold >= WATCH_BYTES):
+            return False
+        return self._lost is None and self._sink is not None
 
     def receive(self, data: bytes | None) -> None:
         """Bytes arrived; ``None``: the peer's end."""
         if data is None:
             self.lose(self._closing or "the peer hung up", orderly=True)
             return
+        self._taken_on_hold += len(data)
         for opcode, payload in self._reader.feed(data):
             if opcode == OP_CLOSE:
                 self._hang_up(payload, "closed by the peer")
