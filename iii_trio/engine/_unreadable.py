@@ -22,6 +22,8 @@ def end_call(
         remains: of the frame.
         error: for whoever made the call.
     """
+    if not port.handlers:
+        return  # it sends telemetry, and can neither call nor answer
     if remains.is_answer:
         invocations.answered(port, remains.invocation_id, error)
         return

@@ -206,8 +206,7 @@ class WebSocket(metaclass=NoPublicConstructor):
         Nor does the loss of the connection, unless a send or a time limit finds out.
 
         Args:
-            watch: read on for 16 KiB and a little more, keep that, and tell at once of a
-                reset, and of an end that no message came before.
+            watch: if nothing waits, read some 16 KiB on, to tell of a reset or an end.
         """
         if not self.closed:
             self._held = True
@@ -274,6 +273,8 @@ class WebSocket(metaclass=NoPublicConstructor):
                 asked += 1
             if self._held and length_hint(rest):
                 self._events, self._rest = events, rest
+                self._watching = 0  # or each hold would let more come than it serves
+                self._connection.set_reading(False)
                 break
             if asked == most:
                 most = self._turns.extend(asked)

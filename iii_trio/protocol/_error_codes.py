@@ -55,13 +55,13 @@ def body_from(exc: InvocationError) -> ErrorBody:
     )
 
 
-def sayable(text: str) -> str:
-    """A text that can be written as UTF-8.
+def sayable(text: object) -> str:
+    """A text that can be written as UTF-8, of whatever a handler gave as one.
 
     Python's may hold surrogates, such as those of file names that are not UTF-8; they
     become escapes that one can read.
     """
-    return text.encode("utf-8", "backslashreplace").decode()
+    return str(text).encode("utf-8", "backslashreplace").decode()
 
 
 def not_found(function_id: str, namespace: str, elsewhere: Iterable[str]) -> ErrorBody:

@@ -7,6 +7,7 @@ id is found by reading the frame with that in it replaced. Only bad frames come 
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -25,6 +26,9 @@ _HALF: Final = (
     "of a string that was cut in the middle of an emoji), which is no text"
 )
 
+_NAME_BYTES: Final = 4096
+"""A longer function id is not repeated: escaped it may take six times its length."""
+
 _LARGE_BYTES: Final = 2**20
 """Of longer text the payload is only left out, where it is found: to replace what is in it
 may take 15 ms for each of these."""
@@ -37,7 +41,7 @@ class Remains(msgspec.Struct, frozen=True, kw_only=True):
         is_answer: which of the two.
         invocation_id: the sender's id of a call, which is a UUID; the receiver's of an
             answer.
-        function_id: ``""`` if that is lost.
+        function_id: ``""`` if that is lost, or very long.
         problem: why the frame cannot be read; ``""``: it can.
     """
 
@@ -61,9 +65,15 @@ class _Members(msgspec.Struct):
     type: str
     invocation_id: str
     function_id: msgspec.Raw = ABSENT
+    action: msgspec.Raw = ABSENT
+
+
+class _Action(msgspec.Struct):
+    type: str
 
 
 _decode_members: Final = msgspec.json.Decoder(_Members).decode
+_decode_action: Final = msgspec.json.Decoder(_Action).decode
 _decode_text: Final = msgspec.json.Decoder(str).decode
 
 
@@ -74,7 +84,8 @@ def salvage(text: bytes) -> Remains | None:
         text: of a frame that `decode` refuses, or that is refused for another reason.
 
     Returns:
-        ``None`` if it is neither a call with a UUID nor an answer, or beyond that.
+        ``None`` if it is neither a call with a UUID that somebody waits for, nor an
+        answer, or beyond that.
     """
     problem = ""
     try:
@@ -97,16 +108,25 @@ def _remains(members: _Members, problem: str) -> Remains | None:
     is_answer = members.type == _RESULT
     if not is_answer and (members.type != _CALL or not is_uuid(members.invocation_id)):
         return None
-    try:
-        function_id = _decode_text(members.function_id)
-    except BAD_FRAME:
-        function_id = ""
+    if _is_void(members.action):
+        return None  # nobody waits for it
+    function_id = ""
+    if len(members.function_id) <= _NAME_BYTES:
+        with suppress(*BAD_FRAME):
+            function_id = _decode_text(members.function_id)
     return Remains(
         is_answer=is_answer,
         invocation_id=members.invocation_id,
         function_id=function_id,
         problem=problem,
     )
+
+
+def _is_void(action: msgspec.Raw) -> bool:
+    try:
+        return _decode_action(action).type == "void"
+    except BAD_FRAME:
+        return False
 
 
 def _as_it_is(text: bytes) -> bytes:

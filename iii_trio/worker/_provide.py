@@ -167,9 +167,9 @@ class TriggerProvider(Caller):
         if not while_bound:
             return is_truthy(await self._port.invoke(request))
         answer = b""
-        with self._handlers.providers.while_bound(trigger):
+        with self._handlers.providers.while_bound(trigger) as scope:
             answer = await self._port.invoke(request)
-        return is_truthy(answer)
+        return not scope.cancel_called and is_truthy(answer)
 
     async def deliver(self, trigger: Trigger, payload: JSON) -> JSON:
         """Call a trigger's function, in its namespace, with its metadata.

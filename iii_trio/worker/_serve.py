@@ -9,7 +9,7 @@ import logging
 import math
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Final, Protocol, final
 
@@ -196,9 +196,12 @@ def failure_of(exc: Exception) -> ErrorBody:
     """
     if isinstance(exc, FunctionFailedError) and not exc.function_id:
         return body_from(exc)
+    message = ""
+    with suppress(Exception):  # its text comes from the user's code, too
+        message = sayable(exc)
     return ErrorBody(
         code="invocation_failed",
-        message=sayable(str(exc)) or type(exc).__name__,
+        message=message or type(exc).__name__,
         stacktrace=sayable("".join(traceback.format_exception(exc))),
     )
 

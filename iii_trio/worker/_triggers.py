@@ -210,18 +210,16 @@ class ProviderTable:
                 del self._bound[trigger_id]
 
     @contextmanager
-    def while_bound(self, trigger: Trigger) -> Iterator[None]:
+    def while_bound(self, trigger: Trigger) -> Iterator[trio.CancelScope]:
         """Cancel what is in the block when a trigger is unbound or replaced."""
         bound = self._bound.get(trigger.trigger_id)
-        if bound is None:
-            yield
-            return
+        asked = set() if bound is None else bound.asked
         with trio.CancelScope() as scope:
-            bound.asked.add(scope)
+            asked.add(scope)
             try:
-                yield
+                yield scope
             finally:
-                bound.asked.remove(scope)
+                asked.remove(scope)
 
     def unbind(self, trigger_id: str, *, lost: bool = False) -> None:
         """Unbind a trigger. Unknown ids are ignored."""

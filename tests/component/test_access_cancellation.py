@@ -145,6 +145,24 @@ async def test_an_auth_function_of_telemetry_is_cancelled_with_the_connection(
         assert await slow.over() == "its connection is gone: cut"
 
 
+async def test_a_telemetry_socket_is_told_nothing_of_calls(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_slow_rig() as slow:
+        connection = slow.rig.t.network.connect()
+        slow.rig.t.engine.gate.admit_telemetry(
+            connection.server, slow.rig.access, ConnectRequest()
+        )
+        for data in (b"1", b"NaN"):  # which cannot be read
+            connection.client.send_nowait(
+                b'{"type":"invokefunction","function_id":"f","invocation_id":'
+                b'"11111111-1111-4111-8111-111111111111","data":%b}' % data
+            )
+        await slow.rig.settle()
+        assert connection.arrived_bytes("to_client") == 0
+        assert connection.server.outbox_bytes == 0
+
+
 @pytest.mark.parametrize("kind", HOOKS)
 async def test_a_hook_is_cancelled_with_the_connection(
     kind: str, autojump_clock: MockClock

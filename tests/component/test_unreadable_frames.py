@@ -50,6 +50,11 @@ def call_text(function_id: str, payload: bytes, invocation_id: str = CALL) -> by
     ) % (invocation_id.encode(), function_id.encode(), payload)
 
 
+class Unspeakable(Exception):  # noqa: N818 - not an error
+    def __str__(self) -> str:
+        raise KeyError
+
+
 async def answer_with(callee: RawPeer, payload: bytes) -> None:
     callee.send(answer_text(await callee.served("x::f"), payload))
 
@@ -162,6 +167,9 @@ async def test_half_of_a_pair_that_a_handler_returns_is_its_failure(
 UNSAYABLE = {
     "text": (FileNotFoundError("caf\udce9"), "caf\\udce9"),
     "code": (FunctionFailedError("no", code="caf\udce9"), "no"),
+    "code that is none": (FunctionFailedError("no", code=404), "no"),  # type: ignore[arg-type]
+    "text that is none": (FunctionFailedError({"a": 1}), "{'a': 1}"),  # type: ignore[arg-type]
+    "text that fails": (Unspeakable(), "Unspeakable"),
     "details": (FunctionFailedError("no", code="c", details={"a": object()}), "no"),
 }
 

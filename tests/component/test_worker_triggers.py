@@ -354,6 +354,23 @@ async def test_a_condition_is_cancelled_with_the_trigger_that_it_is_asked_for(
             assert [bound.asked for bound in provided] == [set()] * (end == "replaced")
 
 
+async def test_an_event_whose_condition_ends_the_trigger_is_skipped() -> None:
+    async with open_engine() as engine, open_worker(engine) as worker:
+        provider = Provider(worker)
+        provider.register()
+        delivered: list[Any] = []
+
+        def end_it(_event: Any) -> bool:
+            worker.unbind("t")
+            return True
+
+        worker.register_function("is::fine", end_it)
+        worker.register_function("f", delivered.append)
+        await worker.bind("hook", "f", trigger_id="t", condition="is::fine")
+        assert await worker.emit(provider.bound["t"], 1) is NOT_DELIVERED
+    assert delivered == []
+
+
 async def test_a_condition_is_asked_for_a_trigger_that_was_never_bound() -> None:
     async with open_engine() as engine, open_worker(engine) as worker:
         worker.register_function("is::fine", lambda _: True)

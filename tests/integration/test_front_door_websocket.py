@@ -224,6 +224,22 @@ async def test_the_end_of_a_held_websocket_is_told_at_once_if_it_is_watched(
 
 
 @each_driver
+async def test_a_websocket_that_is_held_at_each_message_takes_no_more_than_it_serves(
+    driver: Driver,
+) -> None:
+    async with open_rig(driver) as rig, rig.websocket() as (client, ear):
+        ear.reply = lambda _data: ear.websocket.hold(watch=True)
+        burst = frame(OP_TEXT, b"x") * 100
+        await client.send(burst)
+        for n in range(1, 50):
+            await ear.heard(n)
+            await client.send(burst)
+            await trio.testing.wait_all_tasks_blocked()
+            assert len(ear.websocket._events) == 100
+            ear.websocket.resume()
+
+
+@each_driver
 async def test_an_end_after_messages_waits_for_them_also_if_it_is_watched(
     driver: Driver,
 ) -> None:

@@ -57,6 +57,21 @@ def test_the_ids_are_found_beside_what_cannot_be_read(
         assert problem in found.problem
 
 
+def test_nobody_waits_for_a_void_call() -> None:
+    text = call(b'NaN,"action":{"type":"%b"}')
+    assert salvage(text % b"void") is None
+    assert salvage(text % b"enqueue") is not None
+    assert salvage(call(b'NaN,"action":{"type":[]}')) is not None
+
+
+def test_a_name_that_is_very_long_is_not_repeated() -> None:
+    text = call(b"NaN").replace(b'"f"', b'"%b"' % (b"f" * 5000))
+    found = salvage(text)
+    assert found is not None
+    assert found.function_id == ""
+    assert len(found.error().message) < 200
+
+
 def test_what_can_be_read_has_no_problem() -> None:
     assert salvage(call(b'"\\\\ud83d \\ud83d\\ude00 NaN"')) == Remains(
         is_answer=False, invocation_id=ID, function_id="f", problem=""
