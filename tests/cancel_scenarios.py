@@ -32,7 +32,8 @@ from iii_trio.testing import (
     check_queue_store,
     open_test_engine,
 )
-from iii_trio.testing._cancel import _CancelAtStep, _run_once
+from iii_trio.testing._cancel import _run_once
+from iii_trio.testing._steps import CancelAtStep
 from iii_trio.transport import open_memory_network
 from iii_trio.worker import Trigger, Worker, open_worker
 from iii_trio.worker import run_inline as run_handler_inline
@@ -343,7 +344,7 @@ def run_once(
     scenario: Scenario, step: float, clock: trio.abc.Clock | None = None
 ) -> int:
     """Run a scenario, cancelled at a step if it takes so many; give how many it took."""
-    instrument = _CancelAtStep(step)
+    instrument = CancelAtStep(step)
     trio.run(
         _run_once,
         instrument,

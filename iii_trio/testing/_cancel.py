@@ -1,60 +1,22 @@
 """cancel_at_every_step: is everything in order wherever a cancellation strikes?"""
 
-import functools
 import inspect
-import itertools
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final, TypeVar, final, overload
+from typing import Any, Final, TypeVar, overload
 
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from iii_trio.testing._checking import noting
 from iii_trio.testing._clock import YEAR, ending_within, repeatable
+from iii_trio.testing._steps import CancelAtStep
 
 T = TypeVar("T")
 
 MAX_STEPS: Final = 10_000
 """A scenario that is not done after so many scheduler steps is taken for endless."""
-
-
-@final
-class _CancelAtStep(trio.abc.Instrument):
-    """Cancels a scope before the n-th scheduler step since the scenario began."""
-
-    def __init__(self, step: float, limit: float = math.inf) -> None:
-        self._step = step
-        self._limit = limit
-        self._is_on = False
-        self.taken = 0
-        self.scope = trio.CancelScope()
-
-    def begin(self) -> None:
-        """The scenario begins; this is its first step."""
-        self._is_on = True
-        self._count()
-
-    def end(self) -> None:
-        """The scenario is over."""
-        self._is_on = False
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        del task  # whichever it is: while the scenario waits, others act for it
-        if self._is_on:
-            self._count()
-
-    @property
-    def is_endless(self) -> bool:
-        """Whether the scenario took all the steps that it may."""
-        return self.taken > self._limit
-
-    def _count(self) -> None:
-        self.taken += 1
-        if self.taken == self._step:
-            self.scope.cancel(reason=f"cancelled at step {self._step}")
-        elif self.is_endless:
-            self.scope.cancel(reason="the scenario takes too many steps")
 
 
 @overload
@@ -105,25 +67,26 @@ def cancel_at_every_step(
 
     What a run raises has a note that names its step.
     """
-    once = functools.partial(_run, scenario, invariant, setup or _no_setup)
-    for step in itertools.chain([math.inf], itertools.count(1)):
-        instrument = _CancelAtStep(step, MAX_STEPS if step == math.inf else math.inf)
-        try:
-            once(instrument)
-        except BaseException as exc:
-            where = "not cancelled" if step == math.inf else f"cancelled at step {step}"
-            exc.add_note(f"cancel_at_every_step: this run was {where}")
-            raise
-        if step < math.inf and not instrument.scope.cancel_called:
-            return instrument.taken
-    raise AssertionError  # pragma: no cover - the loop ends by itself
+
+    def attempt(step: float, limit: float = math.inf) -> CancelAtStep:
+        instrument = CancelAtStep(step, limit)
+        where = "not cancelled" if step == math.inf else f"cancelled at step {step}"
+        with noting(f"cancel_at_every_step: this run was {where}"):
+            _run(scenario, invariant, setup or _no_setup, instrument)
+        return instrument
+
+    attempt(math.inf, MAX_STEPS)
+    step = 1
+    while (last := attempt(step)).scope.cancel_called:
+        step += 1
+    return last.taken
 
 
 def _run(
     scenario: Callable[..., Awaitable[object]],
     invariant: Callable[..., object],
     setup: Callable[[], AbstractAsyncContextManager[Any]],
-    instrument: _CancelAtStep,
+    instrument: CancelAtStep,
 ) -> None:
     with repeatable(0):
         trio.run(
@@ -157,7 +120,7 @@ async def _no_setup() -> Any:  # noqa: ANN401 - an async generator of None
 
 
 async def _run_once(
-    instrument: _CancelAtStep,
+    instrument: CancelAtStep,
     scenario: Callable[..., Awaitable[object]],
     invariant: Callable[..., object],
     setup: Callable[[], AbstractAsyncContextManager[Any]],

@@ -3,12 +3,15 @@
 They raise by themselves instead of asserting, so that ``python -O`` checks the same.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final, TypeVar, final
+from typing import Any, Final, TypeVar
 
 import msgspec
 import trio
+
+from iii_trio.testing._steps import CancelAtStep
 
 T = TypeVar("T")
 
@@ -31,6 +34,16 @@ def require(holds: bool, text: str) -> None:
     """Raise an ``AssertionError`` with that text, unless something holds."""
     if not holds:
         raise AssertionError(text)
+
+
+@contextmanager
+def noting(text: str) -> Iterator[None]:
+    """Add a note to whatever is raised in the block."""
+    try:
+        yield
+    except BaseException as exc:
+        exc.add_note(text)
+        raise
 
 
 async def expect_from(
@@ -76,27 +89,6 @@ def shown(value: object) -> str:
         half = SHOWN // 2
         text = f"{text[:half]}...({len(text)} characters)...{text[-half:]}"
     return text
-
-
-@final
-class _CancelBeforeStep(trio.abc.Instrument):
-    """Cancels a scope before the n-th step that any task takes.
-
-    Any task, because a store may leave its work to others: the step in which one of
-    those is told of a commit comes before the one in which the caller is.
-    """
-
-    def __init__(self, step: int) -> None:
-        self._left = step
-        self.scope = trio.CancelScope()
-        if not step:
-            self.scope.cancel(reason="cancelled before the call")
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        del task
-        self._left -= 1
-        if not self._left:
-            self.scope.cancel(reason="cancelled in the middle of the call")
 
 
 CHECKPOINT: Final = "every method is a checkpoint, where a cancelled scope ends it"
@@ -148,9 +140,10 @@ async def check_cancelled_write(
     for step in range(MAX_STEPS):
         await prepare()
         before = await look()
-        instrument = _CancelBeforeStep(step)
+        instrument = CancelAtStep(step + 1)
         with instrument.scope as scope:
             trio.lowlevel.add_instrument(instrument)
+            instrument.begin()
             try:
                 await method(*args, **kwargs)
             finally:

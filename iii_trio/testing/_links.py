@@ -1,13 +1,13 @@
 """check_link: does a transport keep the contract of `iii_trio.transport.Link`?"""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol, final
 
 import attrs
 import trio
 
-from iii_trio.testing._checking import expect, require
+from iii_trio.testing._checking import expect, noting, require
 from iii_trio.transport import Link
 
 PATIENCE: Final = 10.0
@@ -108,7 +108,7 @@ async def check_link(open_pair: OpenPair) -> None:
     await trio.lowlevel.checkpoint()
     for rule, check in _RULES.items():
         at_a, at_b = LinkEar(), LinkEar()
-        with _naming(rule):
+        with noting(f"The rule that check_link tried: {rule}."):
             async with open_pair() as (a, b):
                 a.start(at_a)
                 b.start(at_b)
@@ -116,15 +116,6 @@ async def check_link(open_pair: OpenPair) -> None:
                 await trio.sleep(PAUSE)
             at_a.verify()
             at_b.verify()
-
-
-@contextmanager
-def _naming(rule: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as exc:
-        exc.add_note(f"The rule that check_link tried: {rule}.")
-        raise
 
 
 async def _order(a: Link, b: Link, at_a: LinkEar, at_b: LinkEar) -> None:
