@@ -276,16 +276,17 @@ class Router:
         if not text or text.isspace():
             return
         may_write = self.note_bad_frame()
-        remains = salvage(text)
-        if remains is not None:
-            end_call(port, self.invocations, remains, remains.error())
-        if not may_write:
-            return
+        failure: RemoteProtocolError | None = None
         try:
             decode(text)
         except RemoteProtocolError as exc:
-            known = "ignored" if isinstance(exc, UnknownFrameError) else "dropped"
-            why = exc if remains is None else remains.problem
+            failure = exc
+        remains = salvage(text, str(failure or ""))
+        if remains is not None:
+            end_call(port, self.invocations, remains, remains.error())
+        if failure is not None and may_write:
+            known = "ignored" if isinstance(failure, UnknownFrameError) else "dropped"
+            why = failure if remains is None else remains.problem
             _log.warning("frame of %s %s: %s", port, known, why)
 
     def on_frame(self, port: LinkPort, frame: AnyFrame) -> None:

@@ -12,8 +12,7 @@ from typing import Final
 
 import msgspec
 
-from iii_trio.errors import RemoteProtocolError
-from iii_trio.protocol._codec import BAD_FRAME, decode
+from iii_trio.protocol._codec import BAD_FRAME
 from iii_trio.protocol._error_codes import refused
 from iii_trio.protocol._messages import ABSENT, ErrorBody
 from iii_trio.protocol._names import is_uuid
@@ -77,21 +76,17 @@ _decode_action: Final = msgspec.json.Decoder(_Action).decode
 _decode_text: Final = msgspec.json.Decoder(str).decode
 
 
-def salvage(text: bytes) -> Remains | None:
+def salvage(text: bytes, problem: str = "") -> Remains | None:
     """Find out who waits for a frame.
 
     Args:
         text: of a frame that `decode` refuses, or that is refused for another reason.
+        problem: what `decode` said of it; where a plainer reason is found, that counts.
 
     Returns:
         ``None`` if it is neither a call with a UUID that somebody waits for, nor an
         answer, or beyond that.
     """
-    problem = ""
-    try:
-        decode(text)
-    except RemoteProtocolError as exc:
-        problem = str(exc)
     for mend, known_problem in _MENDS if len(text) <= _LARGE_BYTES else _QUICK_MENDS:
         text = mend(text)
         try:
@@ -169,10 +164,7 @@ _Mends = tuple[tuple[Callable[[bytes], bytes], str], ...]
 
 _MENDS: Final[_Mends] = (
     (_as_it_is, ""),
-    (
-        _without_halves,
-        _HALF,
-    ),
+    (_without_halves, _HALF),
     (_without_nan, "it holds NaN or Infinity, which JSON does not know"),
     (_without_values, ""),
 )

@@ -192,15 +192,15 @@ class Session:
             return
         except RemoteProtocolError as exc:
             logger.warning("frame ignored: %s", exc)
-            self._end_unreadable(text)
+            self._end_unreadable(text, str(exc))
             return
         handle = self._frames.get(type(frame))
         if handle is not None and may_send(Side.ENGINE, frame):
             handle(self, frame)
 
-    def _end_unreadable(self, text: bytes) -> None:
+    def _end_unreadable(self, text: bytes, problem: str) -> None:
         """Tell whoever waits for a frame that cannot be read."""
-        remains = salvage(text)
+        remains = salvage(text, problem)
         if remains is None:
             return
         if remains.is_answer:

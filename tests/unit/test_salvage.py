@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iii_trio.protocol import Remains, salvage
+from iii_trio.errors import RemoteProtocolError
+from iii_trio.protocol import Remains, decode, salvage
 
 ID = "22222222-2222-4222-8222-222222222222"
 HALF = b'"cut \\ud83d"'
@@ -43,6 +44,15 @@ def answer(payload: bytes) -> bytes:
     ) % (payload, ID.encode())
 
 
+def salvaged(text: bytes) -> Remains | None:
+    problem = ""
+    try:
+        decode(text)
+    except RemoteProtocolError as exc:
+        problem = str(exc)
+    return salvage(text, problem)
+
+
 @pytest.mark.parametrize(
     ("payload", "problem"), UNREADABLE.values(), ids=UNREADABLE.keys()
 )
@@ -50,7 +60,7 @@ def test_the_ids_are_found_beside_what_cannot_be_read(
     payload: bytes, problem: str
 ) -> None:
     for text in (call(payload), answer(payload)):
-        found = salvage(text)
+        found = salvaged(text)
         assert found is not None
         assert found.is_answer == (text == answer(payload))
         assert (found.invocation_id, found.function_id) == (ID, "f")
@@ -59,21 +69,21 @@ def test_the_ids_are_found_beside_what_cannot_be_read(
 
 def test_nobody_waits_for_a_void_call() -> None:
     text = call(b'NaN,"action":{"type":"%b"}')
-    assert salvage(text % b"void") is None
-    assert salvage(text % b"enqueue") is not None
-    assert salvage(call(b'NaN,"action":{"type":[]}')) is not None
+    assert salvaged(text % b"void") is None
+    assert salvaged(text % b"enqueue") is not None
+    assert salvaged(call(b'NaN,"action":{"type":[]}')) is not None
 
 
 def test_a_name_that_is_very_long_is_not_repeated() -> None:
     text = call(b"NaN").replace(b'"f"', b'"%b"' % (b"f" * 5000))
-    found = salvage(text)
+    found = salvaged(text)
     assert found is not None
     assert found.function_id == ""
     assert len(found.error().message) < 200
 
 
 def test_what_can_be_read_has_no_problem() -> None:
-    assert salvage(call(b'"\\\\ud83d \\ud83d\\ude00 NaN"')) == Remains(
+    assert salvaged(call(b'"\\\\ud83d \\ud83d\\ude00 NaN"')) == Remains(
         is_answer=False, invocation_id=ID, function_id="f", problem=""
     )
 
@@ -95,12 +105,12 @@ def test_what_can_be_read_has_no_problem() -> None:
     ],
 )
 def test_for_the_rest_nobody_can_be_found(text: bytes) -> None:
-    assert salvage(text) is None
+    assert salvaged(text) is None
 
 
 @pytest.mark.parametrize("function_id", [b"5", b"null", b'"\\ud83d"'])
 def test_a_function_that_is_lost_is_told_as_the_call(function_id: bytes) -> None:
-    found = salvage(
+    found = salvaged(
         b'{"type":"invocationresult","invocation_id":"7","traceparent":5,'
         b'"function_id":%b}' % function_id
     )
@@ -110,7 +120,7 @@ def test_a_function_that_is_lost_is_told_as_the_call(function_id: bytes) -> None
 
 
 def test_errors_name_the_function_and_say_what_is_wrong() -> None:
-    of_call, of_answer = salvage(call(HALF)), salvage(answer(HALF))
+    of_call, of_answer = salvaged(call(HALF)), salvaged(answer(HALF))
     assert of_call is not None
     assert of_answer is not None
     assert of_call.error().code == "invocation_refused"
@@ -128,14 +138,14 @@ LARGE_PAYLOADS = {
 
 @pytest.mark.parametrize("payload", LARGE_PAYLOADS.values(), ids=LARGE_PAYLOADS.keys())
 def test_in_large_frames_the_ids_are_found_before_the_payload(payload: bytes) -> None:
-    found = salvage(call(payload))
+    found = salvaged(call(payload))
     assert found is not None
     assert found.invocation_id == ID
 
 
 def test_large_frames_without_a_payload_are_given_up() -> None:
     assert (
-        salvage(b'{"type":"invokefunction","x":"%b\\ud83d"}' % (b"a" * LARGE)) is None
+        salvaged(b'{"type":"invokefunction","x":"%b\\ud83d"}' % (b"a" * LARGE)) is None
     )
 
 
@@ -156,12 +166,12 @@ def test_whatever_another_library_writes_the_ids_are_found(
         "function_id": "f",
         "data": value,
     }
-    found = salvage(json.dumps({name: frame[name] for name in order}).encode())
+    found = salvaged(json.dumps({name: frame[name] for name in order}).encode())
     assert found is not None
     assert (found.invocation_id, found.function_id) == (ID, "f")
 
 
 @given(st.binary())
 def test_noise_is_nobodys(noise: bytes) -> None:
-    found = salvage(noise)
+    found = salvaged(noise)
     assert found is None or msgspec.json.decode(noise)
