@@ -11,7 +11,9 @@ from trio.testing import MockClock
 from iii_trio.access import ConnectRequest
 from iii_trio.net import OP_CLOSE, OP_TEXT, encode_frame
 from iii_trio.protocol import CANCEL_FEATURE
+from iii_trio.transport import MemoryConnection
 from tests.component.access_rig import AUTH, AccessRig, error_of, open_access_rig
+from tests.component.worker_kinds import Hanging
 
 pytestmark = pytest.mark.cancellation
 
@@ -26,19 +28,11 @@ class SlowRig:
 
     Attributes:
         rig: the engine with its peers.
-        ended: why it was cancelled, each time.
+        hanging: that function.
     """
 
     rig: AccessRig
-    ended: list[str | None] = attrs.field(factory=list)
-
-    async def hang(self, _question: object) -> None:
-        """Serve that function."""
-        try:
-            await trio.sleep_forever()
-        except trio.Cancelled as exc:
-            self.ended.append(exc.reason)
-            raise
+    hanging: Hanging = attrs.field(factory=Hanging)
 
     async def asked(self) -> bool:
         """Whether it is being asked, and nobody else."""
@@ -46,13 +40,21 @@ class SlowRig:
         (only,) = self.rig.t.engine.invocations.pending()
         return only.function_id == SLOW
 
+    def connect_telemetry(self) -> MemoryConnection:
+        """Open a telemetry socket on the guarded listener."""
+        connection = self.rig.t.network.connect()
+        self.rig.t.engine.gate.admit_telemetry(
+            connection.server, self.rig.access, ConnectRequest()
+        )
+        return connection
+
     async def over(self) -> str | None:
         """The only reason so far; nothing may be left."""
         await self.rig.settle()
         statistics = self.rig.t.engine.statistics()
         assert statistics.invocations == 0
         assert statistics.late_answers == 0
-        (reason,) = self.ended
+        (reason,) = self.hanging.reasons
         return reason
 
 
@@ -61,7 +63,7 @@ async def open_slow_rig() -> AsyncIterator[SlowRig]:
     """Open an engine whose operator serves `SLOW`."""
     async with open_access_rig() as rig:
         slow = SlowRig(rig)
-        rig.operator.register_function(SLOW, slow.hang)
+        rig.operator.register_function(SLOW, slow.hanging)
         yield slow
 
 
@@ -136,10 +138,7 @@ async def test_an_auth_function_of_telemetry_is_cancelled_with_the_connection(
 ) -> None:
     async with open_slow_rig() as slow:
         slow.rig.rules = {"auth_function_id": SLOW}
-        connection = slow.rig.t.network.connect()
-        slow.rig.t.engine.gate.admit_telemetry(
-            connection.server, slow.rig.access, ConnectRequest()
-        )
+        connection = slow.connect_telemetry()
         assert await slow.asked()
         connection.cut()
         assert await slow.over() == "its connection is gone: cut"
@@ -149,10 +148,7 @@ async def test_a_telemetry_socket_is_told_nothing_of_calls(
     autojump_clock: MockClock,
 ) -> None:
     async with open_slow_rig() as slow:
-        connection = slow.rig.t.network.connect()
-        slow.rig.t.engine.gate.admit_telemetry(
-            connection.server, slow.rig.access, ConnectRequest()
-        )
+        connection = slow.connect_telemetry()
         for data in (b"1", b"NaN"):  # which cannot be read
             connection.client.send_nowait(
                 b'{"type":"invokefunction","function_id":"f","invocation_id":'

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any
 
@@ -14,18 +13,11 @@ from iii_trio import open_engine, open_worker
 from iii_trio.engine import LinkPort
 from iii_trio.errors import InvocationError
 from iii_trio.protocol import CANCEL_FEATURE, RegisterTrigger, decode_error
-from iii_trio.testing import EngineUnderTest, open_test_engine
+from iii_trio.testing import open_test_engine
 from iii_trio.worker import Trigger, Worker
+from tests.component.worker_kinds import KINDS, Hanging, opening
 
 pytestmark = pytest.mark.cancellation
-
-KINDS = pytest.mark.parametrize("kind", ["link", "local"])
-
-
-def opening(
-    t: EngineUnderTest, kind: str, name: str
-) -> AbstractAsyncContextManager[Worker]:
-    return t.open_link_worker(name) if kind == "link" else t.open_worker(name)
 
 
 async def fail_when_cancelled() -> None:
@@ -210,21 +202,13 @@ async def test_a_peer_that_takes_its_feature_back_leaves_no_call_behind(
 async def test_a_call_made_before_its_peer_could_cancel_can_be_cancelled_later(
     autojump_clock: MockClock,
 ) -> None:
-    ended: list[str | None] = []
+    hanging = Hanging()
     async with (
         open_test_engine() as t,
         t.open_worker("callee") as callee,
         t.open_raw_peer("relayed", "far::work") as far,
     ):
-
-        @callee.function("slow::work")
-        async def work() -> None:
-            try:
-                await trio.sleep_forever()
-            except trio.Cancelled as exc:
-                ended.append(exc.reason)
-                raise
-
+        callee.register_function("slow::work", hanging)
         await wait_all_tasks_blocked()
         peer = t.connect_raw_peer()
         near, relayed = peer.call("slow::work"), peer.call("far::work")
@@ -236,7 +220,7 @@ async def test_a_call_made_before_its_peer_could_cancel_can_be_cancelled_later(
         for call in (near, relayed):
             peer.send({"type": "cancelinvocation", "invocation_id": call})
         await wait_all_tasks_blocked()
-        assert ended == ["cancelled by the caller"]
+        assert hanging.reasons == ["cancelled by the caller"]
         assert t.engine.statistics().invocations == 0
         port = t.engine.supervisor.port_of((await peer.accepted()).worker_id)
         assert isinstance(port, LinkPort)

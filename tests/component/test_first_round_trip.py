@@ -1,6 +1,7 @@
 """Calls by URL before the engine has told what it can: it greets, and tells that later."""
 
 import math
+from typing import Any
 
 import pytest
 import trio
@@ -9,9 +10,10 @@ from trio.testing import MockClock
 from iii_trio.errors import InvocationTimeoutError
 from iii_trio.testing import cancel_at_every_step, open_test_engine
 from iii_trio.transport import FaultPlan
-from iii_trio.worker import current_invocation, open_worker
+from iii_trio.worker import Worker, current_invocation, open_worker
 from iii_trio.worker._pending import FEATURES_PATIENCE, MAX_WITHHELD
 from tests.component.scripted_engine import GREETING, ScriptedEngine
+from tests.component.worker_kinds import Hanging
 
 pytestmark = pytest.mark.cancellation
 
@@ -19,15 +21,26 @@ LAG = 0.1
 FAR = FaultPlan(delay=LAG / 2)
 
 
+def lagging_engine(lag: float = LAG) -> ScriptedEngine:
+    """An engine that tells its features so much later than it greets."""
+    engine = ScriptedEngine()
+    engine.lag = lag
+    return engine
+
+
+async def give_up(worker: Worker, engine: ScriptedEngine) -> dict[str, Any]:
+    """Make a call and give it up before the engine has told; gives its frame."""
+    with trio.move_on_after(LAG / 2):
+        await worker.invoke("f")
+    return engine.link.said[-1]
+
+
 async def test_a_call_given_up_at_once_is_cancelled_once_that_can_be(
     autojump_clock: MockClock,
 ) -> None:
-    engine = ScriptedEngine()
-    engine.lag = LAG
+    engine = lagging_engine()
     async with open_worker(engine.attachment()) as worker:
-        with trio.move_on_after(LAG / 2):
-            await worker.invoke("f")
-        [_, call] = engine.link.said
+        call = await give_up(worker, engine)
         cancel = await engine.link.heard("cancelinvocation")
         assert trio.current_time() == pytest.approx(LAG)
         with trio.move_on_after(1):
@@ -40,12 +53,9 @@ async def test_a_call_given_up_at_once_is_cancelled_once_that_can_be(
 async def test_a_call_given_up_that_was_answered_meanwhile_is_not_cancelled(
     autojump_clock: MockClock,
 ) -> None:
-    engine = ScriptedEngine()
-    engine.lag = LAG
+    engine = lagging_engine()
     async with open_worker(engine.attachment()) as worker:
-        with trio.move_on_after(LAG / 2):
-            await worker.invoke("f")
-        [_, call] = engine.link.said
+        call = await give_up(worker, engine)
         engine.link.say(
             "invocationresult", invocation_id=call["invocation_id"], result=1
         )
@@ -57,11 +67,10 @@ async def test_a_call_given_up_that_was_answered_meanwhile_is_not_cancelled(
 async def test_an_engine_that_does_not_tell_the_feature_gets_nothing_new(
     autojump_clock: MockClock, lag: float
 ) -> None:
-    engine = ScriptedEngine()
-    engine.lag, engine.features = lag, None
+    engine = lagging_engine(lag)
+    engine.features = None
     async with open_worker(engine.attachment()) as worker:
-        with trio.move_on_after(LAG / 2):
-            await worker.invoke("f")
+        await give_up(worker, engine)
         with pytest.raises(InvocationTimeoutError):
             await worker.invoke("f", deadline=10)
         frames = engine.link.said
@@ -72,8 +81,7 @@ async def test_an_engine_that_does_not_tell_the_feature_gets_nothing_new(
 async def test_a_call_with_a_deadline_waits_until_it_may_be_told_others_do_not(
     autojump_clock: MockClock,
 ) -> None:
-    engine = ScriptedEngine()
-    engine.lag = LAG
+    engine = lagging_engine()
     sent: dict[str, float] = {}
     deadlines: list[float | None] = []
     async with (
@@ -100,8 +108,7 @@ async def test_a_call_with_a_deadline_waits_until_it_may_be_told_others_do_not(
 async def test_an_engine_that_tells_nothing_holds_calls_up_once_and_for_a_bound(
     autojump_clock: MockClock,
 ) -> None:
-    engine = ScriptedEngine()
-    engine.lag = math.inf
+    engine = lagging_engine(math.inf)
     async with (
         open_worker(engine.attachment()) as worker,
         trio.open_nursery() as nursery,
@@ -122,8 +129,7 @@ async def test_an_engine_that_tells_nothing_holds_calls_up_once_and_for_a_bound(
 async def test_a_deadline_that_passes_before_the_call_may_be_sent_is_a_timeout(
     autojump_clock: MockClock,
 ) -> None:
-    engine = ScriptedEngine()
-    engine.lag = LAG
+    engine = lagging_engine()
     async with open_worker(engine.attachment()) as worker:
         with pytest.raises(InvocationTimeoutError):
             await worker.invoke("f", deadline=LAG / 2)
@@ -135,8 +141,7 @@ async def test_a_deadline_that_passes_before_the_call_may_be_sent_is_a_timeout(
 async def test_a_call_that_waits_with_its_deadline_outlives_the_connection(
     autojump_clock: MockClock,
 ) -> None:
-    engine = ScriptedEngine()
-    engine.lag = LAG
+    engine = lagging_engine()
     async with (
         open_worker(engine.attachment()) as worker,
         trio.open_nursery() as nursery,
@@ -158,8 +163,7 @@ async def test_a_call_that_waits_with_its_deadline_outlives_the_connection(
 async def test_what_is_given_up_meanwhile_is_kept_up_to_a_bound(
     autojump_clock: MockClock,
 ) -> None:
-    engine = ScriptedEngine()
-    engine.lag = LAG
+    engine = lagging_engine()
     async with open_worker(engine.attachment()) as worker:
         with trio.move_on_after(LAG / 2):
             async with trio.open_nursery() as nursery:
@@ -174,22 +178,14 @@ async def test_what_is_given_up_meanwhile_is_kept_up_to_a_bound(
 async def test_a_handler_behind_an_engine_is_cancelled_though_it_was_early(
     autojump_clock: MockClock,
 ) -> None:
-    ended: list[str | None] = []
+    hanging = Hanging()
     async with open_test_engine() as t, t.open_worker("callee") as callee:
-
-        @callee.function("x::work")
-        async def work() -> None:
-            try:
-                await trio.sleep_forever()
-            except trio.Cancelled as exc:
-                ended.append(exc.reason)
-                raise
-
+        callee.register_function("x::work", hanging)
         async with t.open_link_worker("caller", to_engine=FAR, to_worker=FAR) as caller:
             with trio.move_on_after(LAG / 5):
                 await caller.invoke("x::work")
             await trio.sleep(2 * LAG)
-            assert ended == ["the caller was cancelled"]
+            assert hanging.reasons == ["the caller was cancelled"]
             assert t.engine.statistics().invocations == 0
 
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 
 import pytest
@@ -10,19 +9,12 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from iii_trio.errors import InvocationTimeoutError
-from iii_trio.testing import EngineUnderTest, open_test_engine
-from iii_trio.worker import Trigger, Worker, current_invocation, passing_baggage
+from iii_trio.testing import open_test_engine
+from iii_trio.worker import Trigger, current_invocation, passing_baggage
 from tests.component.http_rig import open_http_rig
+from tests.component.worker_kinds import KINDS, opening
 
 pytestmark = pytest.mark.cancellation
-
-KINDS = pytest.mark.parametrize("kind", ["link", "local"])
-
-
-def opening(
-    t: EngineUnderTest, kind: str, name: str
-) -> AbstractAsyncContextManager[Worker]:
-    return t.open_link_worker(name) if kind == "link" else t.open_worker(name)
 
 
 @pytest.mark.parametrize("ended_by", ["its deadline", "its caller"])

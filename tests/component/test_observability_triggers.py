@@ -20,6 +20,7 @@ from tests.component.observability_rig import (
     open_observability_rig,
     span_frame,
 )
+from tests.component.worker_kinds import Hanging
 
 MANY = 25
 """More firings than any test here may see, if it does not loop."""
@@ -285,22 +286,14 @@ async def test_traces_are_gathered_for_a_moment(autojump_clock: MockClock) -> No
 
 async def test_a_condition_is_cancelled_with_its_trigger() -> None:
     async with open_observability_rig() as rig:
-        reasons: list[str | None] = []
-
-        @rig.client.function("is::hung")
-        async def hang(_record: Any) -> None:
-            try:
-                await trio.sleep_forever()
-            except trio.Cancelled as exc:
-                reasons.append(exc.reason)
-                raise
-
+        hanging = Hanging()
+        rig.client.register_function("is::hung", hanging)
         got = await rig.record("log", {}, condition="is::hung", trigger_id="t")
         await rig.tell(log_frame(body="here"))
-        assert reasons == []
+        assert hanging.reasons == []
         rig.client.unbind("t")
         await wait_all_tasks_blocked()
-    assert reasons == ["trigger t is gone"]
+    assert hanging.reasons == ["trigger t is gone"]
     assert got == []
 
 

@@ -12,6 +12,7 @@ from iii_trio.errors import FunctionFailedError
 from iii_trio.protocol import Event, TriggerChanged
 from iii_trio.testing import EngineUnderTest, open_test_engine
 from iii_trio.worker import Worker
+from tests.component.worker_kinds import Hanging
 
 WORKERS, FUNCTIONS = "engine::workers-available", "engine::functions-available"
 
@@ -123,31 +124,23 @@ async def test_a_condition_that_fails_skips_the_event(
 async def test_a_condition_is_cancelled_with_its_trigger(
     end: str, autojump_clock: MockClock
 ) -> None:
-    reasons: list[str | None] = []
+    hanging = Hanging()
     async with open_test_engine() as t, t.open_worker("judge") as judge:
-
-        @judge.function("is::late")
-        async def is_late(_event: Any) -> None:
-            try:
-                await trio.sleep_forever()
-            except trio.Cancelled as exc:
-                reasons.append(exc.reason)
-                raise
-
+        judge.register_function("is::late", hanging)
         async with t.open_worker("listener") as worker:
             heard = await listen(worker, WORKERS, "is::late")
             await come_and_go(t, 1)
-            assert reasons == []
+            assert hanging.reasons == []
             if end == "unbound":
                 worker.unbind("t")
             elif end == "replaced":
                 await worker.bind(WORKERS, "on::event", trigger_id="t")
             await wait_all_tasks_blocked()
-            assert len(reasons) == (end != "its worker is gone")
+            assert len(hanging.reasons) == (end != "its worker is gone")
             if end == "replaced":
                 await come_and_go(t, 1)
         await wait_all_tasks_blocked()
-        assert reasons == ["trigger t is gone"]
+        assert hanging.reasons == ["trigger t is gone"]
         assert t.engine._topology._asked == {}
         await trio.sleep(1)
         assert t.engine.statistics().invocations == 0

@@ -5,7 +5,6 @@ anybody nests deeper than Python reads.
 """
 
 import json
-from contextlib import AbstractAsyncContextManager
 
 import pytest
 import trio
@@ -14,8 +13,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from iii_trio.errors import FunctionFailedError, InvocationError
 from iii_trio.protocol import InvocationResult, InvokeFunction, decode_error
 from iii_trio.testing import EngineUnderTest, RawPeer, open_test_engine
-from iii_trio.worker import Worker, open_worker
+from iii_trio.worker import open_worker
 from tests.component.scripted_engine import ScriptedEngine
+from tests.component.worker_kinds import KINDS, opening
 
 CALL = "22222222-2222-4222-8222-222222222222"
 PAYLOADS = {
@@ -27,13 +27,6 @@ PAYLOADS = {
 EACH_PAYLOAD = pytest.mark.parametrize(
     "payload", PAYLOADS.values(), ids=PAYLOADS.keys()
 )
-KINDS = pytest.mark.parametrize("kind", ["link", "local"])
-
-
-def opening(
-    t: EngineUnderTest, kind: str, name: str
-) -> AbstractAsyncContextManager[Worker]:
-    return t.open_link_worker(name) if kind == "link" else t.open_worker(name)
 
 
 def answer_text(call: InvokeFunction, payload: bytes) -> bytes:

@@ -17,6 +17,7 @@ from iii_trio.worker import (
     current_invocation,
     open_worker,
 )
+from tests.component.worker_kinds import KINDS, Hanging, opening
 
 
 @attrs.frozen
@@ -305,25 +306,19 @@ async def test_a_failing_condition_skips_and_a_failing_function_raises(
             await worker.emit(provider.bound["u"], 1)
 
 
-@pytest.mark.parametrize("kind", ["local", "link"])
+@KINDS
 @pytest.mark.parametrize("end", ["unbound", "replaced", "worker gone", "type gone"])
 async def test_a_condition_is_cancelled_with_the_trigger_that_it_is_asked_for(
     end: str, kind: str
 ) -> None:
-    reasons: list[str | None] = []
+    hanging = Hanging()
     outcomes: list[Any] = []
-
-    async def hang(_event: Any) -> None:
-        try:
-            await trio.sleep_forever()
-        except trio.Cancelled as exc:
-            reasons.append(exc.reason)
-            raise
-
     async with open_test_engine() as t, t.open_worker("judge") as judge:
-        judge.register_function("is::hung", hang)
-        opening = t.open_worker if kind == "local" else t.open_link_worker
-        async with opening("provider") as worker, t.open_raw_peer("binder") as binder:
+        judge.register_function("is::hung", hanging)
+        async with (
+            opening(t, kind, "provider") as worker,
+            t.open_raw_peer("binder") as binder,
+        ):
             provider = Provider(worker)
             provider.register()
             await wait_all_tasks_blocked()
@@ -337,7 +332,7 @@ async def test_a_condition_is_cancelled_with_the_trigger_that_it_is_asked_for(
 
             worker.start_soon(emit, name="emit")
             await wait_all_tasks_blocked()
-            assert reasons == []
+            assert hanging.reasons == []
             if end == "unbound":
                 binder.send({"type": "unregistertrigger", "id": "t"})
             elif end == "replaced":
@@ -348,7 +343,7 @@ async def test_a_condition_is_cancelled_with_the_trigger_that_it_is_asked_for(
                 worker.unregister_trigger_type("hook")
             await wait_all_tasks_blocked()
             assert outcomes == [NOT_DELIVERED]
-            assert len(reasons) == 1
+            assert len(hanging.reasons) == 1
             assert t.engine.statistics().invocations == 0
             provided = worker._handlers.providers._bound.values()
             assert [bound.asked for bound in provided] == [set()] * (end == "replaced")
