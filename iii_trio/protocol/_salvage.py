@@ -3,7 +3,8 @@
 JSON text that other libraries write and read may still be none for us: half of a
 surrogate pair as an escape (``JSON.stringify`` of a string that was cut in the middle of
 an emoji), ``NaN`` (Python's ``json``), nesting too deep. Each call has an outcome, so the
-id is found by reading the frame with that in it replaced. Only bad frames come here.
+id is found by reading the frame with that in it replaced; where the ids come first, as
+most libraries write them, whatever is wrong with the payload. Only bad frames come here.
 """
 
 from collections.abc import Callable
@@ -167,6 +168,7 @@ _MENDS: Final[_Mends] = (
     (_without_halves, _HALF),
     (_without_nan, "it holds NaN or Infinity, which JSON does not know"),
     (_without_values, ""),
+    (_without_end, ""),
 )
 """Applied one after the other until the text can be read; what was wrong then."""
 

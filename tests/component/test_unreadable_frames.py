@@ -22,6 +22,7 @@ PAYLOADS = {
     "half": b'{"name":"cut \\ud83d"}',
     "nan": b"NaN",
     "deep": b"[" * 100_000 + b"]" * 100_000,
+    "number": b"01",
     "large": b'"%b\\ud83d"' % (b"a" * 2**21),
 }
 EACH_PAYLOAD = pytest.mark.parametrize(

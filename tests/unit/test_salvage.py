@@ -67,6 +67,18 @@ def test_the_ids_are_found_beside_what_cannot_be_read(
         assert problem in found.problem
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [b"01", b"'f'", b'"a\nb"', b'"\\x"', b"", b'{"a":', b'"cut', DEEP + b"]"],
+    ids=repr,
+)
+def test_ids_that_come_first_are_found_before_any_payload(payload: bytes) -> None:
+    found = salvaged(call(payload))
+    assert found is not None
+    assert (found.invocation_id, found.function_id) == (ID, "f")
+    assert found.problem.startswith("not a frame: ") or "too deep" in found.problem
+
+
 def test_nobody_waits_for_a_void_call() -> None:
     text = call(b'NaN,"action":{"type":"%b"}')
     assert salvaged(text % b"void") is None
@@ -101,7 +113,7 @@ def test_what_can_be_read_has_no_problem() -> None:
         b'{"type":"invokefunction","invocation_id":"7","data":NaN}',
         b'{"type":"invocationresult","invocation_id":7}',
         b'{"type":"registerfunction","invocation_id":"7","id":NaN}',
-        b'{"type":"invocationresult","invocation_id":"7","result":"\\q"}',
+        b'{"result":"\\q","type":"invocationresult","invocation_id":"7"}',
     ],
 )
 def test_for_the_rest_nobody_can_be_found(text: bytes) -> None:
