@@ -35,6 +35,7 @@ from iii_trio.errors import (
 from iii_trio.worker import (
     Attachment,
     RemoteAttachment,
+    WebSocketDialler,
     Worker,
     current_invocation,
     open_worker,
@@ -65,7 +66,8 @@ def connect_by_url(url: str) -> Attachment:
     connections of an engine are none.
     """
     token = os.environ.get("III_TOKEN", "").strip() or None
-    return RemoteAttachment(url, token=token, rng=random.SystemRandom())
+    dialler = WebSocketDialler(url, token=token)
+    return RemoteAttachment(dialler, rng=random.SystemRandom())
 
 
 @attrs.frozen

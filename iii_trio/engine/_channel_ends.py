@@ -1,7 +1,7 @@
 """Ends of channels that are held in this process."""
 
 from collections.abc import Callable
-from typing import Final, Literal, final
+from typing import Final, Literal, Self, final
 
 import trio
 
@@ -152,6 +152,24 @@ class LocalChannelEnd:
         if not taken:
             msg = f"the {direction} end of channel {channel.channel_id} is taken"
             raise trio.BrokenResourceError(msg)
+
+    @classmethod
+    def take(cls, channels: Channels, ref: ChannelRef, holder: object) -> Self:
+        """Take the end that ``ref`` names.
+
+        Args:
+            channels: of the engine.
+            ref: which.
+            holder: the end is lost with it, see `Channels.owner_gone`.
+
+        Raises:
+            trio.BrokenResourceError: no such channel, wrong key, or the end is taken.
+        """
+        channel = channels.find(ref.channel_id, ref.access_key)
+        if channel is None:
+            msg = f"channel {ref.channel_id} is not known, or its key is wrong"
+            raise trio.BrokenResourceError(msg)
+        return cls(channel, "read" if ref.direction == "read" else "write", holder)
 
     def on_room(self) -> None:
         """Wake a sender."""

@@ -1,7 +1,7 @@
 """What a worker of this process holds: see ``iii_trio.transport.AttachedPort``."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, final
+from typing import Any, Final, final
 
 import attrs
 import msgspec
@@ -350,14 +350,7 @@ class LocalWorkerPort:
         """
         await trio.lowlevel.checkpoint()
         self._check_open()
-        channel = self._channels.find(ref.channel_id, ref.access_key)
-        if channel is None:
-            msg = f"channel {ref.channel_id} is not known, or its key is wrong"
-            raise trio.BrokenResourceError(msg)
-        direction: Literal["read", "write"] = (
-            "read" if ref.direction == "read" else "write"
-        )
-        return LocalChannelEnd(channel, direction, holder=self._port)
+        return LocalChannelEnd.take(self._channels, ref, self._port)
 
 
 def _json(value: Any) -> bytes:  # noqa: ANN401 - any JSON value

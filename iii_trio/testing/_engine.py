@@ -22,10 +22,10 @@ from iii_trio.testing._clock import (
     repeatable,
 )
 from iii_trio.testing._events import EventRecorder
+from iii_trio.testing._memory_dialler import MemoryDialler
 from iii_trio.testing._raw_peer import RawPeer
 from iii_trio.transport import (
     FaultPlan,
-    Link,
     MemoryConnection,
     MemoryNetwork,
     open_memory_network,
@@ -110,29 +110,19 @@ class EngineUnderTest(metaclass=NoPublicConstructor):
     ) -> RemoteAttachment:
         """What a worker attaches to for memory links, in the place of a URL.
 
+        Channels do not go through the links: no fault reaches them, and their ends are
+        as those of workers in process.
+
         Args:
             to_engine: faults of what the worker sends, on each connection.
             to_worker: faults of what the engine sends, on each connection.
             on_connect: gets each connection, to cut or stall it later. It may raise
                 ``trio.BrokenResourceError``: nobody is there.
         """
-
-        @asynccontextmanager
-        async def dial(_url: str) -> AsyncIterator[Link]:
-            await trio.lowlevel.checkpoint()
-            connection = self.network.connect(to_server=to_engine, to_client=to_worker)
-            try:
-                on_connect(connection)
-            except trio.BrokenResourceError:
-                self.network.forget(connection)
-                raise
-            self.engine.attach(connection.server)
-            try:
-                yield connection.client
-            finally:
-                connection.client.close("the worker left", polite=True)
-
-        return RemoteAttachment("ws://memory", rng=self._rng, dial=dial)
+        dialler = MemoryDialler(
+            self.engine, self.network, to_engine, to_worker, on_connect
+        )
+        return RemoteAttachment(dialler, rng=self._rng)
 
     def connect_raw_peer(
         self,

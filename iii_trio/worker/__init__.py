@@ -15,6 +15,7 @@ from iii_trio.worker._context import (
     current_invocation,
     passing_baggage,
 )
+from iii_trio.worker._dialler import Dialler, WebSocketDialler
 from iii_trio.worker._json import JSON, NULL
 from iii_trio.worker._open import open_worker
 from iii_trio.worker._provide import TriggerTypeHandle
@@ -35,6 +36,7 @@ __all__ = [
     "ChannelReader",
     "ChannelRef",
     "ChannelWriter",
+    "Dialler",
     "Invocation",
     "InvokedFunction",
     "Outcome",
@@ -43,6 +45,7 @@ __all__ = [
     "StartedCall",
     "Trigger",
     "TriggerTypeHandle",
+    "WebSocketDialler",
     "Worker",
     "current_invocation",
     "open_worker",

@@ -14,6 +14,7 @@ import trio
 from iii_trio._util import open_background_nursery, require_real_time
 from iii_trio.protocol import DEFAULT_NAMESPACE, is_blank
 from iii_trio.transport import Attachment, WorkerSpec
+from iii_trio.worker._dialler import WebSocketDialler
 from iii_trio.worker._handlers import WorkerHandlers
 from iii_trio.worker._ids import uuid_maker
 from iii_trio.worker._remote import RemoteAttachment
@@ -87,11 +88,13 @@ async def open_worker(
         )
         spec = _with_environment(spec, namespace)
         attachment: Attachment = RemoteAttachment(
-            target or os.environ.get("III_URL") or DEFAULT_URL,
-            token=os.environ.get("III_TOKEN", "").strip() or None,
+            WebSocketDialler(
+                target or os.environ.get("III_URL") or DEFAULT_URL,
+                token=os.environ.get("III_TOKEN", "").strip() or None,
+                tls=tls,
+            ),
             rng=rng,
             grace=grace,
-            tls=tls,
         )
     else:
         attachment = target

@@ -3,15 +3,13 @@
 import logging
 import math
 import random
-import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Final, final
-from urllib.parse import urlsplit
 
 import trio
 
-from iii_trio._util import open_background_nursery, url_without_secrets
+from iii_trio._util import open_background_nursery
 from iii_trio.errors import RegistrationError
 from iii_trio.protocol import (
     AnyFrame,
@@ -36,8 +34,8 @@ from iii_trio.transport import (
     TriggerSpec,
     TriggerTypeSpec,
     WorkerSpec,
-    open_trio_websocket_link,
 )
+from iii_trio.worker._dialler import Dialler
 from iii_trio.worker._frames import (
     call_frame,
     function_frame,
@@ -47,16 +45,12 @@ from iii_trio.worker._frames import (
 from iii_trio.worker._ids import call_id_maker
 from iii_trio.worker._offline import OfflineFires
 from iii_trio.worker._reconnect import retry_delay
-from iii_trio.worker._remote_channel import channel_url, serve_channel_end
 from iii_trio.worker._session import Session
 
 logger = logging.getLogger(__name__)
 
 GREETING_TIMEOUT: Final = 10.0
 """Seconds in which an engine has to tell our id; as long as the SDKs' connect timeout."""
-
-Dial = Callable[[str], AbstractAsyncContextManager[Link]]
-"""Opens a link to a URL; raises ``trio.BrokenResourceError`` when it cannot."""
 
 
 def _ignore(_what: str, _error: RegistrationError) -> None:
@@ -65,49 +59,26 @@ def _ignore(_what: str, _error: RegistrationError) -> None:
 
 @final
 class RemoteAttachment:
-    """Attaches workers to the engine at a URL; satisfies `Attachment`.
+    """Attaches workers to an engine elsewhere; satisfies `Attachment`.
 
     Attributes:
         on_rejected: called with a function id or trigger id that the engine refused.
     """
 
     def __init__(
-        self,
-        url: str,
-        *,
-        token: str | None = None,
-        rng: random.Random,
-        grace: float = 1.0,
-        tls: ssl.SSLContext | None = None,
-        dial: Dial | None = None,
+        self, dialler: Dialler, *, rng: random.Random, grace: float = 1.0
     ) -> None:
         """Nothing is dialled yet.
 
         Args:
-            url: ``ws://`` or ``wss://``; a query is kept.
-            token: sent as ``Authorization: Bearer``.
+            dialler: reaches the engine.
             rng: for ids, and for the jitter of reconnects.
             grace: seconds that queued frames may take at the end.
-            tls: for ``wss://``: whom to trust, and our own certificate. Default: the
-                authorities of the system, or those that ``SSL_CERT_FILE`` names.
-            dial: replaces trio-websocket.
         """
-        parts = urlsplit(url)  # reading a bad port is a ValueError, too
-        if parts.scheme not in {"ws", "wss"} or not parts.hostname or parts.port == 0:
-            msg = f"not a WebSocket URL: {url_without_secrets(url)!r}"
-            raise ValueError(msg)
-        self.url = url
+        self.dialler = dialler
         self.on_rejected: Callable[[str, RegistrationError], None] = _ignore
-        self.headers = (("Authorization", f"Bearer {token}"),) if token else ()
-        if tls is None and parts.scheme == "wss":
-            tls = ssl.create_default_context()
-        self.tls = tls
         self.rng = rng
         self.grace = grace
-        self.dial: Dial = dial or self._dial
-
-    def _dial(self, url: str) -> AbstractAsyncContextManager[Link]:
-        return open_trio_websocket_link(url, headers=self.headers, tls=self.tls)
 
     @asynccontextmanager
     async def attach_local(
@@ -174,7 +145,7 @@ class RemotePort:
         attempt = 0
         while True:
             try:
-                async with self._home.dial(self._home.url) as link:
+                async with self._home.dialler.dial() as link:
                     session = await self._greet(link)
                     if session.worker_id:
                         attempt = 0
@@ -385,13 +356,10 @@ class RemotePort:
         return True
 
     async def open_channel_end(self, ref: ChannelRef) -> ChannelEnd:
-        """Dial the end of a channel that ``ref`` names."""
-        url, home = channel_url(self._home.url, ref), self._home
+        """Take the end of a channel that ``ref`` names."""
         name = f"channel {ref.channel_id} {ref.direction}"
-        start = self._nursery.start
-        end: ChannelEnd = await start(
-            serve_channel_end, url, home.headers, home.tls, name=name
-        )
+        start, serve = self._nursery.start, self._home.dialler.serve_channel_end
+        end: ChannelEnd = await start(serve, ref, name=name)
         return end
 
     def _send(self, frame: AnyFrame) -> None:

@@ -96,7 +96,7 @@ async def serve_channel_end(
     headers: Sequence[tuple[str, str]],
     tls: ssl.SSLContext | None,
     *,
-    task_status: trio.TaskStatus[RemoteChannelEnd] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[RemoteChannelEnd],
 ) -> None:
     """Hold an end open until it is closed.
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import trio
 
-from iii_trio.transport import Link, LinkSink
+from iii_trio.protocol import ChannelRef
+from iii_trio.transport import ChannelEnd, Link, LinkSink
 from iii_trio.worker import RemoteAttachment
 
 GREETING = {
@@ -120,8 +121,8 @@ class ScriptedEngine:
         return self.links[number - 1]
 
     @asynccontextmanager
-    async def dial(self, _url: str) -> AsyncIterator[Link]:
-        """What a `RemoteAttachment` dials with."""
+    async def dial(self) -> AsyncIterator[Link]:
+        """The next connection; the script is a `Dialler`."""
         self.dialled.append(trio.current_time())
         await trio.lowlevel.checkpoint()
         if self.refusals:
@@ -138,6 +139,14 @@ class ScriptedEngine:
             yield link
             link.close("the worker left", polite=True)
             nursery.cancel_scope.cancel(reason="the worker left")
+
+    async def serve_channel_end(
+        self, ref: ChannelRef, *, task_status: trio.TaskStatus[ChannelEnd]
+    ) -> None:
+        """It knows no channels."""
+        await trio.lowlevel.checkpoint()
+        msg = f"channel {ref.channel_id} is not known"
+        raise trio.BrokenResourceError(msg)
 
     async def _greet(self, link: ScriptedLink, greeting: dict[str, Any]) -> None:
         announced = await link.heard(
@@ -158,4 +167,4 @@ class ScriptedEngine:
 
     def attachment(self, seed: int = 0) -> RemoteAttachment:
         """To open a worker with."""
-        return RemoteAttachment("ws://script", rng=random.Random(seed), dial=self.dial)
+        return RemoteAttachment(self, rng=random.Random(seed))
