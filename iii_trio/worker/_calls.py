@@ -55,7 +55,8 @@ class Caller:
 
         Raises:
             FunctionNotFoundError: no live worker offers it in that namespace.
-            FunctionFailedError: the handler failed; ``code`` and ``stacktrace`` tell.
+            FunctionFailedError: the handler failed; ``code`` and ``stacktrace`` tell. Or
+                its result has no value here, such as ``1e400``.
             InvocationStoppedError: the callee, or the connection, was lost.
             InvocationTimeoutError: ``deadline`` passed.
             InvocationRefusedError: overload, drain, or a payload too large for a link.
@@ -68,7 +69,7 @@ class Caller:
                 function_id, encode(data), namespace, metadata, deadline, kind
             )
         )
-        return decode_result(result)
+        return decode_result(result, function_id)
 
     async def invoke_json(
         self,

@@ -13,7 +13,7 @@ import msgspec
 from cattrs.gen import make_dict_structure_fn
 from cattrs.preconf.msgspec import make_converter
 
-from iii_trio.errors import RemoteProtocolError
+from iii_trio.errors import FunctionFailedError
 
 JSON = Any
 """A JSON value: ``None``, ``bool``, ``int``, ``float``, ``str``, ``list`` or ``dict``."""
@@ -41,17 +41,21 @@ encode: Final = msgspec.json.Encoder().encode
 decode: Final = msgspec.json.Decoder().decode
 
 
-def decode_result(text: bytes) -> JSON:
+def decode_result(text: bytes, function_id: str) -> JSON:
     """The value of a result; ``None`` also stands for "no result".
 
+    Args:
+        text: JSON text, or ``b""``.
+        function_id: whose result it is, for the error.
+
     Raises:
-        RemoteProtocolError: valid JSON that has no value here, such as ``1e400``.
+        FunctionFailedError: valid JSON that has no value here, such as ``1e400``.
     """
     try:
         return decode(text) if text else None
     except (msgspec.DecodeError, RecursionError) as exc:
-        msg = f"the result cannot be decoded: {exc}"
-        raise RemoteProtocolError(msg) from exc
+        msg = f"the result of {function_id} cannot be decoded: {exc}"
+        raise FunctionFailedError(msg, function_id=function_id) from exc
 
 
 def encode_optional(value: JSON) -> bytes:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock
@@ -113,12 +114,18 @@ async def test_a_failing_or_missing_function_does_not_stop_the_schedule(
             calls.append(payload)
             raise ValueError("no")
 
-        for target in ("bad::job", "no::where"):
+        @rig.client.function("odd::job")
+        async def odd() -> Any:
+            await trio.lowlevel.checkpoint()
+            return msgspec.Raw(b"1e400")
+
+        for target in ("bad::job", "no::where", "odd::job"):
             await rig.client.bind("cron", target, {"expression": "* * * * *"})
         await trio.sleep(121)
-        assert rig.handle.statistics().fired == 4
+        assert rig.handle.statistics().fired == 6
     assert len(calls) == 2
     assert "no::where failed" in caplog.text
+    assert "the result of odd::job cannot be decoded" in caplog.text
 
 
 async def test_an_unbound_trigger_fires_no_more_and_its_call_runs_on(

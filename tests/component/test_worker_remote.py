@@ -13,7 +13,6 @@ from iii_trio.errors import (
     InvocationStoppedError,
     InvocationTimeoutError,
     RegistrationError,
-    RemoteProtocolError,
 )
 from iii_trio.protocol import MAX_MESSAGE_BYTES, is_uuid
 from iii_trio.testing import cancel_at_every_step
@@ -723,7 +722,7 @@ async def test_a_number_that_has_no_value_in_python_does_not_end_the_connection(
                 f'"invocation_id":"{frame["invocation_id"]}"}}'
             )
 
-        with pytest.raises(RemoteProtocolError, match="cannot be decoded"):
+        with pytest.raises(FunctionFailedError, match="of g cannot be decoded"):
             await worker.invoke("g")
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from iii_trio.errors import InvocationError, RemoteProtocolError
+from iii_trio.errors import InvocationError
 from iii_trio.protocol import FRAME_TYPES
 from iii_trio.testing import open_test_engine
 from iii_trio.testing.strategies import json_texts
@@ -120,7 +120,7 @@ def with_ids(text: bytes, pending: str, announcement: str) -> bytes:
 async def call_for_ever(worker: Worker, function_id: str) -> None:
     """Call; whatever the outcome is, call again."""
     while True:
-        with suppress(InvocationError, RemoteProtocolError):
+        with suppress(InvocationError):
             await worker.invoke(function_id)
         await trio.sleep(PAUSE / 2)
 
