@@ -132,13 +132,14 @@ class RequestParser:
         if type(event) is not WholeRequest:
             return
         request = event.request
+        size = data.find(b"\r\n\r\n") + 4
         if (
-            request.content_length is not None
+            request.content_length == len(data) - size  # and nothing behind it
             and request.keep_alive
             and not self._upgrading
-            and len(data) - request.content_length <= KNOWN_HEAD_BYTES
+            and size <= KNOWN_HEAD_BYTES
         ):
-            self._known = data[: len(data) - request.content_length], request
+            self._known = data[:size], request
 
     def _feed(self, data: bytes) -> bytes:
         """Feed llhttp; gives what is to be fed next, if an upgrade stopped it."""

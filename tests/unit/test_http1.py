@@ -216,6 +216,7 @@ LONG = PLAIN.replace("\r\n\r\n", f"\r\nX: {'x' * 2048}\r\n\r\n")
                 *(LENGTH_BODY[:-5], LENGTH_BODY + "x", LENGTH_BODY * 2, CHUNKED_BODY),
                 *(PLAIN, PLAIN * 2, PLAIN + LENGTH_BODY, "\r\n" + PLAIN, PLAIN[:20]),
                 *(PLAIN[20:], "o", "hello", LAST, LONG, UPGRADE, "nonsense"),
+                *(LENGTH_BODY + "\r\n", PLAIN + "\r\n", PLAIN + "GE"),
             ]
         ),
         max_size=6,
@@ -236,6 +237,19 @@ def test_heads_that_repeat_are_no_other_requests(reads: list[str]) -> None:
             isinstance(event, HTTPFailure) for event in found
         ):
             break
+
+
+def test_what_follows_a_request_is_no_part_of_its_head() -> None:
+    old_client = RequestParser(HTTPLimits(), PEER)  # they end bodies with a line
+    for body in ("hello", "hella"):
+        data = LENGTH_BODY.replace("hello", body) + "\r\n"
+        assert old_client.feed(data.encode())[0] == WholeRequest(
+            head(LENGTH_BODY), body.encode()
+        )
+    cut = RequestParser(HTTPLimits(), PEER)
+    for status in (None, 400):  # the second time, a method GEGET
+        found = cut.feed((PLAIN + "GE").encode())[0]
+        assert getattr(found, "status", None) == status
 
 
 BAD = {
