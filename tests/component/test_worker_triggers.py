@@ -3,6 +3,7 @@
 from typing import Any
 
 import attrs
+import msgspec
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -304,6 +305,25 @@ async def test_a_failing_condition_skips_and_a_failing_function_raises(
         await worker.bind("hook", "f", trigger_id="u")
         with pytest.raises(FunctionFailedError):
             await worker.emit(provider.bound["u"], 1)
+
+
+@pytest.mark.parametrize("result", [b"1e400", b"[" * 990 + b"]" * 990])
+async def test_a_result_that_has_no_value_is_a_failure_of_the_function(
+    result: bytes,
+) -> None:
+    async with open_engine() as engine, open_worker(engine) as worker:
+        provider = Provider(worker)
+        provider.register()
+
+        @worker.function("f")
+        async def odd() -> msgspec.Raw:
+            await trio.lowlevel.checkpoint()
+            return msgspec.Raw(result)
+
+        await worker.bind("hook", "f", trigger_id="t")
+        with pytest.raises(FunctionFailedError, match="cannot be decoded") as caught:
+            await worker.emit(provider.bound["t"], 1)
+        assert caught.value.function_id == "f"
 
 
 @KINDS

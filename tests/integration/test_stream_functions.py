@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Never
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -203,6 +204,11 @@ async def test_a_provider_takes_the_place_of_the_store() -> None:
             "JSON_ERROR",
             "Failed to convert result to value: missing field `new_value`",
         ),
+        (
+            msgspec.Raw(b"1e400"),
+            "JSON_ERROR",
+            "Failed to convert result to value: Number out of range",
+        ),
     ],
 )
 async def test_a_provider_that_does_not_set_is_an_error(
@@ -321,15 +327,18 @@ async def test_a_falsy_condition_and_a_failing_handler_skip_one_trigger_only(
 ) -> None:
     async with open_stream_rig() as rig:
         rig.answer("test::no", 0)
+        rig.answer("test::odd", msgspec.Raw(b"1e400"))
         skipped = rig.answer("test::skipped", None)
         place = {"stream_name": "s"}
         await rig.client.bind("stream", "test::skipped", place, condition="test::no")
         await rig.client.bind("stream", "test::nowhere", place)
+        await rig.client.bind("stream", "test::odd", place)
         told = await rig.record("stream", place)
         await rig.set(1)
         await told.until(1)
         assert skipped.payloads == []
         assert "test::nowhere failed" in caplog.text
+        assert "test::odd failed" in caplog.text
         await rig.server.drain(10)
 
 

@@ -1,11 +1,13 @@
-"""Conditions of the handlers of joins and leaves."""
+"""Handlers of joins and leaves: their conditions, and odd answers."""
 
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
 from iii_trio.errors import FunctionFailedError
+from tests.integration.net_rig import UPGRADE
 from tests.integration.stream_rig import open_stream_rig
 
 VISIT = {
@@ -62,3 +64,33 @@ async def test_a_stuck_condition_of_a_join_is_given_up() -> None:
         asked = await rig.record("stream:join", condition="is::stuck")
         assert (await one.join())["event"]["type"] == "sync"
         assert asked.payloads == []
+
+
+NO_VALUE = msgspec.Raw(b'{"unauthorized":false,"context":1e400}')
+
+
+@pytest.mark.parametrize("strict", [False, True])
+async def test_answers_that_have_no_value_are_no_clear_answers(strict: bool) -> None:
+    async with open_stream_rig(strict_auth=strict) as rig:
+        await rig.record("stream:join", None, NO_VALUE)
+        left = await rig.record("stream:leave", None, NO_VALUE)
+        async with rig.subscriber() as one:
+            kind = (await one.join())["event"]["type"]
+            assert kind == ("unauthorized" if strict else "sync")
+            await one.send("leave")
+            await left.until(1)
+            await one.join()
+
+
+async def test_a_context_that_has_no_value_is_none() -> None:
+    async with open_stream_rig(auth_function="auth::check") as rig:
+        rig.answer("auth::check", NO_VALUE)
+        joined = await rig.record("stream:join")
+        async with rig.subscriber() as one:
+            await one.join()
+        assert joined.payloads == [VISIT]
+    async with open_stream_rig(auth_function="auth::check", strict_auth=True) as rig:
+        rig.answer("auth::check", NO_VALUE)
+        async with await trio.open_tcp_stream(*rig.server.addresses[0]) as stream:
+            await stream.send_all(UPGRADE.format(target="/").encode())
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 401")

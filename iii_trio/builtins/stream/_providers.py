@@ -78,7 +78,7 @@ class Providers:
             raise ProviderError("Function returned no result")
         try:
             return structure(msgspec.json.decode(answer), kind)
-        except InputError as exc:
+        except (InputError, msgspec.DecodeError, RecursionError) as exc:
             raise FunctionFailedError(
                 f"Failed to convert result to value: {exc}", code="JSON_ERROR"
             ) from exc

@@ -117,7 +117,7 @@ class VisitTriggers:
             deadline: seconds that each may take, and as many its condition.
 
         Returns:
-            What they answered; ``None`` for one that failed or gave no result, or whose
+            What they answered; ``None`` for one that failed or gave no value, or whose
             condition did. Nothing for one whose condition says no.
         """
         await trio.lowlevel.checkpoint()
@@ -155,11 +155,11 @@ class VisitTriggers:
             answer = await self._worker.deliver_json(
                 trigger, payload, deadline=deadline
             )
-        except InvocationError as exc:
+            return msgspec.json.decode(answer) if answer else None
+        except (InvocationError, msgspec.DecodeError, RecursionError) as exc:
             _log_failure(trigger, exc)
             await trio.lowlevel.checkpoint()
             return None
-        return msgspec.json.decode(answer) if answer else None
 
 
 def may_join(answers: list[JSON], *, strict: bool, vetted: bool) -> bool:
@@ -181,7 +181,7 @@ def may_join(answers: list[JSON], *, strict: bool, vetted: bool) -> bool:
     return not any(verdict is True for verdict in verdicts)
 
 
-def _log_failure(trigger: Trigger, exc: InvocationError) -> None:
+def _log_failure(trigger: Trigger, exc: Exception) -> None:
     logger.warning(
         "%s trigger %s: %s failed: %s",
         trigger.trigger_type,
