@@ -192,6 +192,7 @@ async def test_an_empty_name_has_a_code_of_its_own(
         ("engine::queue::topic_stats", {"topic": None}),
         ("engine::queue::dlq_messages", {"topic": "t", "offset": -1}),
         ("engine::queue::dlq_messages", {"topic": "t", "limit": "5"}),
+        ("engine::queue::dlq_messages", {"topic": "t", "limit": 10**30}),
         ("engine::queue::list_topics", None),
         ("engine::queue::dlq_topics", []),
         ("queue::define", {"config": {}}),

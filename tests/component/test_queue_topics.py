@@ -347,6 +347,10 @@ async def test_a_trigger_that_comes_again_may_change_its_topic() -> None:
             {"topic": "t", "queue_config": {"concurrency": 0}},
             "queue_config: concurrency must be at least 1, not 0",
         ),
+        (
+            {"topic": "t", "queue_config": {"concurrency": 2**63}},
+            f"queue_config: concurrency must be at most {2**63 - 1}",
+        ),
     ],
 )
 async def test_a_malformed_config_is_refused_with_its_path(

@@ -35,6 +35,13 @@ def test_defaults_are_those_of_the_reference() -> None:
             "Queue 'x' has 'max_retries' -1; it must be at least 0",
         ),
         ({"timeout_ms": 0}, "Queue 'x' has 'timeout_ms' 0; it must be at least 1"),
+        *(
+            (
+                {field: 2**63},
+                f"Queue 'x' has too large a '{field}'; it must be at most {2**63 - 1}",
+            )
+            for field in ("concurrency", "max_retries", "backoff_ms", "timeout_ms")
+        ),
         (
             {"max_priority": 256},
             "Queue 'x' has 'max_priority' 256; it must be 1 to 255",

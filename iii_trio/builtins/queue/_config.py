@@ -15,7 +15,11 @@ DEFAULT_QUEUE: Final = "default"
 TIMEOUT_MS: Final = 1_800_000
 """How long a delivery may take: half an hour, in milliseconds."""
 
+MOST: Final = 2**63 - 1
+"""The largest number that stores take, and that times can be made of."""
+
 _LEAST: Final = {
+    "concurrency": 1,
     "max_retries": 0,
     "backoff_ms": 0,
     "poll_interval_ms": 1,
@@ -72,16 +76,15 @@ def check_queue(name: str, queue: NamedQueue) -> None:
         raise ValueError(
             f"Queue '{name}' is of type 'fifo' but 'message_group_field' is not set"
         )
-    if queue.concurrency < 1:
-        raise ValueError(
-            f"Queue '{name}' has 'concurrency' {queue.concurrency}; it must be at "
-            "least 1"
-        )
     for field, least in _LEAST.items():
         value = getattr(queue, field)
         if value < least:
             raise ValueError(
                 f"Queue '{name}' has '{field}' {value}; it must be at least {least}"
+            )
+        if value > MOST:
+            raise ValueError(
+                f"Queue '{name}' has too large a '{field}'; it must be at most {MOST}"
             )
     if queue.max_priority is not None and not 1 <= queue.max_priority <= 255:
         raise ValueError(

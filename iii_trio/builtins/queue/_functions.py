@@ -9,7 +9,7 @@ import msgspec
 from iii_trio.adapters import Message, NewMessage, QueueCounts, QueueStore
 from iii_trio.builtins._failures import FailingAs
 from iii_trio.builtins._payloads import InputReader, structure_input
-from iii_trio.builtins.queue._config import check_queue
+from iii_trio.builtins.queue._config import MOST, check_queue
 from iii_trio.builtins.queue._consumer import Consumers
 from iii_trio.builtins.queue._delivery import (
     GroupError,
@@ -194,7 +194,7 @@ class QueueFunctions:
             "engine::queue::dlq_messages", payload, DeadMessagesInput
         )
         _require(given.topic, "topic_required", "topic is required")
-        end = given.offset + given.limit
+        end = min(given.offset + given.limit, MOST)
         found: list[Message] = []
         with FailingAs("dlq_messages_failed"):
             counts = await self._store.counts(self._now())

@@ -6,7 +6,7 @@ import attrs
 import msgspec
 
 from iii_trio.builtins._payloads import ALIAS
-from iii_trio.builtins.queue._config import NamedQueue
+from iii_trio.builtins.queue._config import MOST, NamedQueue
 
 JSON = Any
 
@@ -20,6 +20,8 @@ def _at_least(least: int) -> Any:  # noqa: ANN401 - a validator
     ) -> None:
         if value is not None and value < least:
             raise ValueError(f"{field.name} must be at least {least}, not {value}")
+        if value is not None and value > MOST:
+            raise ValueError(f"{field.name} must be at most {MOST}")
 
     return check
 
