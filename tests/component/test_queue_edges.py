@@ -13,7 +13,12 @@ from iii_trio.adapters import Change, KeyValueStore, NewMessage, QueueCounts
 from iii_trio.adapters.memory import open_memory
 from iii_trio.builtins.queue import NamedQueue
 from iii_trio.builtins.queue._names import unread_topic
-from iii_trio.errors import AdapterError, InvocationError, RegistrationError
+from iii_trio.errors import (
+    AdapterError,
+    FunctionFailedError,
+    InvocationError,
+    RegistrationError,
+)
 from iii_trio.testing import cancel_at_every_step
 from iii_trio.worker import Worker
 from tests.component.queue_rig import QueueRig, open_queue_rig
@@ -292,3 +297,31 @@ async def test_a_consumer_started_again_waits_for_the_last_one(
             await rig.client.bind(TYPE, "job::run", config, trigger_id="1")
         await trio.sleep(60)
         assert done == [0, 1, 2]
+
+
+@pytest.mark.parametrize("teller", ["function", "condition"])
+async def test_what_tells_of_another_engines_end_has_failed_and_no_more(
+    autojump_clock: MockClock, teller: str
+) -> None:
+    async with open_queue_rig() as rig:
+        got = rig.collect()
+
+        @rig.client.function("far::ask")
+        async def ask(data: int) -> bool:
+            await trio.lowlevel.checkpoint()
+            if data == 1:
+                raise FunctionFailedError("over there", code="engine_draining")
+            return True
+
+        if teller == "condition":
+            config = {"topic": "t", "condition_function_id": "far::ask"}
+            await rig.client.bind("durable:subscriber", "job::run", config)
+        else:
+            await rig.client.bind("durable:subscriber", "far::ask", {"topic": "t"})
+        for data in (1, 2):
+            await rig.call("iii::durable::publish", topic="t", data=data)
+        await trio.sleep(10)
+        stats = await rig.stats("t")
+        assert (stats["delivered"], stats["failed"], stats["dlq_depth"]) == (1, 3, 1)
+        assert "engine_draining: over there" in (await rig.dead("t"))[0]["error"]
+        assert got == ([2] if teller == "condition" else [])

@@ -289,10 +289,12 @@ class Consumer:
         return self.target.policy.settle(message.attempts, reason, self._now())
 
     def _is_end(self, exc: InvocationError) -> bool:
-        """The engine is being shut down, which is not the message's fault."""
-        return exc.code == DRAINING or (
-            self._retiring and isinstance(exc, InvocationStoppedError)
-        )
+        """The engine is being shut down, which is not the message's fault.
+
+        A call that has an id was made: its function may only tell of another engine.
+        """
+        refused = exc.code == DRAINING and exc.invocation_id is None
+        return refused or (self._retiring and isinstance(exc, InvocationStoppedError))
 
     def _is_absence(self, message: Message, exc: InvocationError) -> bool:
         """It was there when the delivery began, and went before it was called."""

@@ -107,7 +107,9 @@ class Subscription:
                 )
         except InvocationError as exc:
             raise FailedConditionError(
-                f"Condition function error: {exc}", code=exc.code
+                f"Condition function error: {exc}",
+                code=exc.code,
+                invocation_id=exc.invocation_id,
             ) from exc
         msg = f"Condition function error: TIMEOUT: no answer within {timeout:g} s"
         raise FailedConditionError(msg, code="TIMEOUT")
