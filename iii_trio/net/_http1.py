@@ -288,6 +288,7 @@ class RequestParser:
                     self._refuse(400, "Content-Length has too many digits")
                 length = int(value)
             elif name == "transfer-encoding":
+                self._check_coding(value.lower(), http10)
                 length = None
             elif name == "upgrade":
                 upgrade = "websocket" in value.lower()
@@ -311,6 +312,14 @@ class RequestParser:
             and length == 0
             and self._parser.should_upgrade(),
         )
+
+    def _check_coding(self, coding: str, http10: bool) -> None:
+        """Only chunks are understood, and not in 1.0 (RFC 9112 section 6.1)."""
+        if http10:
+            self._refuse(400, "HTTP/1.0 has no Transfer-Encoding")
+        if coding != "chunked":
+            status = 501 if coding.rpartition(",")[2].strip() == "chunked" else 400
+            self._refuse(status, f"Transfer-Encoding {coding[:40]!r} is not understood")
 
     def _check_handshake(self, request: HTTPRequest) -> None:
         if request.header("sec-websocket-version") != "13":

@@ -269,6 +269,9 @@ BAD = {
     + "0" * 5000
     + "\r\n\r\n",
     "not chunked last": "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
+    "a coding in a line of its own": "POST / HTTP/1.1\r\nHost: a\r\n"
+    "Transfer-Encoding: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "chunks in 1.0": "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "space before the colon": "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
     "folded field": "GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n",
     "control character": "GET / HTTP/1.1\r\nHost: a\r\nX: \x01\r\n\r\n",
@@ -290,6 +293,7 @@ def test_malformed_requests_are_400(data: str) -> None:
 def test_other_versions_and_methods_have_their_own_status() -> None:
     assert failure("GET / HTTP/2.0\r\nHost: a\r\n\r\n") == 505
     assert failure("CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n") == 501
+    assert failure(CHUNKED_BODY.replace(": chunked", ": gzip, chunked")) == 501
     assert failure(UPGRADE.replace("Version: 13", "Version: 12")) == 426
 
 
