@@ -256,6 +256,8 @@ async def test_nothing_is_started_or_left_after_the_end() -> None:
             first, second = rig.start("GET", "/a"), rig.start("GET", "/a")
             await started.wait()
             rig.dispatcher.close()
+            first.hang_up()  # the door drops them, one after the other
+            second.hang_up()
             await rig.settle()
             assert (first.status, second.status) == (0, 0)
             assert rig.dispatcher.admission.running == 0

@@ -105,6 +105,8 @@ class FarCall:
 
     def gone(self, reason: str) -> None:
         """Stop everything: the client is gone. Called by the pump."""
+        if self._request.is_gone:
+            return  # the worker ends, and now the door loses the client, too
         self._request.gone(reason)
         if self._told is None:
             self._end(reason)
