@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 import trio
+import trio.testing
 
 from iii_trio.errors import FunctionFailedError
 from tests.integration.net_rig import UPGRADE
@@ -94,3 +95,25 @@ async def test_a_context_that_has_no_value_is_none() -> None:
         async with await trio.open_tcp_stream(*rig.server.addresses[0]) as stream:
             await stream.send_all(UPGRADE.format(target="/").encode())
             assert (await stream.receive_some()).startswith(b"HTTP/1.1 401")
+
+
+async def test_who_is_being_vetted_is_not_let_in_once_the_server_drains() -> None:
+    async with open_stream_rig(auth_function="auth::check") as rig:
+        asked, answered = trio.Event(), trio.Event()
+
+        async def check(_given: Any) -> Any:
+            asked.set()
+            await answered.wait()
+            return {"context": 1}
+
+        rig.client.register_function("auth::check", check)
+        async with (
+            await trio.open_tcp_stream(*rig.server.addresses[0]) as stream,
+            trio.open_nursery() as nursery,
+        ):
+            await stream.send_all(UPGRADE.format(target="/").encode())
+            await asked.wait()
+            nursery.start_soon(rig.server.drain, 1000)
+            await trio.testing.wait_all_tasks_blocked()
+            answered.set()
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 503")

@@ -100,6 +100,7 @@ class StreamServer(metaclass=NoPublicConstructor):
         with trio.move_on_after(grace):
             if self._door is not None:
                 self._door.door.stop_accepting()
+                self._door.door.draining = True
             for socket in list(self._sockets):
                 socket.socket.close(1001, "the server is going away")
             while self._sockets:
@@ -184,6 +185,9 @@ class StreamServer(metaclass=NoPublicConstructor):
     def _accept(
         self, exchange: HTTPExchange, config: StreamConfig, admission: Admitted
     ) -> None:
+        if self._door is not None and self._door.door.draining:
+            exchange.respond(503)  # it would be told no goodbye
+            return
         sink = SubscriberSocket(
             self._hub, config, admission.context, self._nursery, self._on_done
         )
