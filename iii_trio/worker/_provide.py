@@ -8,11 +8,7 @@ import attrs
 import trio
 from msgspec import structs
 
-from iii_trio.errors import (
-    FunctionFailedError,
-    InvocationError,
-    RemoteProtocolError,
-)
+from iii_trio.errors import InvocationError
 from iii_trio.protocol import is_truthy, namespace_for_call
 from iii_trio.transport import Outcome, Request, StartedCall, TriggerTypeSpec
 from iii_trio.worker._calls import Caller
@@ -181,22 +177,16 @@ class TriggerProvider(Caller):
         It counts as a firing whatever comes of it. The condition is not asked.
 
         Raises:
-            InvocationError: the function failed, does not exist, or gave a result that
-                has no value here, such as ``1e400``.
+            InvocationError: the function failed, or does not exist.
         """
         self._port.note_fired(trigger.trigger_id)
-        try:
-            return await self.invoke(
-                trigger.function_id,
-                payload,
-                namespace=trigger.namespace,
-                metadata=trigger.metadata,
-                kind="delivery",
-            )
-        except RemoteProtocolError as exc:
-            # Whoever provides a trigger type must not fail with its users' functions.
-            function_id = trigger.function_id
-            raise FunctionFailedError(str(exc), function_id=function_id) from exc
+        return await self.invoke(
+            trigger.function_id,
+            payload,
+            namespace=trigger.namespace,
+            metadata=trigger.metadata,
+            kind="delivery",
+        )
 
     async def deliver_json(
         self,

@@ -17,7 +17,7 @@ from iii_trio.builtins.stream._admission import (
 from iii_trio.builtins.stream._config import StreamConfig
 from iii_trio.builtins.stream._socket import Hub, SubscriberSocket
 from iii_trio.builtins.stream._triggers import StreamTriggers
-from iii_trio.errors import InvocationError, RemoteProtocolError
+from iii_trio.errors import InvocationError
 from iii_trio.net import (
     HTTPExchange,
     HTTPLimits,
@@ -177,7 +177,7 @@ class StreamServer(metaclass=NoPublicConstructor):
                 deadline=config.timeout,
                 kind="delivery",
             )
-        except (InvocationError, RemoteProtocolError) as exc:
+        except InvocationError as exc:
             logger.warning("auth function %s failed: %s", auth_function, exc)
         await trio.lowlevel.checkpoint()
         return None
