@@ -15,7 +15,8 @@ from iii_trio.adapters import Message, NewMessage, QueueCounts, QueueStore, Take
 from iii_trio.adapters.memory import open_memory
 from iii_trio.adapters.memory._queue import MemoryQueue
 from iii_trio.builtins.queue import NamedQueue
-from iii_trio.builtins.queue._consumer import Consumers, NotNowError
+from iii_trio.builtins.queue._consumer import NotNowError
+from iii_trio.builtins.queue._consumers import Consumers
 from iii_trio.builtins.queue._delivery import Policy
 from iii_trio.errors import FunctionNotFoundError
 from iii_trio.testing import Clock

@@ -16,7 +16,8 @@ from iii_trio.adapters import Message, NewMessage, Settlement
 from iii_trio.adapters.memory._queue import MemoryQueue
 from iii_trio.adapters.sqlite import open_sqlite, run_inline
 from iii_trio.builtins.queue import NamedQueue
-from iii_trio.builtins.queue._consumer import Consumer, Consumers
+from iii_trio.builtins.queue._consumer import Consumer
+from iii_trio.builtins.queue._consumers import Consumers
 from iii_trio.builtins.queue._delivery import Policy
 from iii_trio.testing import Clock
 

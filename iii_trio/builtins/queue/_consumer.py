@@ -9,7 +9,6 @@ is taken meanwhile, in the same transaction where the store can do that. A messa
 group waits for the settlement is not among it, which is the store's affair.
 """
 
-import contextvars
 import logging
 import math
 from collections import deque
@@ -314,79 +313,3 @@ class Consumer:
                 )
             await trio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
-
-
-@final
-@attrs.define(eq=False, kw_only=True)
-class Consumers:
-    """The consumers that run, by stored queue."""
-
-    _nursery: trio.Nursery
-    _store: QueueStore
-    _now: Callable[[], float]
-    _running: dict[str, Consumer] = attrs.field(factory=dict)
-    _ending: dict[str, Consumer] = attrs.field(factory=dict)
-
-    def start(self, queue: str, target: Target) -> Consumer:
-        """Start the consumer of a queue; a running one goes on with that target."""
-        running = self._running.get(queue)
-        if running is not None:
-            running.target = target
-            running.wake()
-            return running
-        consumer = Consumer(
-            queue=queue, target=target, store=self._store, now=self._now
-        )
-        self._running[queue] = consumer
-        ending = self._ending.pop(queue, None)
-        # Without the context of whoever asks: deliveries belong to no call.
-        contextvars.Context().run(
-            partial(
-                self._nursery.start_soon,
-                consumer.serve,
-                None if ending is None else ending.done,
-                name=f"consumer of {queue}",
-            )
-        )
-        return consumer
-
-    def stop(self, queue: str) -> None:
-        """Stop the consumer of a queue, if it has one."""
-        consumer = self._leave(queue)
-        if consumer is not None:
-            consumer.stop()
-
-    def finish(self, queue: str) -> None:
-        """Let the consumer of a queue finish what is in delivery, and end."""
-        consumer = self._leave(queue)
-        if consumer is not None:
-            consumer.finish()
-
-    def _leave(self, queue: str) -> Consumer | None:
-        for name in [name for name, one in self._ending.items() if one.done.is_set()]:
-            del self._ending[name]
-        consumer = self._running.pop(queue, None)
-        if consumer is not None:
-            self._ending[queue] = consumer
-        return consumer
-
-    def get(self, queue: str) -> Consumer | None:
-        """The running consumer of a queue."""
-        return self._running.get(queue)
-
-    def wake(self, queue: str, due: float = 0.0) -> None:
-        """There may be something to deliver in a queue, at once or when it is due."""
-        consumer = self._running.get(queue)
-        if consumer is not None:
-            consumer.wake(due)
-
-    def functions_changed(self) -> None:
-        """Functions came or went."""
-        for consumer in self._running.values():
-            consumer.functions_changed()
-
-    async def retire(self) -> None:
-        """Deliver nothing new; wait until nothing is in delivery."""
-        async with trio.open_nursery() as nursery:
-            for consumer in self._running.values():
-                nursery.start_soon(consumer.retire)

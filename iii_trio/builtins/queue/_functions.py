@@ -10,7 +10,7 @@ from iii_trio.adapters import Message, NewMessage, QueueCounts, QueueStore
 from iii_trio.builtins._failures import FailingAs
 from iii_trio.builtins._payloads import InputReader, structure_input
 from iii_trio.builtins.queue._config import MOST, check_queue
-from iii_trio.builtins.queue._consumer import Consumers
+from iii_trio.builtins.queue._consumers import Consumers
 from iii_trio.builtins.queue._delivery import (
     GroupError,
     delivered_baggage,

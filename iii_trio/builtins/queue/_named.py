@@ -9,7 +9,7 @@ import trio
 
 from iii_trio.adapters import KeyValueStore, Message
 from iii_trio.builtins.queue._config import DEFAULT_QUEUE, NamedQueue, QueueConfig
-from iii_trio.builtins.queue._consumer import Consumers
+from iii_trio.builtins.queue._consumers import Consumers
 from iii_trio.builtins.queue._delivery import Policy
 from iii_trio.builtins.queue._names import named_queue
 from iii_trio.worker import Trigger, Worker

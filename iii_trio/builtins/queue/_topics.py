@@ -15,11 +15,8 @@ from msgspec import structs
 
 from iii_trio.adapters import KeyValueStore, Message, NewMessage, QueueStore
 from iii_trio.builtins._payloads import structure_trigger_config
-from iii_trio.builtins.queue._consumer import (
-    Consumers,
-    FailedConditionError,
-    NotNowError,
-)
+from iii_trio.builtins.queue._consumer import FailedConditionError, NotNowError
+from iii_trio.builtins.queue._consumers import Consumers
 from iii_trio.builtins.queue._delivery import Policy, delivered_baggage
 from iii_trio.builtins.queue._inputs import SubscriberConfig, SubscriberQueueConfig
 from iii_trio.builtins.queue._names import StoredQueue, subscription, unread_topic

@@ -11,7 +11,7 @@ import trio
 from iii_trio._util import open_background_nursery
 from iii_trio.adapters import KeyValueStore, QueueStore
 from iii_trio.builtins.queue._config import QueueConfig
-from iii_trio.builtins.queue._consumer import Consumers
+from iii_trio.builtins.queue._consumers import Consumers
 from iii_trio.builtins.queue._functions import QueueFunctions
 from iii_trio.builtins.queue._named import NamedQueues
 from iii_trio.builtins.queue._schemas import (
