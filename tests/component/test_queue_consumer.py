@@ -229,3 +229,43 @@ async def test_a_message_due_later_than_what_is_awaited_wakes_nobody(
         assert got == [30, 60, 90]
         await trio.sleep(2)
         assert got == [30, 60, 90, 120]
+
+
+@pytest.mark.parametrize("found_absent", ["when it is taken", "when it is called"])
+async def test_a_function_that_was_away_for_a_moment_gets_its_message(
+    autojump_clock: MockClock, found_absent: str
+) -> None:
+    """Of which the engine tells nothing: what there is, is what there was."""
+    store, target = MemoryQueue(), ScriptedTarget()
+
+    def vanish() -> None:
+        target.present = False
+        raise FunctionNotFoundError("gone", function_id="f")
+
+    if found_absent == "when it is called":
+        target.script.append(vanish)
+    else:
+        target.present = False
+    async with open_consumers(store) as consumers:
+        await store.put([message()])
+        consumer = consumers.start("q", target)
+        await trio.sleep(0.09)
+        target.present = True
+        await trio.sleep(1)
+        assert (consumer.delivered, consumer.failed) == (1, 0)
+
+
+async def test_a_target_that_was_away_for_a_moment_gets_its_message(
+    autojump_clock: MockClock,
+) -> None:
+    store, target = MemoryQueue(), ScriptedTarget()
+    async with open_consumers(store) as consumers:
+        consumer = consumers.start("q", target)
+        for delivered in (1, 2):
+            target.ready = False
+            await store.put([message()])
+            consumers.wake("q")
+            await trio.sleep(0.09)
+            target.ready = True
+            await trio.sleep(1)
+            assert (consumer.delivered, consumer.failed) == (delivered, 0)

@@ -325,3 +325,17 @@ async def test_what_tells_of_another_engines_end_has_failed_and_no_more(
         assert (stats["delivered"], stats["failed"], stats["dlq_depth"]) == (1, 3, 1)
         assert "engine_draining: over there" in (await rig.dead("t"))[0]["error"]
         assert got == ([2] if teller == "condition" else [])
+
+
+async def test_a_function_that_is_registered_anew_misses_no_message(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_queue_rig() as rig:
+        rig.collect()
+        await trio.sleep(1)
+        rig.client.unregister_function("job::run")
+        await rig.enqueue("kept")
+        await rig.settle()
+        got = rig.collect()
+        await trio.sleep(1)
+        assert got == ["kept"]

@@ -43,6 +43,10 @@ SHORTEST_WAIT: Final = 0.001
 LONGEST_WAIT: Final = 3600.0
 """Seconds of waiting for a delayed message: wall time and Trio's may differ."""
 
+LOOK_AGAIN: Final = 0.5
+"""Seconds until what was found absent is looked for once more. The engine gathers what
+came and went for 0.1 s, and does not tell of what is back by then."""
+
 DRAINING: Final = "engine_draining"
 
 
@@ -106,6 +110,8 @@ class Consumer:
     _hungry: bool = True
     _present: deque[Message] = attrs.field(factory=deque)
     _absent: list[Message] = attrs.field(factory=list)
+    _missed: bool = False
+    _was_ready: bool = True
     _news: trio.Event = attrs.field(factory=trio.Event)
     _looks_at: float = math.inf
     _retiring: bool = False
@@ -125,7 +131,7 @@ class Consumer:
         """Look again for the functions that were absent."""
         absent, self._absent = self._absent, []
         for message in absent:
-            self._admit(message)
+            self._keep(message)
         self.wake()
 
     def stop(self) -> None:
@@ -185,7 +191,19 @@ class Consumer:
                 self._begin_deliveries(nursery)
                 if len(taken.messages) == room and self._room() > 0:
                     continue  # some of them were for absent functions
+            self._look_for_absent(nursery)
             await self._wait_for(news, next_due)
+
+    def _look_for_absent(self, nursery: trio.Nursery) -> None:
+        """Look once more, later, if something was found absent since the last time."""
+        ready = self.target.ready
+        if self._missed or (self._was_ready and not ready):
+            nursery.start_soon(self._look_again, name=f"absences of {self.queue}")
+        self._missed, self._was_ready = False, ready
+
+    async def _look_again(self) -> None:
+        await trio.sleep(LOOK_AGAIN)
+        self.functions_changed()
 
     def _room(self) -> int:
         if self._retiring or len(self._absent) >= MAX_ABSENT or not self.target.ready:
@@ -199,10 +217,13 @@ class Consumer:
 
     def _admit(self, message: Message) -> None:
         """Keep what was taken until it can be delivered."""
-        if self.target.exists(message):
-            self._present.append(message)
-        else:
-            self._absent.append(message)
+        if not self._keep(message):
+            self._missed = True
+
+    def _keep(self, message: Message) -> bool:
+        exists = self.target.exists(message)
+        (self._present if exists else self._absent).append(message)
+        return exists
 
     def _begin_deliveries(self, nursery: trio.Nursery) -> None:
         if self._retiring or not self.target.ready:
