@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -11,6 +12,7 @@ from trio.testing import MockClock
 
 from iii_trio.adapters import Change, KeyValueStore, NewMessage, QueueCounts
 from iii_trio.adapters.memory import open_memory
+from iii_trio.adapters.sqlite import open_sqlite, run_inline
 from iii_trio.builtins.queue import NamedQueue
 from iii_trio.builtins.queue._names import unread_topic
 from iii_trio.errors import (
@@ -339,3 +341,24 @@ async def test_a_function_that_is_registered_anew_misses_no_message(
         got = rig.collect()
         await trio.sleep(1)
         assert got == ["kept"]
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+async def test_a_burst_of_enqueues_keeps_its_order_within_a_group(
+    tmp_path: Path, autojump_clock: MockClock, kind: str
+) -> None:
+    fifo = NamedQueue(type="fifo", message_group_field="g")
+    async with (
+        open_memory()
+        if kind == "memory"
+        else open_sqlite(tmp_path / "engine.db", run=run_inline) as stores,
+        open_queue_rig({"q": fifo}, stores=stores) as rig,
+    ):
+        got = rig.collect()
+        for _ in range(8):  # Trio lets tasks go on in any order
+            for number in range(20):
+                data = {"g": "a", "n": number}
+                message = {"queue": "q", "function_id": "job::run", "data": data}
+                rig.client.fire("engine::queue::enqueue", message)
+            await rig.settle()
+        assert [data["n"] for data in got] == [*range(20)] * 8

@@ -318,3 +318,20 @@ async def test_discovery_shows_what_the_functions_take() -> None:
         )
         assert info["description"]
         assert "ops" in str(info["request_schema"])
+
+
+@pytest.mark.parametrize("burst", [2, 20])
+async def test_a_burst_of_writes_is_done_in_its_order(burst: int) -> None:
+    async with open_state_rig() as rig:
+        place = {"scope": "s", "key": "k"}
+        for _ in range(8):  # Trio lets tasks go on in any order
+            for number in range(burst):
+                rig.client.fire("state::set", {**place, "value": number})
+            await rig.settle()
+            assert await rig.call("get", **place) == burst - 1
+            rig.client.fire("state::delete", place)
+            for number in range(burst):
+                op = {"type": "append", "value": number}
+                rig.client.fire("state::update", {**place, "ops": [op]})
+            await rig.settle()
+            assert await rig.call("get", **place) == [*range(burst)]

@@ -1,4 +1,7 @@
-"""Queues as dicts and heaps. Every method is one checkpoint, then one sync step."""
+"""Queues as dicts and heaps. Every method is one sync step, and a checkpoint.
+
+What is put, settled and moved is so when it is called: see the key-value stores.
+"""
 
 import heapq
 from collections.abc import Iterable, Sequence
@@ -125,10 +128,11 @@ class MemoryQueue:
 
     async def put(self, messages: Sequence[NewMessage]) -> None:
         """Store messages."""
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
         for new in messages:
             self._places += 1
             self._queue(new.queue).enter(_row(self._places, new))
+        await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def take(self, queue: str, limit: int, now: float) -> Taken:
         """Hand out due messages."""
@@ -142,12 +146,13 @@ class MemoryQueue:
         self, queue: str, message_id: str | None, settlement: Settlement
     ) -> None:
         """Say what became of messages in delivery."""
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
         held = self._queues.get(queue)
         for row in self._find(queue, message_id, (_State.ACTIVE,)):
             assert held is not None
             _settle(held, row, settlement)
         self._tidy(queue)
+        await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def move(
         self,
@@ -159,7 +164,7 @@ class MemoryQueue:
         group: str | None = None,
     ) -> int:
         """Move or remove messages."""
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
         states = (_State.DEAD,) if dead else _UNTOUCHED
         rows = self._find(queue, message_id, states)
         for row in rows:
@@ -173,6 +178,7 @@ class MemoryQueue:
                     _revive(row)
                 self._queue(to).enter(row)
         self._tidy(queue)
+        await trio.lowlevel.cancel_shielded_checkpoint()
         return len(rows)
 
     async def dead(self, queue: str, offset: int, limit: int) -> list[Message]:

@@ -1,4 +1,8 @@
-"""Key-value stores as plain dicts. Every method is one checkpoint, then one sync step."""
+"""Key-value stores as plain dicts. A write is one sync step, taken when it is called.
+
+So writes happen in the order of their calls, as on SQLite: after a checkpoint Trio lets
+tasks go on in any order.
+"""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -51,24 +55,29 @@ class _MemoryKeyValue:
         return self._value(space, key)
 
     async def set(self, space: str, key: str, value: bytes) -> Change:
-        await trio.lowlevel.checkpoint()
-        return self._put(space, key, value)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        done = self._put(space, key, value)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        return done
 
     async def delete(self, space: str, key: str) -> Change:
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
         values = self._spaces.get(space, {})
         old = values.pop(key, None)
         if not values:
             self._spaces.pop(space, None)
+        await trio.lowlevel.cancel_shielded_checkpoint()
         return Change(old, None)
 
     async def update(
         self, space: str, key: str, change: Callable[[bytes | None], bytes | None]
     ) -> Change:
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
         old = self._value(space, key)
         new = change(old)
-        return Change(old, old) if new is None else self._put(space, key, new)
+        done = Change(old, old) if new is None else self._put(space, key, new)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        return done
 
     async def items(self, space: str) -> list[tuple[str, bytes]]:
         await trio.lowlevel.checkpoint()
