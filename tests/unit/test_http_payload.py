@@ -1,9 +1,12 @@
 """What handlers, conditions and middleware are given."""
 
 import json
+import tracemalloc
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from iii_trio.builtins.http._payload import (
     NULL,
@@ -136,6 +139,54 @@ def payload_of(body: bytes = b'{"z": 1}') -> dict[str, object]:
     found = json.loads(frame.around(msgspec.Raw(body)))
     assert isinstance(found, dict)
     return found
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                *(
+                    "1" * 300,
+                    "1" * 4300,
+                    "1" * 4301,
+                    "1" * 400 + ".0",
+                    "1e308",
+                    "1e309",
+                ),
+                *(
+                    "1.7976931348623157E+308",
+                    "1.7976931348623159e308",
+                    "0e999",
+                    "-1e400",
+                ),
+                *("0." + "0" * 400 + "1e405", "1" * 400 + "e-300", "-0.5e+0308", "12"),
+                *('"1e400"', '"\\"1e400"', '"\\\\"', '{"1e999":1e2}', "[1e400]"),
+            ]
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_what_has_no_value_in_a_handler_is_null(values: list[str]) -> None:
+    body = f"[{','.join(values)}]".encode()
+    try:
+        msgspec.json.decode(body)
+    except msgspec.ValidationError:
+        assert parse_json_body(body) == NULL
+    else:
+        assert parse_json_body(body) == msgspec.Raw(body)
+
+
+@pytest.mark.parametrize("item", [b"{},", b"0.5,", b"1" * 299 + b","])
+def test_looking_for_huge_numbers_builds_no_values(item: bytes) -> None:
+    body = b"[" + item * (2**20 // len(item)) + b"1e100]"
+    tracemalloc.start()
+    try:
+        assert parse_json_body(body) == msgspec.Raw(body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * len(body)
 
 
 def test_the_payload_has_the_documented_keys() -> None:
