@@ -152,11 +152,23 @@ def test_framing_headers_of_a_handler_are_dropped() -> None:
     assert found.headers == [JSON_TYPE]
 
 
+TYPED = b'{"headers":{"content-type":"text/plain"},"body":%b}'
+
+
 def test_a_result_too_deep_or_broken_is_unusable() -> None:
     deep = b'{"body":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
-    for result in (deep, b'{"body":'):
-        with pytest.raises(UnusableResultError):
+    for result in (deep, b'{"body":', b"no JSON", b"[1, 2", TYPED % b'"\xff"'):
+        with pytest.raises(UnusableResultError, match="no usable JSON"):
             reply_from_result(result)
+
+
+def test_parts_that_are_no_utf_8_count_as_misfits() -> None:
+    result = b'{"status_code":"\xff","headers":{"a":"\xff"}}'
+    found = Reply(200, [JSON_TYPE], b"{}")
+    assert reply_from_result(result) == found
+    respond = b'{"action":"respond","response":%b}' % result
+    assert reply_from_middleware("m", respond) == Reply(200, [JSON_TYPE], b"null")
+    assert reply_from_middleware("m", b'{"action":"\xff"}') is None
 
 
 def test_numbers_keep_their_text() -> None:

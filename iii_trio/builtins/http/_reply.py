@@ -32,6 +32,7 @@ _FRAMING: Final = frozenset(
 )
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_NOT_USABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _ABSENT: Final = msgspec.Raw()
 _EMPTY_OBJECT: Final = b"{}"
 
@@ -82,7 +83,7 @@ def _read(raw: msgspec.Raw) -> Any:  # noqa: ANN401 - JSON
     """Decode a small part; what cannot be decoded counts as null."""
     try:
         return msgspec.json.decode(raw) if bytes(raw) else None
-    except (msgspec.MsgspecError, RecursionError):
+    except _NOT_USABLE:
         return None
 
 
@@ -100,7 +101,8 @@ def read_status(raw: msgspec.Raw) -> int:
         msg = f"status code {status} is not a final one"
         raise UnusableResultError(msg)
     if not 200 <= status < 600:
-        logger.warning("status code %.40r is not one; 200 is sent", text.decode())
+        shown = text.decode(errors="replace")
+        logger.warning("status code %.40r is not one; 200 is sent", shown)
         return 200
     return status
 
@@ -161,13 +163,17 @@ def reply_from_result(result: bytes) -> Reply | None:
     text = result.strip(b" \t\r\n")
     if not text or text == b"null":
         return None
-    if not text.startswith(b"{"):
-        return json_reply(text)
     try:
-        found = _response_object.decode(text)
-    except (msgspec.MsgspecError, RecursionError) as exc:
+        return _reply_from(text)
+    except _NOT_USABLE as exc:  # a handler here may give text that nobody has checked
         msg = f"the result is no usable JSON: {exc}"
         raise UnusableResultError(msg) from exc
+
+
+def _reply_from(text: bytes) -> Reply:
+    if not text.startswith(b"{"):
+        return json_reply(text)
+    found = _response_object.decode(text)
     status, alias = bytes(found.status_code), bytes(found.statusCode)
     headers, body = bytes(found.headers), bytes(found.body)
     if not (status or alias or headers or body):
