@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from iii_trio.adapters import Change, KeyValueStore, NewMessage, QueueCounts
+from iii_trio.adapters import (
+    Change,
+    KeyValueStore,
+    NewMessage,
+    QueueCounts,
+    QueueStore,
+)
 from iii_trio.adapters.memory import open_memory
 from iii_trio.adapters.sqlite import open_sqlite, run_inline
 from iii_trio.builtins.queue import NamedQueue
@@ -151,8 +158,7 @@ class FailingRecords:
     """A key-value store that cannot write while ``broken``."""
 
     def __init__(self, store: KeyValueStore) -> None:
-        self._store = store
-        self.items, self.store = store.items, store
+        self.items, self.delete, self.store = store.items, store.delete, store
         self.broken = True
 
     async def set(self, *args: Any) -> Change:
@@ -362,3 +368,72 @@ async def test_a_burst_of_enqueues_keeps_its_order_within_a_group(
                 rig.client.fire("engine::queue::enqueue", message)
             await rig.settle()
         assert [data["n"] for data in got] == [*range(20)] * 8
+
+
+@attrs.define
+class FailingMoves:
+    """A store of messages that cannot move any, for a while."""
+
+    store: QueueStore
+    broken: bool = True
+
+    async def move(self, *args: Any, **options: Any) -> int:
+        await trio.lowlevel.checkpoint()
+        if self.broken:
+            raise AdapterError("the disk is full")
+        return await self.store.move(*args, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+
+async def test_a_subscription_that_is_refused_gets_its_backlog_when_it_comes_again() -> (
+    None
+):
+    async with open_memory() as stores:
+        store: Any = FailingMoves(stores.queue())
+        async with open_queue_rig(stores=stores, store=store) as rig:
+            got = rig.collect()
+            await rig.call("iii::durable::publish", topic="t", data=1)
+            with pytest.raises(RegistrationError, match="the disk is full"):
+                await rig.client.bind(TYPE, "job::run", {"topic": "t"})
+            await rig.settle()
+            assert await rig.records.items("subscriptions") == []
+            await rig.call("iii::durable::publish", topic="t", data=2)
+            store.broken = False
+            await rig.client.bind(TYPE, "job::run", {"topic": "t"})
+            await rig.settle()
+            assert sorted(got) == [1, 2]
+
+
+async def test_settings_of_a_refused_trigger_do_not_hold() -> None:
+    async with open_memory() as stores:
+        records: Any = FailingRecords(stores.key_value("queue"))
+        async with open_queue_rig(records=records) as rig:
+            rig.collect(failing=lambda _data: True)
+            records.broken = False
+            once = {"topic": "t", "queue_config": {"maxRetries": 0}}
+            await rig.client.bind(TYPE, "job::run", once)
+            records.broken = True
+            with pytest.raises(RegistrationError, match="the disk is full"):
+                await rig.client.bind(TYPE, "job::run", {"topic": "t"})
+            await rig.call("iii::durable::publish", topic="t", data=1)
+            await rig.settle()
+            assert (await rig.stats("t"))["dlq_depth"] == 1
+
+
+async def test_definitions_at_once_are_stored_as_they_hold(tmp_path: Path) -> None:
+    async with open_sqlite(tmp_path / "engine.db", run=run_inline) as stores:
+        for number in range(1, 11):  # Trio lets tasks go on in any order
+            queue = f"q{number}"
+            async with open_queue_rig(stores=stores) as rig:
+                async with trio.open_nursery() as nursery:
+                    for concurrency in (1, 2):
+                        config = {"concurrency": concurrency}
+                        define = partial(
+                            rig.call, "queue::define", queue=queue, config=config
+                        )
+                        nursery.start_soon(define)
+                before = await rig.stats(queue)
+            async with open_queue_rig(stores=stores) as rig:
+                assert await rig.stats(queue) == before

@@ -9,7 +9,7 @@ from trio.testing import MockClock
 from iii_trio.adapters.memory import open_memory
 from iii_trio.errors import FunctionFailedError, RegistrationError
 from iii_trio.protocol import TriggerChanged
-from iii_trio.worker import Worker, current_invocation
+from iii_trio.worker import Worker, current_invocation, passing_baggage
 from tests.component.queue_rig import QueueRig, open_queue_rig
 
 TYPE = "durable:subscriber"
@@ -371,3 +371,27 @@ async def test_a_firing_is_noted_on_the_trigger() -> None:
         await rig.settle()
         events = rig.under_test.events
         assert len(events.of(TriggerChanged, trigger_id="1", state="invoked")) == 1
+
+
+async def test_a_message_kept_for_the_first_subscriber_has_lost_its_senders_baggage() -> (
+    None
+):
+    async with open_queue_rig() as rig:
+        seen: list[str | None] = []
+
+        @rig.client.function("job::run")
+        async def run(_data: Any) -> None:
+            await trio.lowlevel.checkpoint()
+            seen.append(current_invocation().baggage)
+
+        @rig.client.function("client::publish")
+        async def send(data: Any) -> None:
+            sender = "iii.tag.kind=client,iii.function.id=client%3A%3Apublish,k=v"
+            with passing_baggage(sender):
+                await publish(rig, data, "t")
+
+        await rig.client.invoke("client::publish", "before")
+        await rig.client.bind(TYPE, "job::run", {"topic": "t"})
+        await rig.client.invoke("client::publish", "after")
+        await rig.settle()
+        assert seen == ["iii.function.id=job::run,k=v"] * 2

@@ -70,6 +70,8 @@ class NamedQueues:
     _records: KeyValueStore
     _configured: Mapping[str, NamedQueue] = attrs.field(factory=dict)
     _defined: dict[str, NamedQueue] = attrs.field(factory=dict)
+    # What is stored last is to hold: whoever stores two at once is told in any order.
+    _defining: trio.Lock = attrs.field(factory=trio.Lock)
 
     async def load(self, config: QueueConfig) -> None:
         """Read the definitions, start the consumers."""
@@ -93,14 +95,14 @@ class NamedQueues:
         Returns:
             Whether that changed anything.
         """
-        await trio.lowlevel.checkpoint()
-        changed = self.all().get(name) != queue
-        if self._defined.get(name) != queue:
-            value = msgspec.json.encode(queue)
-            await self._records.set(DEFINITIONS, name, value)
-            self._defined[name] = queue
-            self._consume(name, queue)
-        return changed
+        async with self._defining:
+            changed = self.all().get(name) != queue
+            if self._defined.get(name) != queue:
+                value = msgspec.json.encode(queue)
+                await self._records.set(DEFINITIONS, name, value)
+                self._defined[name] = queue
+                self._consume(name, queue)
+            return changed
 
     def all(self) -> dict[str, NamedQueue]:
         """Every named queue."""

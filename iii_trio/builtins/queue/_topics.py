@@ -91,7 +91,7 @@ class Subscription:
                 trigger,
                 message.payload,
                 traceparent=message.traceparent,
-                baggage=message.baggage,
+                baggage=delivered_baggage(message.baggage, self.function_id),
                 deadline=self.policy.timeout,
             )
 
@@ -197,30 +197,31 @@ class Topics:
             if one.triggers.pop(trigger.trigger_id, None) is None:
                 continue
             if not one.triggers and not trigger.lost:
-                self._leave(one)
-                self._worker.start_soon(
-                    self._forget, one, name=f"forget subscription {one.queue}"
-                )
+                self._end(one)
 
     def _enter(self, one: Subscription) -> None:
         self._known[one.queue] = one
         self._consumers.start(one.queue, one)
 
-    def _leave(self, one: Subscription) -> None:
+    def _end(self, one: Subscription) -> None:
         self._known.pop(one.queue, None)
         self._consumers.finish(one.queue)
+        name = f"forget subscription {one.queue}"
+        self._worker.start_soon(self._forget, one, name=name)
 
     async def _remember(self, one: Subscription, trigger: Trigger) -> None:
+        settings = one.settings
         try:
-            settings = one.settings
             value = msgspec.json.encode(settings)
             await self._records.set(SUBSCRIPTIONS, one.queue, value)
-            one.stored = settings
             await self._hand_over(one)
+            one.stored = settings
         except AdapterError as exc:
             one.triggers.pop(trigger.trigger_id, None)
-            if not one.triggers and one.stored is None:
-                self._leave(one)
+            if one.stored is not None:
+                one.settings = one.stored
+            elif not one.triggers:
+                self._end(one)
             raise RegistrationError(f"Could not store the subscription: {exc}") from exc
 
     async def _forget(self, one: Subscription) -> None:
@@ -246,9 +247,4 @@ class Topics:
 
 
 def _copy(message: NewMessage, one: Subscription) -> NewMessage:
-    return structs.replace(
-        message,
-        queue=one.queue,
-        group=one.group,
-        baggage=delivered_baggage(message.baggage, one.function_id),
-    )
+    return structs.replace(message, queue=one.queue, group=one.group)
