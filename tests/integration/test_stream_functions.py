@@ -342,6 +342,21 @@ async def test_a_falsy_condition_and_a_failing_handler_skip_one_trigger_only(
         await rig.server.drain(10)
 
 
+async def test_events_sent_in_a_burst_are_heard_in_their_order() -> None:
+    async with open_stream_rig() as rig, rig.subscriber() as one:
+        told = await rig.record("stream", {"stream_name": "s"})
+        await one.join()
+        for begin in range(0, 100, 10):  # Trio turns every other batch round
+            numbers = range(begin, begin + 10)
+            for number in numbers:
+                payload = {**GROUP, "type": "t", "data": number}
+                rig.client.fire("stream::send", payload)
+            heard = [await one.next() for _ in numbers]
+            assert [sent["event"]["event"]["data"] for sent in heard] == [*numbers]
+        events = await told.until(100)
+        assert [sent["event"]["event"]["data"] for sent in events] == [*range(100)]
+
+
 async def test_a_trigger_unbound_before_its_turn_is_not_told() -> None:
     async with open_stream_rig() as rig:
         place = {"stream_name": "s"}

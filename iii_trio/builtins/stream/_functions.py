@@ -103,10 +103,11 @@ class StreamFunctions:
 
     async def send(self, payload: JSON) -> JSON:
         """``stream::send``."""
-        await trio.lowlevel.checkpoint()
         given = structure_input("stream::send", payload, SendInput)
         place = Place(given.stream_name, given.group_id, given.id)
+        # Calls begin in the order in which they were made; after a wait they have none.
         self._tell(place, events.sent(given.type, given.data))
+        await trio.lowlevel.checkpoint()
         return NULL
 
 

@@ -28,6 +28,8 @@ class StreamTriggers:
         self._worker = worker
         self._bound: dict[str, tuple[Trigger, StreamTriggerConfig]] = {}
         self._telling = 0
+        self._last_begun = trio.Event()
+        self._last_begun.set()
         self._all_told = trio.lowlevel.ParkingLot()
 
     def bind(self, trigger: Trigger) -> None:
@@ -51,16 +53,20 @@ class StreamTriggers:
     def fire(self, place: Place, event: JSON) -> None:
         """Start the one task that tells the triggers of an event; sync, never waits.
 
-        They are told one after another, unless they are unbound before their turn.
+        They are told one after another, unless they are unbound before their turn. The
+        first one hears of events in their order; nobody waits for what it does with one.
         """
         matching = [
             trigger for trigger, config in self._bound.values() if config.matches(place)
         ]
         if matching:
+            after, self._last_begun = self._last_begun, trio.Event()
             self._worker.start_soon(
                 self._tell,
                 matching,
                 event,
+                after,
+                self._last_begun,
                 name=f"stream triggers of {place.stream_name}/{place.group_id}",
             )
             self._telling += 1
@@ -71,10 +77,20 @@ class StreamTriggers:
         while self._telling:
             await self._all_told.park()
 
-    async def _tell(self, triggers: list[Trigger], event: JSON) -> None:
+    async def _tell(
+        self,
+        triggers: list[Trigger],
+        event: JSON,
+        after: trio.Event,
+        begun: trio.Event,
+    ) -> None:
         try:
+            await after.wait()
+            # Whoever waits for it goes on in a later step of the loop.
+            begun.set()
             await self._tell_each(triggers, event)
         finally:
+            begun.set()
             self._telling -= 1
             if not self._telling:
                 self._all_told.unpark_all()
