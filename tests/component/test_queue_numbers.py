@@ -3,10 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
+import trio
 from trio.testing import MockClock
 
+from iii_trio.adapters import Message, QueueStore
+from iii_trio.adapters.memory._queue import MemoryQueue
 from iii_trio.adapters.sqlite import open_sqlite, run_inline
+from iii_trio.builtins.queue import NamedQueue
 from iii_trio.errors import RegistrationError
 from tests.component.queue_rig import open_queue_rig
 
@@ -95,3 +100,67 @@ async def test_a_delay_that_is_no_number_of_seconds_is_refused(
         )
         assert error.code == "deserialization_error"
         assert error.message.endswith(f"delay_ms must be at most {MOST}")
+
+
+@attrs.define
+class CountingStore:
+    """Counts the dead messages that it reads."""
+
+    store: QueueStore
+    read: int = 0
+
+    async def dead(self, queue: str, offset: int, limit: int) -> list[Message]:
+        found = await self.store.dead(queue, offset, limit)
+        self.read += len(found)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+
+async def test_a_page_of_dead_messages_reads_no_more_than_itself(
+    autojump_clock: MockClock,
+) -> None:
+    store: Any = CountingStore(MemoryQueue())
+    async with open_queue_rig({"q": NamedQueue(max_retries=1)}, store=store) as rig:
+        rig.collect(failing=lambda _data: True)
+        for number in range(20):
+            await rig.enqueue(number, queue="q")
+            await trio.sleep(1)
+        rows = await rig.call("engine::queue::dlq_messages", topic="q", offset=15)
+        assert [row["payload"] for row in rows] == [4, 3, 2, 1, 0]
+        assert store.read == 5
+
+
+async def test_a_page_is_of_all_subscriptions_of_a_topic(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_queue_rig() as rig:
+        config = {"topic": "t", "queue_config": {"maxRetries": 0}}
+        for function_id in ("a::run", "b::run"):
+            rig.collect(function_id, failing=lambda _data: True)
+            await rig.client.bind("durable:subscriber", function_id, config)
+        for number in range(4):
+            await rig.call("iii::durable::publish", topic="t", data=number)
+            await trio.sleep(1)
+        pages = [
+            await rig.call(
+                "engine::queue::dlq_messages", topic="t", offset=offset, limit=3
+            )
+            for offset in (0, 3, 6)
+        ]
+        payloads = [[row["payload"] for row in page] for page in pages]
+        assert payloads == [[3, 3, 2], [2, 1, 1], [0, 0]]
+
+
+async def test_an_id_with_too_many_digits_is_nobodys(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_queue_rig({"q": NamedQueue(max_retries=1)}) as rig:
+        rig.collect(failing=lambda _data: True)
+        await rig.enqueue(1, queue="q")
+        await rig.settle()
+        answer = await rig.call(
+            "iii::queue::discard_message", queue="q", message_id="1" * 5000
+        )
+        assert answer["redriven"] == 0

@@ -208,7 +208,8 @@ class MemoryQueue:
         if message_id is None:
             rows = sorted(held.rows.values(), key=lambda row: row.place)
         else:
-            row = held.rows.get(int(message_id)) if message_id.isdecimal() else None
+            is_place = message_id.isdecimal() and len(message_id) < 19
+            row = held.rows.get(int(message_id)) if is_place else None
             rows = [] if row is None else [row]
         return [row for row in rows if row.state in states]
 
