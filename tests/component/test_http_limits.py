@@ -264,6 +264,35 @@ async def test_nothing_is_started_or_left_after_the_end() -> None:
             assert rig.under_test.engine.statistics().invocations == 0
 
 
+async def test_whoever_waits_is_not_begun_when_all_are_cancelled() -> None:
+    async with open_http_rig(concurrency_request_limit=1) as rig:
+        gate = await serve_gate(rig)
+        async with rig.under_test.open_link_worker("far") as far:
+            await far.bind("http", "far::f", {"api_path": "/far"})
+            await rig.settle()
+            rig.start("GET", "/a")
+            await rig.settle()
+            waiting = rig.start("GET", "/far")
+            rig.nursery.cancel_scope.cancel(reason="the worker ends")
+            with trio.CancelScope(shield=True):
+                await rig.settle()
+            assert gate.cancelled == 1
+            assert waiting.status == 0  # begun, it would have been told of its failure
+
+
+async def test_whoever_waits_is_begun_when_another_client_hangs_up() -> None:
+    async with open_http_rig(concurrency_request_limit=1) as rig:
+        gate = await serve_gate(rig)
+        first, second = rig.start("GET", "/a"), rig.start("GET", "/a")
+        await rig.settle()
+        first.hang_up()
+        await rig.settle()
+        assert (gate.started, gate.cancelled) == (2, 1)
+        gate.opened.set()
+        await second.done.wait()
+        assert second.status == 200
+
+
 # Cancellation
 
 

@@ -26,6 +26,15 @@ def test_who_waits_longest_is_next() -> None:
     assert (admission.running, admission.waiting) == (1, 0)
 
 
+def test_nobody_overtakes_who_waits() -> None:
+    admission: Admission[int] = Admission(2)
+    for item in range(3):
+        admission.admit(item)
+    admission.leave()
+    assert admission.admit(3) is Admitted.WAIT
+    assert list(admission.ready()) == [2]
+
+
 def test_who_stops_waiting_is_forgotten() -> None:
     admission: Admission[int] = Admission(1)
     for item in range(2):

@@ -36,7 +36,7 @@ class Admission(Generic[T]):
 
     def admit(self, item: T) -> Admitted:
         """Decide about a newcomer; one that may run is counted at once."""
-        if self.running < self.limit:
+        if self.running < self.limit and not self._waiting:
             self.running += 1
             return Admitted.RUN
         if len(self._waiting) < self.limit:

@@ -4,6 +4,7 @@ Runs in the pump, so everything here is sync and short. A request that has no ro
 place, is answered at once.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Final, final
@@ -143,8 +144,17 @@ class Dispatcher:
 
     def _on_done(self) -> None:
         self.admission.leave()
-        if self.admission.waiting:
+        if not self.admission.waiting:
+            return
+        if trio.current_effective_deadline() > -math.inf:
             self._start_ready()
+        else:
+            # It was cancelled: alone, or with all of us, and then nobody is begun.
+            self._nursery.start_soon(self._start_ready_soon, name="http requests")
+
+    async def _start_ready_soon(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self._start_ready()
 
     def _start_ready(self) -> None:
         """Start those whose turn it is; one that ends at once lets the next one in."""
