@@ -217,6 +217,19 @@ async def test_output_that_somebody_else_keeps_open_does_not_hold_up_the_end(
     os.kill(int(pid), signal.SIGKILL)
 
 
+async def test_outputs_of_many_that_others_keep_open_do_not_hold_up_the_end(
+    directory: Path,
+) -> None:
+    # Each is waited for a moment, in turn: longer together than all may take.
+    escaped = "setsid sh -c 'echo $$ >> pids; exec sleep 100' &"
+    async with serving(*[escaped] * 4):
+        await eventually(partial(has_lines, directory / "pids", 4))
+    pids = lines_of(directory / "pids")
+    assert [lives(pid) for pid in pids] == [True] * 4
+    for pid in pids:
+        os.kill(int(pid), signal.SIGKILL)
+
+
 # --- watching
 
 

@@ -145,15 +145,20 @@ class Commands:
     async def kill(self) -> None:
         """End all at once."""
         await trio.lowlevel.cancel_shielded_checkpoint()
-        for running in self._running:
+        ending = list(self._running)
+        for running in ending:
             running.signal(signal.SIGKILL)
-        for running in list(self._running):
-            await running.process.wait()
-            self._running.remove(running)  # its group may be somebody else's now
-            await self._guard.ended(running.process.pid)
+        try:
+            for running in ending:
+                await running.process.wait()
+                self._running.remove(running)  # its group may be somebody else's now
+                await self._guard.ended(running.process.pid)
             with trio.move_on_after(LAST_WORDS):
-                await running.read.wait()
-            running.stop_reading()
+                for running in ending:
+                    await running.read.wait()
+        finally:
+            for running in ending:
+                running.stop_reading()
 
 
 @asynccontextmanager
