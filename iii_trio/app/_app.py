@@ -204,11 +204,10 @@ class App(metaclass=NoPublicConstructor):
         return await _failure_of(self._start, running)
 
     async def _remove(self, key: str) -> None:
-        running = self._running.pop(key)
-        try:
-            await running.stop("removed from the configuration")
-        finally:
-            self._runner.free_ids(running)
+        running = self._running[key]
+        await running.stop("removed from the configuration")
+        del self._running[key]
+        self._runner.free_ids(running)
 
     async def _change(self, running: RunningEntry, entry: WorkerEntry) -> str | None:
         """Let an entry be as the file says now; what went wrong, or ``None``."""
@@ -230,8 +229,9 @@ class App(metaclass=NoPublicConstructor):
 
     async def _restart(self, old: RunningEntry, new: RunningEntry) -> str | None:
         """Stop an entry and start it anew, or as it was if that fails."""
-        del self._running[old.entry.key]
         await old.stop("changed by the configuration")
+        # Not before: who is cancelled while it drains has to leave it known.
+        del self._running[old.entry.key]
         error = await self._try_start(new)
         if error is None:
             return None
@@ -291,7 +291,11 @@ def _difference(
     """Keys that changed, were removed, were added."""
     both = [key for key in wanted if key in running]
     return (
-        [key for key in both if running[key].declared != wanted[key]],
+        [
+            key
+            for key in both
+            if running[key].declared != wanted[key] or running[key].retired
+        ],
         [key for key in running if key not in wanted],
         [key for key in wanted if key not in running],
     )

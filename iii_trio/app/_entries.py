@@ -48,6 +48,7 @@ class RunningEntry:
         handle: what its last start gave, ``None`` while it does not run.
         worker: as what it runs, ``None`` while it does not, and for a listener.
         reserved: function ids that are kept for it.
+        retired: `stop` has begun; it is of no use any more, also if that was cancelled.
     """
 
     declared: WorkerEntry
@@ -58,6 +59,7 @@ class RunningEntry:
     handle: Any = None
     worker: Worker | None = None
     reserved: set[str] = attrs.field(factory=set)
+    retired: bool = False
     _told: tuple[Address, ...] = ()
     _warned: str | None = None
 
@@ -69,6 +71,8 @@ class RunningEntry:
 
     def takes(self, entry: WorkerEntry) -> bool:
         """Whether it can run on with the settings of ``entry``."""
+        if self.retired:
+            return False
         if isinstance(self.handle, WorkerPort):
             return self.handle.takes(entry.config)
         return hasattr(self.handle, "reconfigure") and (
@@ -113,9 +117,14 @@ class RunningEntry:
             await drain(grace)
 
     async def stop(self, reason: str) -> None:
-        """Drain, cancel, wait until nothing is left."""
-        with trio.move_on_after(RETIRE_GRACE):
-            await self.drain(RETIRE_GRACE)
+        """Drain, cancel, wait until nothing is left.
+
+        Cancellation: what cannot drain is cancelled all the same.
+        """
+        self.retired = True
+        if hasattr(self.handle, "drain"):
+            with trio.move_on_after(RETIRE_GRACE):
+                await self.drain(RETIRE_GRACE)
         self.scope.cancel(reason=reason)
         await self.done.wait()
 
