@@ -14,7 +14,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar, final
 
@@ -217,7 +217,9 @@ class App(metaclass=NoPublicConstructor):
             if error is None:
                 running.declared = entry
                 if running.worker is not None:
-                    await self._runner.settings.declare(running.worker, entry)
+                    # One that crashed meanwhile declares them when it starts again.
+                    with suppress(trio.ClosedResourceError):
+                        await self._runner.settings.declare(running.worker, entry)
             return error
         if entry.kind == LISTENER and _moves(old, entry):
             # Bind first, so that a busy port changes nothing.
@@ -252,14 +254,15 @@ class App(metaclass=NoPublicConstructor):
                         await self._take_settings(self._running[key], lost=lost)
 
     async def _take_settings(self, running: RunningEntry, *, lost: bool) -> None:
-        worker, declared = running.worker, running.declared
+        worker, declared, entry = running.worker, running.declared, None
         await trio.lowlevel.checkpoint()
-        if worker is None:
-            return  # it looks for itself when it starts again
-        settings = self._runner.settings
-        find = settings.declare if lost else settings.read
-        entry = await find(worker, declared)
-        if entry is None or entry == running.entry:
+        if worker is not None:
+            settings = self._runner.settings
+            find = settings.declare if lost else settings.read
+            with suppress(trio.ClosedResourceError):  # it crashed meanwhile
+                entry = await find(worker, declared)
+        # One that is down looks for itself when it starts again.
+        if running.worker is not worker or entry is None or entry == running.entry:
             return
         if running.takes(entry):
             error = await _failure_of(running.reconfigure, entry)
@@ -383,9 +386,9 @@ async def _failure_of(
     action: Callable[[T], Awaitable[None]], argument: T
 ) -> str | None:
     """Do it; the text of an error that a configuration can cause, ``None`` if none."""
-    await trio.lowlevel.checkpoint()
     try:
         await action(argument)
     except (IIIError, OSError) as exc:
+        await trio.lowlevel.checkpoint()
         return str(exc)
     return None

@@ -81,12 +81,13 @@ class RunningEntry:
 
     async def reconfigure(self, entry: WorkerEntry) -> None:
         """Run on with the settings of ``entry``; with the old ones if it raises."""
-        await trio.lowlevel.checkpoint()
+        # No checkpoint before: it may be down after it.
         done = self.handle.reconfigure(entry.config)
         if done is not None:
             await done
         self.entry = entry
         self.tell_addresses()
+        await trio.lowlevel.checkpoint()
 
     def took_off(self, handle: object) -> None:
         """Note what a start gave, and say where it listens."""

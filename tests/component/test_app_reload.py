@@ -1,14 +1,16 @@
-"""Reloads that are cancelled, that move listeners, that meet a crash."""
+"""Changes of entries that are cancelled, that move listeners, that meet a crash."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import attrs
 import pytest
 import trio
+import trio.testing
 
-from iii_trio.app import open_app
-from iii_trio.builtins import BuiltinSpec, Resources
+from iii_trio.app import RestartPolicy, open_app
+from iii_trio.builtins import BUILTINS, BuiltinSpec, Resources
 from iii_trio.errors import FunctionNotFoundError
 from iii_trio.worker import Worker, open_worker
 
@@ -18,16 +20,41 @@ class GreeterConfig:
     greeting: str = "hi"
 
 
-class Greeter:
-    """A bundled worker that takes as long as a test likes to drain."""
+@attrs.define(eq=False)
+class Changeable:
+    """A handle that takes other settings."""
 
-    def __init__(self) -> None:
-        self.draining = trio.Event()
-        self.drained = trio.Event()
+    config: GreeterConfig
+
+    def reconfigure(self, config: GreeterConfig) -> None:
+        self.config = config
+
+
+@attrs.define(eq=False)
+class Drainable:
+    """A handle that takes as long as a test likes to drain."""
+
+    config: GreeterConfig
+    draining: trio.Event
+    drained: trio.Event
 
     async def drain(self, _grace: float) -> None:
         self.draining.set()
         await self.drained.wait()
+
+
+@attrs.define(eq=False)
+class Greeter:
+    """A bundled worker that crashes when told to, once.
+
+    Attributes:
+        handle: makes what it gives to the app.
+    """
+
+    handle: Any = Changeable
+    crash: trio.Event = attrs.field(factory=trio.Event)
+    began: trio.Event = attrs.field(factory=trio.Event)
+    began_again: trio.Event = attrs.field(factory=trio.Event)
 
     async def serve(
         self,
@@ -37,12 +64,20 @@ class Greeter:
         *,
         task_status: trio.TaskStatus[Any],
     ) -> None:
+        handle = self.handle(config)
+
         async def greet(name: str) -> str:
             await trio.lowlevel.checkpoint()
-            return f"{config.greeting} {name}"
+            return f"{handle.config.greeting} {name}"
 
         worker.register_function("greeter::greet", greet)
-        task_status.started(self)
+        task_status.started(handle)
+        if self.began.is_set():
+            self.began_again.set()
+        self.began.set()
+        if not self.crash.is_set():
+            await self.crash.wait()
+            raise ValueError("ordered crash")
         await trio.sleep_forever()
 
     @property
@@ -52,6 +87,7 @@ class Greeter:
             description="Greets.",
             config_class=GreeterConfig,
             serve=self.serve,
+            has_settings=True,
         )
 
 
@@ -72,16 +108,17 @@ WANTED = {
 async def test_a_reload_that_is_cancelled_leaves_no_entry_that_nobody_knows(
     cancelled: str, then: str
 ) -> None:
-    greeter = Greeter()
+    draining, drained = trio.Event(), trio.Event()
+    greeter = Greeter(partial(Drainable, draining=draining, drained=drained))
     async with (
         open_app(WANTED["as before"], builtins=(greeter.spec,)) as app,
         open_worker(app.engine) as worker,
     ):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(app.reload, WANTED[cancelled])
-            await greeter.draining.wait()
+            await draining.wait()
             nursery.cancel_scope.cancel()
-        greeter.drained.set()
+        drained.set()
         report = await app.reload(WANTED[then])
         assert not report.failed
         if then == "removed":
@@ -93,3 +130,33 @@ async def test_a_reload_that_is_cancelled_leaves_no_entry_that_nobody_knows(
             assert report.changed == ("greeter",)
             greeting = {"as before": "hi x", "changed": "new x"}[then]
             assert await worker.invoke("greeter::greet", "x") == greeting
+
+
+@pytest.mark.parametrize("by", ["set", "reload"])
+async def test_a_worker_that_crashes_while_it_is_changed_ends_nobody_else(
+    by: str,
+) -> None:
+    volatile = {"name": "configuration", "config": {"adapter": {"name": "memory"}}}
+    for steps in range(20):
+        greeter = Greeter()
+        async with (
+            open_app(
+                config({"name": "greeter"}, volatile),
+                builtins=(*BUILTINS, greeter.spec),
+                restart=RestartPolicy(first_delay=0),
+            ) as app,
+            open_worker(app.engine) as worker,
+            trio.open_nursery() as nursery,
+        ):
+            if by == "set":
+                new = {"id": "greeter", "value": {"greeting": "new"}}
+                nursery.start_soon(worker.invoke, "configuration::set", new)
+            else:
+                entry = {"name": "greeter", "config": {"greeting": "new"}}
+                nursery.start_soon(app.reload, config(entry, volatile))
+            for _ in range(steps):
+                await trio.lowlevel.checkpoint()
+            greeter.crash.set()
+            await greeter.began_again.wait()
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert await worker.invoke("greeter::greet", "x") == "new x"
