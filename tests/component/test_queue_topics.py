@@ -395,3 +395,23 @@ async def test_a_message_kept_for_the_first_subscriber_has_lost_its_senders_bagg
         await rig.client.invoke("client::publish", "after")
         await rig.settle()
         assert seen == ["iii.function.id=job::run,k=v"] * 2
+
+
+async def test_draining_waits_for_the_deliveries_of_an_ended_subscription(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_queue_rig() as rig:
+        done: list[Any] = []
+
+        @rig.client.function("job::run")
+        async def run(data: Any) -> None:
+            await trio.sleep(5)
+            done.append(data)
+
+        await rig.client.bind(TYPE, "job::run", {"topic": "t"}, trigger_id="1")
+        await publish(rig, 1)
+        await rig.settle()
+        rig.client.unbind("1")
+        await rig.handle.drain(30)
+        assert done == [1]
+        assert await rig.store.counts(0) == {}

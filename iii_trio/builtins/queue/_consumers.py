@@ -84,5 +84,5 @@ class Consumers:
     async def retire(self) -> None:
         """Deliver nothing new; wait until nothing is in delivery."""
         async with trio.open_nursery() as nursery:
-            for consumer in self._running.values():
+            for consumer in (*self._running.values(), *self._ending.values()):
                 nursery.start_soon(consumer.retire)
