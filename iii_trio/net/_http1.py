@@ -323,8 +323,8 @@ class RequestParser:
 
     def _check_handshake(self, request: HTTPRequest) -> None:
         if request.header("sec-websocket-version") != "13":
-            version = (("sec-websocket-version", "13"),)
-            self._refuse(426, "WebSocket version 13 is spoken here", version)
+            wanted = (("sec-websocket-version", "13"), ("upgrade", "websocket"))
+            self._refuse(426, "WebSocket version 13 is spoken here", wanted)
         if not is_valid_key(request.header("sec-websocket-key") or ""):
             self._refuse(400, "Sec-WebSocket-Key is not the base64 of 16 bytes")
 

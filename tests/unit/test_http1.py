@@ -300,7 +300,10 @@ def test_other_versions_and_methods_have_their_own_status() -> None:
 def test_a_wrong_websocket_version_is_told_the_right_one() -> None:
     last = parse(UPGRADE.replace("Version: 13", "Version: 8"))[-1]
     assert isinstance(last, HTTPFailure)
-    assert last.headers == (("sec-websocket-version", "13"),)
+    assert last.headers == (
+        ("sec-websocket-version", "13"),
+        ("upgrade", "websocket"),  # RFC 9110 section 15.5.22 demands it
+    )
 
 
 def fields(count: int, size: int = 1) -> str:
