@@ -180,7 +180,9 @@ class HTTPConnection:
     def _begin(self, request: HTTPRequest, body: bytes | None = None) -> None:
         """Hand a request out, with its whole body or, if that is not here, without."""
         self._discarded = 0
-        if self._phase is not Phase.IDLE:
+        if self._phase is Phase.IDLE:
+            self._phase = Phase.BUSY  # with the time that it has, which is as long
+        else:
             self._phase = Phase.NEW
         # A refused upgrade is the last too: what follows it may be WebSocket frames.
         self._last = not request.keep_alive or request.is_websocket_upgrade
@@ -321,8 +323,6 @@ class HTTPConnection:
             phase = Phase.HEAD if begun else Phase.IDLE
         elif full or exchange.body.state != "open" or exchange.body.expecting:
             phase = Phase.BUSY
-            if self._phase is Phase.IDLE:
-                self._phase = phase  # with the time that it has, which is as long
         else:
             phase = Phase.BODY
         if phase is not self._phase:

@@ -284,3 +284,19 @@ async def test_what_follows_an_upgrade_is_for_the_websocket(
     door.connect(pipeline(100) + upgrade + frames)
     door.run(lambda: len(ear.texts) == 1000)
     assert ear.texts == [b"%05d" % number for number in range(1000)]
+
+
+async def test_answers_at_once_begin_the_idle_time_anew(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    door = Door(HTTPLimits(keep_alive_timeout=75))
+    sock = door.connect(b"")
+    for _ in range(5):
+        sock.unread = PLAIN % b"x"
+        door.run(lambda: not sock.unread)
+        await trio.sleep(50)
+        door.pump._run(door.pump._run_timers)
+        assert not sock.closed
+    await trio.sleep(30)
+    door.pump._run(door.pump._run_timers)
+    assert sock.closed
