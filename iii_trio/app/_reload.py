@@ -7,10 +7,11 @@ events on the file itself count.
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import NoReturn
 
 import trio
 
-from iii_trio._watch import watch
+from iii_trio._watch import LOOK_EVERY, watch
 from iii_trio.app._load import read_text
 from iii_trio.errors import ConfigError
 
@@ -23,10 +24,11 @@ async def watch_text(
     apply: Callable[[str], Awaitable[None]],
     *,
     settle: float = 0.5,
-) -> None:
+) -> NoReturn:
     """Call ``apply`` with each new text of a file, until cancelled.
 
-    A file that cannot be read is logged and waited for.
+    A file that cannot be read is logged and waited for. Where the system does not tell
+    of changes, the file is looked at now and then.
 
     Args:
         path: absolute.
@@ -42,13 +44,25 @@ async def watch_text(
             known = text
             await apply(text)
 
-    await watch(
-        path.parent,
-        wanted=lambda changed: changed == path,
-        on_change=look,
-        settle=settle,
-        recursive=False,
-    )
+    try:
+        await watch(
+            path.parent,
+            wanted=lambda changed: changed == path,
+            on_change=look,
+            settle=settle,
+            recursive=False,
+        )
+    except* OSError as group:
+        # Such as the system's limit of watches, or a directory that may not be listed.
+        logger.warning(
+            "%s cannot be watched, it is read every %g s instead: %s",
+            path,
+            LOOK_EVERY,
+            group.exceptions[0],
+        )
+    while True:
+        await trio.sleep(LOOK_EVERY)
+        await look(seen=False)
 
 
 async def _read(path: Path, *, quiet: bool) -> str | None:

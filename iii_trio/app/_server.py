@@ -53,7 +53,8 @@ async def serve(
     """Run an app until a signal ends it, as ``python -m iii_trio`` does.
 
     The configuration file is watched: a new text is applied while everything runs, an
-    invalid one is logged and changes nothing. SIGINT and SIGTERM drain; a second one
+    invalid or empty one is logged and changes nothing. What is no regular file, such as
+    a pipe, is read once. SIGINT and SIGTERM drain; a second one
     ends at once.
 
     Args:
@@ -117,6 +118,10 @@ async def _find_source(config_path: str | os.PathLike[str] | None) -> _Source:
         exc.add_note(f"in {path}")
         raise
     logger.info("configuration is %s", path)
+    if not await path.is_file():
+        # Such as a pipe: it would be read dry, or for ever.
+        logger.info("%s is no regular file: it is not read again", path)
+        return _Source(config=config)
     return _Source(config=config, path=Path(path), text=text)
 
 
@@ -124,6 +129,15 @@ async def _apply(
     app: App, path: Path, on_config: Callable[[AppConfig], None], text: str
 ) -> None:
     """Apply a new text of the file, or log why not."""
+    if not text.strip():
+        # Who writes it anew empties it first, and may take its time.
+        await trio.lowlevel.checkpoint()
+        logger.error(
+            "%s is empty: the running configuration is kept (to run no workers, "
+            "write `workers: []`)",
+            path,
+        )
+        return
     try:
         config = config_of_text(text, os.environ)
     except ConfigError as exc:

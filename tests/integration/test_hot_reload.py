@@ -1,14 +1,17 @@
 """Edits of config.yaml under a running server."""
 
+import os
 from pathlib import Path
 
 import pytest
 import trio
 
+from iii_trio.app._reload import watch_text
 from iii_trio.worker import open_worker
 from tests.integration.server_rig import (
     HTTP,
     LISTENER,
+    PATIENCE,
     VOLATILE,
     Server,
     open_server,
@@ -131,3 +134,51 @@ async def test_files_beside_it_and_touching_it_change_nothing(tmp_path: Path) ->
         applied = [line for line in server.lines if "applied" in line]
         assert len(applied) == 1
         assert await server.stop() == 0
+
+
+async def test_a_file_that_is_emptied_keeps_the_running_configuration(
+    tmp_path: Path,
+) -> None:
+    """As by ``generate > config.yaml``, as long as ``generate`` thinks."""
+    async with open_server(tmp_path, WITH_STATE, *PROMPT) as server:
+        await server.port()
+        await edit(server, tmp_path, "", "config.yaml is empty")
+        await edit(server, tmp_path, BASE, "applied: removed iii-state")
+        assert await server.stop() == 0
+    assert sum("applied" in line for line in server.lines) == 1
+
+
+async def test_a_configuration_from_a_pipe_is_read_once(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, WITH_STATE.encode())
+    os.close(writing)
+    try:
+        path = f"/proc/{os.getpid()}/fd/{reading}"
+        async with open_server(tmp_path, None, "-c", path, *PROMPT) as server:
+            async with open_worker(f"ws://127.0.0.1:{await server.port()}") as worker:
+                await server.line("is no regular file: it is not read again")
+                await worker.invoke("state::list_groups", {})
+            assert await server.stop() == 0
+    finally:
+        os.close(reading)
+
+
+async def test_a_file_that_cannot_be_watched_is_looked_at(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = trio.Path(tmp_path, "later", "config.yaml")
+    got: list[str] = []
+
+    async def apply(text: str) -> None:
+        await trio.lowlevel.checkpoint()
+        got.append(text)
+        nursery.cancel_scope.cancel(reason="it was told")
+
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch_text, Path(path), "", apply)
+            while "cannot be watched" not in caplog.text:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            await path.parent.mkdir()
+            await path.write_text(BASE)
+    assert got == [BASE]
