@@ -54,8 +54,8 @@ async def serve(
 
     The configuration file is watched: a new text is applied while everything runs, an
     invalid or empty one is logged and changes nothing. What is no regular file, such as
-    a pipe, is read once. SIGINT and SIGTERM drain; a second one
-    ends at once.
+    a pipe, is read once. SIGINT and SIGTERM drain; a second one ends at once, and so
+    does one that comes before everything listens.
 
     Args:
         config_path: default: ``config.yaml`` if there is one, else http, state, queue,
@@ -68,7 +68,8 @@ async def serve(
         task_status: gets the app once everything listens.
 
     Returns:
-        Whether the app was drained; false when a second signal cut that short.
+        Whether the app was drained, or had not begun; false when a second signal cut
+        that short.
 
     Raises:
         ConfigError: the configuration cannot be used.
@@ -81,26 +82,40 @@ async def serve(
     if source.config is not None:
         on_config(source.config)
     async with _open_stop(signals=signals) as stop:
-        async with open_app(source.config, data_dir=data_dir) as app:
-            task_status.started(app)
-            async with trio.open_nursery() as nursery:
-                if source.path is not None:
-                    apply = partial(_apply, app, source.path, on_config)
-                    nursery.start_soon(
-                        partial(watch_text, settle=reload_delay),
-                        source.path,
-                        source.text,
-                        apply,
-                        name=f"watch {source.path}",
-                    )
-                await stop.requested.wait()
-                nursery.cancel_scope.cancel(reason="the app is shutting down")
-            logger.info(
-                "draining, at most %g s; a second signal ends it", drain_timeout
+        with trio.CancelScope() as starting:
+            stop.starting = starting
+            async with open_app(source.config, data_dir=data_dir) as app:
+                stop.starting = None
+                task_status.started(app)
+                await _run(app, source, stop, on_config, reload_delay)
+                logger.info(
+                    "draining, at most %g s; a second signal ends it", drain_timeout
+                )
+                await app.drain(drain_timeout)
+                stop.drained = True
+    return stop.drained or starting.cancelled_caught
+
+
+async def _run(
+    app: App,
+    source: _Source,
+    stop: "_Stop",
+    on_config: Callable[[AppConfig], None],
+    reload_delay: float,
+) -> None:
+    """Follow the file until the app is to end."""
+    async with trio.open_nursery() as nursery:
+        if source.path is not None:
+            apply = partial(_apply, app, source.path, on_config)
+            nursery.start_soon(
+                partial(watch_text, settle=reload_delay),
+                source.path,
+                source.text,
+                apply,
+                name=f"watch {source.path}",
             )
-            await app.drain(drain_timeout)
-            stop.drained = True
-    return stop.drained
+        await stop.requested.wait()
+        nursery.cancel_scope.cancel(reason="the app is shutting down")
 
 
 async def _find_source(config_path: str | os.PathLike[str] | None) -> _Source:
@@ -156,6 +171,7 @@ async def _apply(
 @attrs.define(eq=False)
 class _Stop:
     requested: trio.Event = attrs.field(factory=trio.Event)
+    starting: trio.CancelScope | None = None  # until there is something to drain
     drained: bool = False
 
 
@@ -185,3 +201,5 @@ async def _watch_signals(
             else:
                 logger.info("%s: shutting down", name)
                 stop.requested.set()
+                if stop.starting is not None:
+                    stop.starting.cancel(reason=name)

@@ -18,6 +18,7 @@ from tests.integration.server_rig import (
     open_server,
     registered,
 )
+from tests.integration.test_binding import held_port
 
 CONFIG = f"workers: [{LISTENER}, {HTTP}, {VOLATILE}]\n"
 
@@ -106,6 +107,20 @@ async def test_drain_ends_after_its_timeout(tmp_path: Path) -> None:
             worker.fire("stuck::call")
             await started.wait()
             assert await server.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_while_it_starts_ends_it(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    with held_port() as held:
+        entry = f"{{name: iii-worker-manager, config: {{port: {held.port}}}}}"
+        config = f"workers: [{VOLATILE}, {entry}]"
+        async with open_server(tmp_path, config) as server:
+            await server.line(f"Port {held.port}: nobody listens there")
+            server.process.send_signal(number)
+            assert await server.wait() == 0
+    assert not any("Traceback" in line for line in server.lines)
 
 
 async def test_busy_port_at_start_is_fatal_and_named(tmp_path: Path) -> None:
