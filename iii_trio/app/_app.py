@@ -34,7 +34,12 @@ from iii_trio.app._config import (
     WorkerEntry,
     parse_config,
 )
-from iii_trio.app._entries import Address, EntryRunner, RunningEntry
+from iii_trio.app._entries import (
+    Address,
+    EntryRunner,
+    RunningEntry,
+    difference,
+)
 from iii_trio.app._load import parse_text, read_text
 from iii_trio.app._observed import open_observed_engine
 from iii_trio.app._settings import Settings
@@ -159,7 +164,7 @@ class App(metaclass=NoPublicConstructor):
     async def _apply(self, wanted: dict[str, WorkerEntry]) -> ReloadReport:
         await trio.lowlevel.checkpoint()
         failed: dict[str, str] = {}
-        changed, removed, added = _difference(self._running, wanted)
+        changed, removed, added = difference(self._running, wanted)
         for key in changed:
             error = await self._change(self._running[key], wanted[key])
             failed |= {key: error} if error else {}
@@ -286,22 +291,6 @@ def _from_file(entry: WorkerEntry) -> RunningEntry:
 
 def _moves(old: WorkerEntry, new: WorkerEntry) -> bool:
     return (old.config.host, old.config.port) != (new.config.host, new.config.port)
-
-
-def _difference(
-    running: Mapping[str, RunningEntry], wanted: Mapping[str, WorkerEntry]
-) -> tuple[list[str], list[str], list[str]]:
-    """Keys that changed, were removed, were added."""
-    both = [key for key in wanted if key in running]
-    return (
-        [
-            key
-            for key in both
-            if running[key].declared != wanted[key] or running[key].retired
-        ],
-        [key for key in running if key not in wanted],
-        [key for key in wanted if key not in running],
-    )
 
 
 def _parsed(

@@ -130,6 +130,22 @@ class RunningEntry:
         await self.done.wait()
 
 
+def difference(
+    running: Mapping[str, RunningEntry], wanted: Mapping[str, WorkerEntry]
+) -> tuple[list[str], list[str], list[str]]:
+    """Keys that changed, were removed, were added."""
+    both = [key for key in wanted if key in running]
+    return (
+        [
+            key
+            for key in both
+            if running[key].declared != wanted[key] or running[key].retired
+        ],
+        [key for key in running if key not in wanted],
+        [key for key in wanted if key not in running],
+    )
+
+
 @attrs.frozen(eq=False, kw_only=True)
 class EntryRunner:
     """Serves entries with what the app has."""
