@@ -40,6 +40,7 @@ from iii_trio.app._entries import (
     RunningEntry,
     difference,
 )
+from iii_trio.app._listener_keys import new_keys
 from iii_trio.app._load import parse_text, read_text
 from iii_trio.app._observed import open_observed_engine
 from iii_trio.app._settings import Settings
@@ -164,6 +165,7 @@ class App(metaclass=NoPublicConstructor):
     async def _apply(self, wanted: dict[str, WorkerEntry]) -> ReloadReport:
         await trio.lowlevel.checkpoint()
         failed: dict[str, str] = {}
+        self._renumber_listeners(wanted)
         changed, removed, added = difference(self._running, wanted)
         for key in changed:
             error = await self._change(self._running[key], wanted[key])
@@ -180,6 +182,15 @@ class App(metaclass=NoPublicConstructor):
             added=tuple(key for key in added if key not in failed),
             failed=failed,
         )
+
+    def _renumber_listeners(self, wanted: Mapping[str, WorkerEntry]) -> None:
+        declared = {key: running.declared for key, running in self._running.items()}
+        keys = new_keys(declared, [*wanted.values()])
+        self._running = {
+            keys.get(key, key): running for key, running in self._running.items()
+        }
+        for key in keys.values():
+            self._running[key].rename(key)
 
     async def drain(self, grace: float) -> None:
         """Stop gracefully: no new connections, let requests and calls finish.

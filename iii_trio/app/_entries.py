@@ -89,6 +89,11 @@ class RunningEntry:
         self.tell_addresses()
         await trio.lowlevel.checkpoint()
 
+    def rename(self, key: str) -> None:
+        """Go by another key."""
+        self.declared = attrs.evolve(self.declared, key=key)
+        self.entry = attrs.evolve(self.entry, key=key)
+
     def took_off(self, handle: object) -> None:
         """Note what a start gave, and say where it listens."""
         self.handle = handle

@@ -160,3 +160,32 @@ async def test_a_worker_that_crashes_while_it_is_changed_ends_nobody_else(
             await greeter.began_again.wait()
             await trio.testing.wait_all_tasks_blocked(0.01)
             assert await worker.invoke("greeter::greet", "x") == "new x"
+
+
+async def test_a_listener_that_comes_or_goes_before_another_leaves_that_alone() -> None:
+    def listener(port: int) -> dict[str, Any]:
+        settings = {"host": "127.0.0.1", "port": port}
+        return {"name": "iii-worker-manager", "config": settings}
+
+    first, second = trio.socket.socket(), trio.socket.socket()
+    with first, second:
+        await first.bind(("127.0.0.1", 0))
+        await second.bind(("127.0.0.1", 0))
+        ports = [first.getsockname()[1], second.getsockname()[1]]
+    both = {"workers": [listener(port) for port in ports]}
+    alone = {"workers": [listener(ports[1])]}
+    async with (
+        open_app(both) as app,
+        open_worker(f"ws://127.0.0.1:{ports[1]}") as worker,
+    ):
+        before = worker.worker_id
+        report = await app.reload(alone)
+        assert str(report) == "removed iii-worker-manager#1"
+        assert app.addresses["iii-worker-manager"] == (("127.0.0.1", ports[1]),)
+        assert list(app.addresses) == ["iii-worker-manager"]
+        assert [entry.key for entry in app.entries][-1] == "iii-worker-manager"
+        report = await app.reload(both)
+        assert str(report) == "added iii-worker-manager"
+        assert app.addresses["iii-worker-manager#1"] == (("127.0.0.1", ports[1]),)
+        await worker.invoke("engine::workers::list", {})
+        assert worker.worker_id == before
