@@ -96,8 +96,8 @@ class Side:
         got: list[Any] = []
 
         async def run(payload: msgspec.Raw) -> Any:
+            got.append(msgspec.json.decode(payload))  # in the order of the calls
             await trio.lowlevel.checkpoint()
-            got.append(msgspec.json.decode(payload))
             return result
 
         self.worker.register_function(function_id, run)

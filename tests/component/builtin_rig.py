@@ -41,8 +41,8 @@ class BuiltinRig:
         got: list[Any] = []
 
         async def collect(payload: Any) -> None:
+            got.append(payload)  # at once: handlers begin in the order of their calls
             await trio.lowlevel.checkpoint()
-            got.append(payload)
 
         self.client.register_function(function_id, collect)
         await self.client.bind(trigger_type, function_id, config, **options)

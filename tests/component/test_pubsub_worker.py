@@ -154,6 +154,25 @@ async def test_a_burst_of_void_calls_keeps_its_order(
     assert got == [*range(burst)] * 9
 
 
+@pytest.mark.parametrize("publishers", [1, 64])
+async def test_nothing_is_dropped_while_the_subscriber_keeps_up(
+    autojump_clock: MockClock, publishers: int
+) -> None:
+    async with open_pubsub_rig() as rig:
+        got = await rig.record("subscribe", "on::it", {"topic": "t"})
+
+        async def publish_all() -> None:
+            for number in range(6400 // publishers):
+                await rig.client.invoke("publish", {"topic": "t", "data": number})
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(publishers):
+                nursery.start_soon(publish_all)
+        await rig.settle()
+        assert len(got) == 6400
+        assert rig.handle.statistics().dropped == 0
+
+
 @pytest.mark.parametrize("steps", range(1, 9))
 @pytest.mark.parametrize("first", [1, 2, 20])
 async def test_a_burst_over_several_steps_of_the_loop_keeps_its_order(

@@ -100,8 +100,8 @@ class StreamRig:
         calls = Calls()
 
         async def handle(payload: Any) -> Any:
+            calls.note(payload)  # at once: handlers begin in the order of their calls
             await trio.lowlevel.checkpoint()
-            calls.note(payload)
             if isinstance(answer, Exception):
                 raise answer
             return answer(payload) if callable(answer) else answer

@@ -1,21 +1,23 @@
 """`publish`, `subscribe`, and `serve_pubsub`.
 
-Broadcast, at most once. Each message is a task per subscription, in the nursery of the
-pub/sub worker: what becomes of its publisher does not matter. The tasks of one
-subscription begin in the order of publishing, then run side by side; there are at most
-`MAX_UNDER_WAY` of them, and messages above that are dropped for that subscription alone.
+Broadcast, at most once. Each message is a call of the pub/sub worker per subscription:
+what becomes of its publisher does not matter. The calls of one subscription begin in the
+order of publishing, then run side by side; there are at most `MAX_UNDER_WAY` of them, and
+messages above that are dropped for that subscription alone.
 """
 
 import logging
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager
+from functools import partial
 from typing import Any, Final, NoReturn, final
 
 import attrs
 import msgspec
 import trio
 
+from iii_trio.builtins._deliveries import start_delivery
 from iii_trio.builtins._failures import FailingAs
 from iii_trio.builtins._payloads import structure_input
 from iii_trio.builtins._remote_engine import (
@@ -37,7 +39,7 @@ PUBLISH: Final = "publish"
 TRIGGER_TYPE: Final = "subscribe"
 
 MAX_UNDER_WAY: Final = 1000
-"""Deliveries of one subscription at a time: some 10 MB of tasks, besides the messages."""
+"""Deliveries of one subscription at a time: some MB, besides the messages."""
 
 TRIGGER_CONFIG_FORMAT: Final = {
     "title": "SubscribeTriggerConfig",
@@ -147,7 +149,7 @@ def _registered(worker: Worker, pubsub: "_PubSub") -> Iterator[None]:
 
 @attrs.define(eq=False)
 class _Subscription:
-    """A trigger, and the delivery that the next one follows."""
+    """A trigger; with a condition also the delivery that the next one follows."""
 
     trigger: Trigger
     last_begun: trio.Event
@@ -216,8 +218,9 @@ class _PubSub:
 
     def deliver(self, topic: str, data: JSON) -> None:
         """Start the deliveries of one message."""
+        payload = msgspec.json.encode(data)
         for subscription in self._topics.subscriptions(topic):
-            self._start(subscription, data)
+            self._start(subscription, data, payload)
 
     async def wait_all_delivered(self) -> None:
         """Wait until no delivery is under way."""
@@ -232,7 +235,7 @@ class _PubSub:
             dropped=self._dropped,
         )
 
-    def _start(self, subscription: _Subscription, data: JSON) -> None:
+    def _start(self, subscription: _Subscription, data: JSON, payload: bytes) -> None:
         trigger = subscription.trigger
         if subscription.under_way >= MAX_UNDER_WAY:
             if not subscription.dropped:
@@ -246,6 +249,11 @@ class _PubSub:
             subscription.dropped += 1
             self._dropped += 1
             return
+        subscription.under_way += 1
+        self._under_way += 1
+        done = partial(self._done, subscription)
+        if start_delivery(self._worker, trigger, payload, done):
+            return
         after, subscription.last_begun = subscription.last_begun, trio.Event()
         self._worker.start_soon(
             self._deliver,
@@ -255,8 +263,6 @@ class _PubSub:
             subscription.last_begun,
             name=f"delivery to {trigger.function_id}",
         )
-        subscription.under_way += 1
-        self._under_way += 1
 
     async def _deliver(
         self,
@@ -265,12 +271,16 @@ class _PubSub:
         after: trio.Event,
         begun: trio.Event,
     ) -> None:
+        """Deliver after a condition was asked, or to an engine behind a URL."""
+        failure: InvocationError | None = None
         try:
             await after.wait()
             await self._deliver_now(subscription, data, begun)
+        except InvocationError as exc:
+            failure = exc
         finally:
             begun.set()
-            self._ended(subscription)
+            self._done(subscription, failure)
 
     async def _deliver_now(
         self, subscription: _Subscription, data: JSON, begun: trio.Event
@@ -280,19 +290,24 @@ class _PubSub:
         trigger = subscription.trigger
         if subscription.ended:
             return
-        try:
-            wanted = await self._worker.check_condition(trigger, data, while_bound=True)
-            # Whoever waits for it goes on in a later step of the loop.
-            begun.set()
-            if wanted:
-                await self._worker.deliver(trigger, data)
-        except InvocationError as exc:
+        wanted = await self._worker.check_condition(trigger, data, while_bound=True)
+        # Whoever waits for it goes on in a later step of the loop.
+        begun.set()
+        if wanted:
+            await self._worker.deliver(trigger, data)
+
+    def _done(
+        self, subscription: _Subscription, failure: InvocationError | None
+    ) -> None:
+        if failure is not None:
+            trigger = subscription.trigger
             logger.warning(
                 "subscribe trigger %s: %s failed: %s",
                 trigger.trigger_id,
-                exc.function_id or trigger.function_id,
-                exc,
+                failure.function_id or trigger.function_id,
+                failure,
             )
+        self._ended(subscription)
 
     def _ended(self, subscription: _Subscription) -> None:
         subscription.under_way -= 1

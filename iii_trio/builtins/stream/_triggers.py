@@ -6,6 +6,7 @@ from typing import Any, Final, final
 import msgspec
 import trio
 
+from iii_trio.builtins._deliveries import Deliveries
 from iii_trio.builtins._payloads import InputError, structure
 from iii_trio.builtins.stream._inputs import Place, StreamTriggerConfig
 from iii_trio.errors import InvocationError, RegistrationError
@@ -25,12 +26,8 @@ class StreamTriggers:
     """The triggers bound to `stream`, in the order in which they were bound."""
 
     def __init__(self, worker: Worker) -> None:
-        self._worker = worker
         self._bound: dict[str, tuple[Trigger, StreamTriggerConfig]] = {}
-        self._telling = 0
-        self._last_begun = trio.Event()
-        self._last_begun.set()
-        self._all_told = trio.lowlevel.ParkingLot()
+        self._deliveries = Deliveries(worker, self._bound.__contains__, logger)
 
     def bind(self, trigger: Trigger) -> None:
         """Listen for a trigger.
@@ -51,59 +48,20 @@ class StreamTriggers:
         self._bound.pop(trigger.trigger_id, None)
 
     def fire(self, place: Place, event: JSON) -> None:
-        """Start the one task that tells the triggers of an event; sync, never waits.
+        """Begin to tell the triggers of an event; sync, never waits.
 
-        They are told one after another, unless they are unbound before their turn. The
-        first one hears of events in their order; nobody waits for what it does with one.
+        They are told one after another, unless they are unbound before their turn.
         """
         matching = [
             trigger for trigger, config in self._bound.values() if config.matches(place)
         ]
         if matching:
-            after, self._last_begun = self._last_begun, trio.Event()
-            self._worker.start_soon(
-                self._tell,
-                matching,
-                event,
-                after,
-                self._last_begun,
-                name=f"stream triggers of {place.stream_name}/{place.group_id}",
-            )
-            self._telling += 1
+            name = f"stream triggers of {place.stream_name}/{place.group_id}"
+            self._deliveries.start(matching, event, name)
 
     async def wait_all_told(self) -> None:
         """Wait until no event has triggers left to tell."""
-        await trio.lowlevel.checkpoint()
-        while self._telling:
-            await self._all_told.park()
-
-    async def _tell(
-        self,
-        triggers: list[Trigger],
-        event: JSON,
-        after: trio.Event,
-        begun: trio.Event,
-    ) -> None:
-        try:
-            await after.wait()
-            # Whoever waits for it goes on in a later step of the loop.
-            begun.set()
-            await self._tell_each(triggers, event)
-        finally:
-            begun.set()
-            self._telling -= 1
-            if not self._telling:
-                self._all_told.unpark_all()
-
-    async def _tell_each(self, triggers: list[Trigger], event: JSON) -> None:
-        await trio.lowlevel.checkpoint()
-        for trigger in triggers:
-            if trigger.trigger_id not in self._bound:
-                continue
-            try:
-                await self._worker.emit(trigger, event)
-            except InvocationError as exc:
-                _log_failure(trigger, exc)
+        await self._deliveries.wait_all_done()
 
 
 @final
