@@ -160,10 +160,13 @@ class FailingRecords:
     def __init__(self, store: KeyValueStore) -> None:
         self.items, self.delete, self.store = store.items, store.delete, store
         self.broken = True
+        self.fail_once = False
 
     async def set(self, *args: Any) -> Change:
-        await trio.lowlevel.checkpoint()
-        if self.broken:
+        fails, self.fail_once = self.broken or self.fail_once, False
+        for _ in range(5):  # a slow disk
+            await trio.lowlevel.checkpoint()
+        if fails:
             raise AdapterError("the disk is full")
         return await self.store.set(*args)
 
@@ -437,3 +440,30 @@ async def test_definitions_at_once_are_stored_as_they_hold(tmp_path: Path) -> No
                 before = await rig.stats(queue)
             async with open_queue_rig(stores=stores) as rig:
                 assert await rig.stats(queue) == before
+
+
+async def test_a_refused_trigger_takes_no_settings_from_one_that_came_later() -> None:
+    async with open_memory() as stores:
+        records: Any = FailingRecords(stores.key_value("queue"))
+        async with open_queue_rig(records=records) as rig:
+            rig.collect(failing=lambda _data: True)
+            records.broken = False
+            await rig.client.bind(TYPE, "job::run", {"topic": "t"})
+
+            async def bind(retries: int) -> None:
+                config = {"topic": "t", "queue_config": {"maxRetries": retries}}
+                await rig.client.bind(TYPE, "job::run", config)
+
+            async def be_refused() -> None:
+                with pytest.raises(RegistrationError, match="the disk is full"):
+                    await bind(7)
+
+            records.fail_once = True
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(be_refused)
+                while records.fail_once:
+                    await trio.lowlevel.checkpoint()
+                nursery.start_soon(bind, 0)
+            await rig.call("iii::durable::publish", topic="t", data=1)
+            await rig.settle()
+            assert (await rig.stats("t"))["dlq_depth"] == 1

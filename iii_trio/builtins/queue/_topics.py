@@ -189,7 +189,9 @@ class Topics:
         known.settings = settings
         known.triggers[trigger.trigger_id] = trigger
         self._enter(known)
-        return None if known.stored == settings else self._remember(known, trigger)
+        if known.stored == settings:
+            return None
+        return self._remember(known, trigger, settings)
 
     def unbind(self, trigger: Trigger) -> None:
         """End a trigger; if that is what its worker wanted, the subscription too."""
@@ -209,8 +211,9 @@ class Topics:
         name = f"forget subscription {one.queue}"
         self._worker.start_soon(self._forget, one, name=name)
 
-    async def _remember(self, one: Subscription, trigger: Trigger) -> None:
-        settings = one.settings
+    async def _remember(
+        self, one: Subscription, trigger: Trigger, settings: SubscriberQueueConfig
+    ) -> None:
         try:
             value = msgspec.json.encode(settings)
             await self._records.set(SUBSCRIPTIONS, one.queue, value)
@@ -218,10 +221,10 @@ class Topics:
             one.stored = settings
         except AdapterError as exc:
             one.triggers.pop(trigger.trigger_id, None)
-            if one.stored is not None:
-                one.settings = one.stored
-            elif not one.triggers:
+            if one.stored is None and not one.triggers:
                 self._end(one)
+            elif one.stored is not None and one.settings is settings:
+                one.settings = one.stored
             raise RegistrationError(f"Could not store the subscription: {exc}") from exc
 
     async def _forget(self, one: Subscription) -> None:
