@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iii_trio.builtins.http._payload import (
+    MAX_DEPTH,
     NULL,
     PayloadFrame,
     encode_middleware_payload,
@@ -175,6 +176,29 @@ def test_what_has_no_value_in_a_handler_is_null(values: list[str]) -> None:
         assert parse_json_body(body) == NULL
     else:
         assert parse_json_body(body) == msgspec.Raw(body)
+
+
+BESIDE = {"1": 0, "[]": 1, '{"[":"]"}': 1, "[" * 9 + "{}" + "]" * 9: 10}
+
+
+@st.composite
+def towers(draw: st.DrawFn) -> tuple[str, int]:
+    """Nested JSON, and how deep it is."""
+    text, depth = "0", 0
+    for _ in range(draw(st.integers(1, 4))):
+        levels = draw(st.sampled_from([1, 3, 30, 60, 127]))
+        width = draw(st.integers(1, 3))
+        beside, height = draw(st.sampled_from([*BESIDE.items()]))
+        text = "[" * levels + ",".join([text, *[beside] * width, text]) + "]" * levels
+        depth = levels + max(depth, height)
+    return text, depth
+
+
+@given(towers())
+def test_what_is_too_deep_is_null(tower: tuple[str, int]) -> None:
+    text, depth = tower
+    expected = NULL if depth > MAX_DEPTH else msgspec.Raw(text.encode())
+    assert parse_json_body(text.encode()) == expected
 
 
 @pytest.mark.parametrize("item", [b"{},", b"0.5,", b"1" * 299 + b","])

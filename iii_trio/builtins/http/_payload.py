@@ -34,6 +34,8 @@ _NUMBER: Final = re.compile(
     rb"(?<![0-9])[0-9]++(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?"  # but for its sign
 )
 _STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_RUN: Final = re.compile(rb"(\[+)(\]*)")
+_PASSES: Final = 8
 _TO_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
@@ -120,10 +122,16 @@ def _is_too_deep(text: bytes) -> bool:
     if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
         return False
     brackets = _STRING.sub(b"", text).translate(_TO_SQUARE, _NO_BRACKETS)
-    # Every pass takes exactly the innermost level away.
-    for _ in range(MAX_DEPTH):
+    # Every pass takes exactly the innermost level away. Then few runs are left to count.
+    for _ in range(_PASSES):
         brackets = brackets.replace(b"[]", b"")
-    return bool(brackets)
+    depth = _PASSES
+    for run in _RUN.finditer(brackets):
+        depth += len(run[1])
+        if depth > MAX_DEPTH:
+            return True
+        depth -= len(run[2])
+    return False
 
 
 def _has_no_value(text: bytes) -> bool:
