@@ -80,12 +80,15 @@ class WorkerHandlers:
         self.providers.unbind(trigger_id, lost=lost)
 
     def on_connected(self, worker_id: str) -> None:
-        """Forget what an earlier connection refused: everything is told again."""
-        self.rejections.clear()
+        """Log it."""
         logger.debug("attached as worker %s", worker_id)
 
     def on_disconnected(self, reason: str) -> None:
-        """Log it."""
+        """Forget what the engine refused: everything is told again.
+
+        Not when it is connected again: by then it may have been refused again.
+        """
+        self.rejections.clear()
         logger.warning("worker %r disconnected: %s", self.name, reason)
 
     def on_rejected(self, what: str, error: RegistrationError) -> None:

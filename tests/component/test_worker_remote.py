@@ -659,6 +659,26 @@ async def test_refused_functions_and_triggers_are_shown(
         assert worker.rejections == {}
 
 
+async def test_what_is_refused_right_after_the_greeting_of_a_reconnect_is_shown(
+    autojump_clock: MockClock,
+) -> None:
+    engine = ScriptedEngine()
+    async with open_worker(engine.attachment()) as worker:
+        worker.register_function("f", lambda: None)
+        worker.register_function("g", lambda: None)
+        refusal = {"code": "FUNCTION_NAMESPACE_CONFLICT", "namespace": "default"}
+        engine.link.say("registrationrejected", function_id="g", **refusal)
+        engine.greeting = None
+        engine.link.lose()
+        link = await engine.connection(2)
+        await link.heard("registerfunction", id="f")
+        # Two frames in one read.
+        link.say("workerregistered", **GREETING)
+        link.say("registrationrejected", function_id="f", **refusal)
+        await wait_all_tasks_blocked()
+        assert set(worker.rejections) == {"f"}
+
+
 async def test_an_auth_failure_is_retried_and_told(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
