@@ -239,6 +239,7 @@ async def test_cron_next_tells_the_times_of_an_expression(
         ({"expression": "@daily", "timezone": "X"}, "invalid_expression"),
         ({"expression": "@daily", "count": 0}, "invalid_count"),
         ({"expression": "@daily", "after": "noon"}, "invalid_time"),
+        ({"expression": "@daily", "after": "0001-01-01"}, "invalid_time"),
     ],
 )
 async def test_cron_next_refuses_what_it_cannot_answer(
@@ -408,3 +409,54 @@ async def test_a_wall_clock_that_jumps_never_fires_early_or_twice(
         assert [one["scheduled_time"][11:19] for one in got[2:]] == ["03:20:00"]
         for one in got:
             assert one["actual_time"] >= one["scheduled_time"]
+
+
+async def test_a_clock_that_was_far_ahead_is_followed_when_it_is_put_right(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = SteppedClock()
+    right = clock.offset
+    clock.offset += 10 * 365 * 86_400
+    async with (
+        open_test_engine() as under_test,
+        under_test.open_worker("iii-cron") as server,
+        under_test.open_worker("client") as client,
+        open_background_nursery("test over") as nursery,
+    ):
+        await nursery.start(partial(serve_cron, server, CronConfig(), now=clock))
+        got: list[Any] = []
+        client.register_function("job::run", got.append)
+        await client.bind("cron", "job::run", {"expression": "*/10 * * * *"})
+        await client.bind("cron", "o::ther", {"expression": "@yearly"})
+        await trio.sleep(5)
+        clock.offset = right
+        await trio.sleep(1200)
+    assert [one["scheduled_time"] for one in got] == [
+        "2026-01-01T00:10:00+00:00",
+        "2026-01-01T00:20:00+00:00",
+    ]
+    assert caplog.text.count("the clock was set back by") == 1
+
+
+async def test_each_trigger_counts_the_ticks_that_it_slept_through(
+    autojump_clock: MockClock,
+) -> None:
+    clock = SteppedClock()
+    async with (
+        open_test_engine() as under_test,
+        under_test.open_worker("iii-cron") as server,
+        under_test.open_worker("client") as client,
+        open_background_nursery("test over") as nursery,
+    ):
+        handle = await nursery.start(
+            partial(serve_cron, server, CronConfig(), now=clock)
+        )
+        client.register_function("job::run", lambda: None)
+        for expression in ("* * * * *", "* * * * *", "*/7 * * * *", "@hourly"):
+            await client.bind("cron", "job::run", {"expression": expression})
+        await trio.sleep(5)
+        clock.offset += 3600
+        await trio.sleep(60)
+        listed = await client.invoke("cron::list", {})
+    assert handle.statistics().fired == 4
+    assert [job["missed_ticks"] for job in listed] == [60, 60, 8, 0]

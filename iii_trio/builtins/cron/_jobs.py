@@ -7,7 +7,7 @@ are counted and logged, never made up for.
 import heapq
 import logging
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, final
 from weakref import WeakValueDictionary
 
@@ -22,6 +22,9 @@ logger = logging.getLogger("iii_trio.builtins.cron")
 
 MAX_COUNTED: Final = 10_000
 """Ticks counted after a pause; a week of an every-second job is not walked through."""
+
+MAX_SETBACK: Final = timedelta(hours=3)
+"""A wall clock that is set back further was wrong before: its times are no promises."""
 
 MIN_STALE: Final = 64
 """Entries of ended jobs that the heap may hold besides as many as there are jobs."""
@@ -87,6 +90,7 @@ class Jobs:
     _schedules: WeakValueDictionary[tuple[str, str], Schedule] = attrs.field(
         init=False, factory=WeakValueDictionary
     )
+    _looked_at: datetime | None = attrs.field(init=False, default=None)
     fired: int = attrs.field(init=False, default=0)
     missed: int = attrs.field(init=False, default=0)
 
@@ -152,9 +156,13 @@ class Jobs:
         A job whose last call still runs misses the tick instead.
         """
         now = moment_of(self._now())
+        self._notice_setback(now)
+        passed: dict[tuple[Schedule, datetime], int] = {}
         while (due := self.next_due()) is not None and due <= now:
             job = heapq.heappop(self._heap)[2]
-            late = self._count_passed(job, due, now)
+            late = passed.get((job.schedule, due))
+            if late is None:
+                late = passed[job.schedule, due] = _count_passed(job, due, now)
             self._schedule_next(job, now)
             if job.running:
                 self._miss_running(job, 1 + late)
@@ -192,13 +200,17 @@ class Jobs:
             self._number += 1
             heapq.heappush(self._heap, (job.due, self._number, job))
 
-    def _count_passed(self, job: Job, due: datetime, now: datetime) -> int:
-        passed = 0
-        tick = job.schedule.next_after(due)
-        while tick is not None and tick <= now and passed < MAX_COUNTED:
-            passed += 1
-            tick = job.schedule.next_after(tick)
-        return passed
+    def _notice_setback(self, now: datetime) -> None:
+        if self._looked_at is not None and self._looked_at - now > MAX_SETBACK:
+            logger.warning(
+                "the clock was set back by %s: cron triggers start over from %s",
+                self._looked_at - now,
+                now.isoformat(timespec="seconds"),
+            )
+            self._heap = []
+            for job in self:
+                self._schedule_next(job, now)
+        self._looked_at = now
 
     def _miss_running(self, job: Job, ticks: int) -> None:
         if not job.missed_running:
@@ -213,3 +225,12 @@ class Jobs:
     def _miss(self, job: Job, ticks: int) -> None:
         job.missed += ticks
         self.missed += ticks
+
+
+def _count_passed(job: Job, due: datetime, now: datetime) -> int:
+    passed = 0
+    tick = job.schedule.next_after(due)
+    while tick is not None and tick <= now and passed < MAX_COUNTED:
+        passed += 1
+        tick = job.schedule.next_after(tick)
+    return passed

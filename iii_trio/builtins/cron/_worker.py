@@ -230,7 +230,10 @@ class _Cron:
         except RegistrationError as exc:
             raise FunctionFailedError(str(exc), code="invalid_expression") from exc
         after = self._moment_after(given.after)
-        times = schedule.times_after(after, given.count)
+        try:
+            times = schedule.times_after(after, given.count)
+        except OverflowError as exc:  # at the ends of the calendar
+            raise FunctionFailedError(f"after: {exc}", code="invalid_time") from exc
         return [time.isoformat() for time in times]
 
     async def list_jobs(self, payload: JSON) -> JSON:
