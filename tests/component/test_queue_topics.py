@@ -415,3 +415,30 @@ async def test_draining_waits_for_the_deliveries_of_an_ended_subscription(
         await rig.handle.drain(30)
         assert done == [1]
         assert await rig.store.counts(0) == {}
+
+
+async def test_a_trigger_that_comes_again_does_not_wait_for_a_long_delivery(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_queue_rig() as rig:
+        begun: list[Any] = []
+        done: list[Any] = []
+
+        @rig.client.function("job::run")
+        async def run(data: Any) -> None:
+            begun.append(data)
+            await trio.sleep(600)
+            done.append(data)
+
+        await rig.client.bind(TYPE, "job::run", {"topic": "t"}, trigger_id="1")
+        await publish(rig, 1)
+        await rig.settle()
+        changed = {"topic": "t", "queue_config": {"concurrency": 2}}
+        await rig.client.bind(TYPE, "job::run", changed, trigger_id="1")
+        for data in (2, 3):
+            await publish(rig, data)
+        await trio.sleep(1)
+        assert begun == [1, 2]
+        await trio.sleep(1300)
+        assert sorted(done) == [1, 2, 3]
+        assert await rig.store.counts(0) == {}

@@ -140,9 +140,18 @@ class Consumer:
 
     def finish(self) -> None:
         """Take no more messages; stop once none is in delivery."""
-        self._retiring = self._finishing = True
+        self._finishing = True
         if self._is_idle:
             self.stop()
+
+    def go_on(self, target: Target) -> bool:
+        """Take messages again, for that target; tell whether it is not too late."""
+        if self._scope.cancel_called:
+            return False
+        self._finishing = False
+        self.target = target
+        self.wake()
+        return True
 
     async def retire(self) -> None:
         """Take no more messages, and wait until none is in delivery."""
@@ -150,6 +159,10 @@ class Consumer:
         await trio.lowlevel.checkpoint()
         while not self._is_idle:
             await self._idle.park()
+
+    @property
+    def _is_ending(self) -> bool:
+        return self._retiring or self._finishing
 
     @property
     def _is_idle(self) -> bool:
@@ -206,7 +219,7 @@ class Consumer:
         self.functions_changed()
 
     def _room(self) -> int:
-        if self._retiring or len(self._absent) >= MAX_ABSENT or not self.target.ready:
+        if self._is_ending or len(self._absent) >= MAX_ABSENT or not self.target.ready:
             return 0
         return self._slots() - len(self._present)
 
@@ -226,7 +239,7 @@ class Consumer:
         return exists
 
     def _begin_deliveries(self, nursery: trio.Nursery) -> None:
-        if self._retiring or not self.target.ready:
+        if self._is_ending or not self.target.ready:
             return
         while self._present and self._slots() > 0:
             message = self._present.popleft()
@@ -314,7 +327,7 @@ class Consumer:
         A call that has an id was made: its function may only tell of another engine.
         """
         refused = exc.code == DRAINING and exc.invocation_id is None
-        return refused or (self._retiring and isinstance(exc, InvocationStoppedError))
+        return refused or (self._is_ending and isinstance(exc, InvocationStoppedError))
 
     def _is_absence(self, message: Message, exc: InvocationError) -> bool:
         """It was there when the delivery began, and went before it was called."""

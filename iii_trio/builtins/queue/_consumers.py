@@ -24,17 +24,17 @@ class Consumers:
     _ending: dict[str, Consumer] = attrs.field(factory=dict)
 
     def start(self, queue: str, target: Target) -> Consumer:
-        """Start the consumer of a queue; a running one goes on with that target."""
+        """Start the consumer of a queue; one that is there goes on with that target."""
         running = self._running.get(queue)
-        if running is not None:
-            running.target = target
-            running.wake()
-            return running
+        ending = None if running is not None else self._ending.pop(queue, None)
+        known = running or ending
+        if known is not None and known.go_on(target):
+            self._running[queue] = known
+            return known
         consumer = Consumer(
             queue=queue, target=target, store=self._store, now=self._now
         )
         self._running[queue] = consumer
-        ending = self._ending.pop(queue, None)
         # Without the context of whoever asks: deliveries belong to no call.
         contextvars.Context().run(
             partial(
