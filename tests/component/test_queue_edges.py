@@ -160,10 +160,13 @@ class FailingRecords:
     def __init__(self, store: KeyValueStore) -> None:
         self.items, self.delete, self.store = store.items, store.delete, store
         self.broken = True
-        self.fail_once = False
+        self.failing: trio.Event | None = None  # fail once, and set it then
 
     async def set(self, *args: Any) -> Change:
-        fails, self.fail_once = self.broken or self.fail_once, False
+        fails, failing, self.failing = self.broken, self.failing, None
+        if failing is not None:
+            fails = True
+            failing.set()
         for _ in range(5):  # a slow disk
             await trio.lowlevel.checkpoint()
         if fails:
@@ -458,11 +461,10 @@ async def test_a_refused_trigger_takes_no_settings_from_one_that_came_later() ->
                 with pytest.raises(RegistrationError, match="the disk is full"):
                     await bind(7)
 
-            records.fail_once = True
+            records.failing = failing = trio.Event()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(be_refused)
-                while records.fail_once:
-                    await trio.lowlevel.checkpoint()
+                await failing.wait()
                 nursery.start_soon(bind, 0)
             await rig.call("iii::durable::publish", topic="t", data=1)
             await rig.settle()
