@@ -67,12 +67,21 @@ def _parse(text: str) -> JSON:
     return value
 
 
-def pretty(value: JSON) -> str:
-    """JSON over several lines: keys sorted, two spaces, no escapes where none needed."""
-    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+def pretty(value: JSON, encoding: str = "utf-8") -> str:
+    """JSON over several lines: keys sorted, two spaces, no escapes where none needed.
+
+    Args:
+        value: any JSON value.
+        encoding: of where it goes.
+
+    Raises:
+        ValueError: infinity is in it, as Python reads ``1e400``.
+    """
+    options: dict[str, Any] = {"indent": 2, "sort_keys": True, "allow_nan": False}
+    text = json.dumps(value, ensure_ascii=False, **options)
     try:
-        text.encode()
+        text.encode(encoding)
     except UnicodeEncodeError:
-        # Half of a surrogate pair is JSON, but cannot be printed.
-        return json.dumps(value, indent=2, sort_keys=True)
+        # Such as half of a surrogate pair: it is JSON, but cannot be printed.
+        return json.dumps(value, **options)
     return text

@@ -235,8 +235,16 @@ async def _report(answer: Awaitable[bytes], interrupt: _Interrupt) -> int:
     except (IIIError, OSError, ValueError, trio.BrokenResourceError) as exc:
         return fail(_with_causes(exc))
     if result not in {b"", b"null"}:
-        sys.stdout.write(pretty(json.loads(result)) + "\n")
+        sys.stdout.write(_shown(result) + "\n")
     return 0
+
+
+def _shown(result: bytes) -> str:
+    """A result for people; as it came, if Python has no value for it."""
+    try:
+        return pretty(json.loads(result), sys.stdout.encoding or "utf-8")
+    except ValueError:
+        return result.decode()
 
 
 def _with_causes(exc: BaseException) -> str:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
+import msgspec
 import pytest
 import trio
 
@@ -70,6 +71,26 @@ async def test_big_integers_are_printed_digit_by_digit() -> None:
             "trigger", "test::echo", "--json", digits, "--port", port
         )
     assert (code, out) == (0, f"{digits}\n")
+
+
+async def test_a_number_that_python_cannot_show_is_printed_as_it_came() -> None:
+    async def answer() -> msgspec.Raw:
+        await trio.lowlevel.checkpoint()
+        return msgspec.Raw(b"[1e400]")
+
+    async with open_engine_with_worker() as (port, worker):
+        worker.register_function("test::odd", answer)
+        code, out, err = await run_cli("trigger", "test::odd", "--port", port)
+    assert (code, out, err) == (0, "[1e400]\n", "")
+
+
+async def test_what_the_terminal_cannot_show_is_printed_escaped() -> None:
+    latin = {"PYTHONIOENCODING": "latin-1"}
+    async with open_engine_with_worker() as (port, _):
+        code, out, err = await run_cli(
+            "trigger", "test::echo", "--json", '"€"', "--port", port, env=latin
+        )
+    assert (code, out, err) == (0, '"\\u20ac"\n', "")
 
 
 async def test_remote_error_is_printed_as_json() -> None:

@@ -110,3 +110,12 @@ def test_pretty_json_sorts_keys_and_indents_by_two() -> None:
 
 def test_half_a_surrogate_pair_is_printed_escaped() -> None:
     assert pretty("\ud800") == '"\\ud800"'
+
+
+def test_what_the_encoding_does_not_have_is_printed_escaped() -> None:
+    assert pretty("é€", "latin-1") == '"\\u00e9\\u20ac"'
+
+
+def test_infinity_is_not_printed() -> None:
+    with pytest.raises(ValueError, match="Out of range"):
+        pretty([float("inf")])
