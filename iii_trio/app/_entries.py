@@ -47,7 +47,6 @@ class RunningEntry:
         done: set when nothing of it is left.
         handle: what its last start gave, ``None`` while it does not run.
         worker: as what it runs, ``None`` while it does not, and for a listener.
-        reserved: function ids that are kept for it.
         retired: `stop` has begun; it is of no use any more, also if that was cancelled.
     """
 
@@ -58,7 +57,6 @@ class RunningEntry:
     done: trio.Event = attrs.field(factory=trio.Event)
     handle: Any = None
     worker: Worker | None = None
-    reserved: set[str] = attrs.field(factory=set)
     retired: bool = False
     _told: tuple[Address, ...] = ()
     _warned: str | None = None
@@ -163,6 +161,8 @@ class EntryRunner:
     policy: RestartPolicy
     telemetry: Telemetry
     environ: Mapping[str, str]
+    # Function ids that are kept for an entry, by its key.
+    _reserved: dict[str, set[str]] = attrs.field(init=False, factory=dict)
 
     async def run(
         self, running: RunningEntry, *, task_status: trio.TaskStatus[None]
@@ -271,12 +271,15 @@ class EntryRunner:
         """Reserve what a worker offers, for the time that it is away after a crash."""
         port = self.engine.supervisor.port_of(worker_id)
         if port is not None:
-            running.reserved = {
-                f.function_id for f in self.engine.registry.owned_by(port)
-            }
-            self.engine.reserve(dict.fromkeys(running.reserved, running.entry.kind))
+            key = running.entry.key
+            offered = {f.function_id for f in self.engine.registry.owned_by(port)}
+            left_out = self._reserved.get(key, set()) - offered
+            self.engine.registry.unreserve(sorted(left_out))
+            self.engine.reserve(dict.fromkeys(offered, running.entry.kind))
+            self._reserved[key] = offered
 
     def free_ids(self, running: RunningEntry) -> None:
         """Let others offer what an entry offered that is gone for good."""
         self.settings.forget(running.declared)
-        self.engine.registry.unreserve(sorted(running.reserved))
+        reserved = self._reserved.pop(running.entry.key, set())
+        self.engine.registry.unreserve(sorted(reserved))

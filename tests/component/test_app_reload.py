@@ -189,3 +189,27 @@ async def test_a_listener_that_comes_or_goes_before_another_leaves_that_alone() 
         assert app.addresses["iii-worker-manager#1"] == (("127.0.0.1", ports[1]),)
         await worker.invoke("engine::workers::list", {})
         assert worker.worker_id == before
+
+
+async def test_what_a_changed_worker_offers_no_more_is_free_for_others() -> None:
+    async def serve(
+        worker: Worker,
+        config: GreeterConfig,
+        _resources: Resources,
+        *,
+        task_status: trio.TaskStatus[Any],
+    ) -> None:
+        worker.register_function(f"{config.greeting}::greet", lambda: "bundled")
+        task_status.started()
+        await trio.sleep_forever()
+
+    spec = attrs.evolve(Greeter().spec, serve=serve)
+    async with open_app(WANTED["as before"], builtins=(spec,)) as app:
+        port = app.addresses["iii-worker-manager"][0][1]
+        async with open_worker(f"ws://127.0.0.1:{port}") as worker:
+            await app.reload(WANTED["changed"])
+            for function_id in ("hi::greet", "new::greet"):
+                worker.register_function(function_id, lambda: "mine")
+            assert await worker.invoke("hi::greet") == "mine"
+            assert await worker.invoke("new::greet") == "bundled"
+            assert set(worker.rejections) == {"new::greet"}
