@@ -231,11 +231,12 @@ class App(metaclass=NoPublicConstructor):
         if running.takes(entry):
             error = await _failure_of(running.reconfigure, entry)
             if error is None:
-                running.declared = entry
+                running.declared, settings = entry, self._runner.settings
                 if running.worker is not None:
                     # One that crashed meanwhile declares them when it starts again.
                     with suppress(trio.ClosedResourceError):
-                        await self._runner.settings.declare(running.worker, entry)
+                        await settings.declare(running.worker, entry)
+                        settings.note_changed(entry.key)  # perhaps under another name
             return error
         if entry.kind == LISTENER and _moves(old, entry):
             # Bind first, so that a busy port changes nothing.

@@ -84,7 +84,8 @@ class Settings:
         self._changes |= dict.fromkeys(self._declared, True)
         self.changed.set()
 
-    def _note_changed(self, key: str) -> None:
+    def note_changed(self, key: str) -> None:
+        """Note that an entry may have to run with other settings."""
         self._changes.setdefault(key, False)
         self.changed.set()
 
@@ -142,7 +143,7 @@ class Settings:
     async def _watch(self, worker: Worker, declared: WorkerEntry) -> None:
         async def on_config_change() -> JSON:
             await trio.lowlevel.checkpoint()
-            self._note_changed(declared.key)
+            self.note_changed(declared.key)
             return {"ok": True}
 
         function_id = f"{declared.kind}::on-config-change"

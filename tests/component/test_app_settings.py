@@ -195,6 +195,17 @@ async def test_settings_are_found_under_the_name_in_the_file(tmp_path: Path) -> 
         assert scene.lamp.ran_with[-1] == LampConfig(color="blue")
 
 
+async def test_a_value_that_was_set_holds_again_under_its_name(tmp_path: Path) -> None:
+    async with open_scene(tmp_path, {"color": "red"}, name="lamp") as scene:
+        await scene.set({"color": "blue"})
+        await scene.lamp.runs_with(color="blue")
+        await scene.reload({"color": "red"}, "iii-lamp")
+        await scene.lamp.runs_with(color="red")
+        await scene.reload({"color": "red"}, "lamp")
+        await scene.lamp.runs_with(color="blue")
+        assert await scene.value() == {"color": "blue"}
+
+
 # --- what may be set
 
 
