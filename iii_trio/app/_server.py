@@ -106,7 +106,7 @@ async def _run(
     """Follow the file until the app is to end."""
     async with trio.open_nursery() as nursery:
         if source.path is not None:
-            apply = partial(_apply, app, source.path, on_config)
+            apply = partial(_apply, app, source, on_config)
             nursery.start_soon(
                 partial(watch_text, settle=reload_delay),
                 source.path,
@@ -141,9 +141,10 @@ async def _find_source(config_path: str | os.PathLike[str] | None) -> _Source:
 
 
 async def _apply(
-    app: App, path: Path, on_config: Callable[[AppConfig], None], text: str
+    app: App, source: _Source, on_config: Callable[[AppConfig], None], text: str
 ) -> None:
     """Apply a new text of the file, or log why not."""
+    path = source.path
     if not text.strip():
         # Who writes it anew empties it first, and may take its time.
         await trio.lowlevel.checkpoint()
@@ -161,11 +162,22 @@ async def _apply(
             "%s: parse failed, the running configuration is kept: %s", path, exc
         )
         return
+    if _of_the_engine(config) != _of_the_engine(source.config):
+        logger.warning(
+            "%s: limits and registration_namespace_grace_ms are read at start: the "
+            "running engine keeps those that it has",
+            path,
+        )
     on_config(config)
     report = await app.reload(config)
     logger.info("%s applied: %s", path, report)
     for key, error in report.failed.items():
         logger.error("%s could not be started or changed: %s", key, error)
+
+
+def _of_the_engine(config: AppConfig | None) -> object:
+    assert config is not None, "there is a file"
+    return config.limits, config.registration_namespace_grace
 
 
 @attrs.define(eq=False)

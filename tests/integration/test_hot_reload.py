@@ -148,6 +148,16 @@ async def test_a_file_that_is_emptied_keeps_the_running_configuration(
     assert sum("applied" in line for line in server.lines) == 1
 
 
+async def test_what_is_read_at_start_only_is_said(tmp_path: Path) -> None:
+    async with open_server(tmp_path, BASE, *PROMPT) as server:
+        await server.port()
+        limited = f"limits: {{json_depth: 9}}\n{BASE}"
+        await edit(server, tmp_path, limited, "limits and .* are read at start")
+        await edit(server, tmp_path, WITH_STATE, "applied: added iii-state")
+        assert await server.stop() == 0
+    assert sum("are read at start" in line for line in server.lines) == 1
+
+
 async def test_a_configuration_from_a_pipe_is_read_once(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.write(writing, WITH_STATE.encode())
