@@ -123,7 +123,20 @@ def test_many_problems_are_counted_and_long_ones_are_cut() -> None:
     problems = problems_of(["x" * 1000] * 15, validator)
     assert len(problems) == 11
     assert problems[-1] == "5 more"
-    assert len(problems[0]) < 220
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[0] * 1001, [[0] * 400] * 3, [{str(n): n for n in range(400)}] * 3],
+    ids=["one list", "lists", "objects"],
+)
+def test_of_a_large_value_the_first_problem_alone_is_told(value: Any) -> None:
+    strings = compile_schema({"items": {"type": "string"}})
+    others = compile_schema({"items": {"not": {"type": "string"}}})
+    assert len(problems_of(value[:2], strings)) == 2
+    [problem] = problems_of(value, strings)
+    assert problem.startswith("$[0]: ")
+    assert problems_of(value, others) == []
 
 
 def nested(depth: int) -> Any:

@@ -12,6 +12,10 @@ JSON = Any
 MAX_PROBLEMS: Final = 10
 """How many problems a message names."""
 
+MAX_ITEMS: Final = 1000
+"""Of a value with more the first problem alone is told: the validator makes all of them
+before it shows one, each with 1.5 KiB, and with a copy of what it is about."""
+
 MAX_DEPTH: Final = 128
 """How deep values and schemas may nest; validating them takes stack for each level."""
 
@@ -23,7 +27,10 @@ class Validator(Protocol):
     """A compiled schema."""
 
     def iter_errors(self, instance: JSON, /) -> Any:  # noqa: ANN401
-        """What is wrong with a value."""
+        """All that is wrong with a value."""
+
+    def validate(self, instance: JSON, /) -> None:
+        """Raise the first thing that is wrong with it."""
 
 
 class SchemaError(ValueError):
@@ -48,11 +55,14 @@ def problems_of(value: JSON, validator: Validator) -> list[str]:
     """What is wrong with a value, each with its path: ``$.port: ...``; ``[]`` if fine."""
     if is_too_deep(value):
         return [f"$: it nests deeper than {MAX_DEPTH}"]
+    if _is_large(value):
+        try:
+            validator.validate(value)
+        except jsonschema_rs.ValidationError as error:
+            return [_told(error)]
+        return []
     errors = list(validator.iter_errors(value))
-    problems = [
-        f"{_path(error.instance_path)}: {_reason(error)}"
-        for error in errors[:MAX_PROBLEMS]
-    ]
+    problems = [_told(error) for error in errors[:MAX_PROBLEMS]]
     if len(errors) > MAX_PROBLEMS:
         problems.append(f"{len(errors) - MAX_PROBLEMS} more")
     return problems
@@ -72,6 +82,23 @@ def is_too_deep(value: JSON) -> bool:
             return False
         level = inner
     return True
+
+
+def _is_large(value: JSON) -> bool:
+    """Whether more than `MAX_ITEMS` values are in it."""
+    left, found = [value], 0
+    while left and found <= MAX_ITEMS:
+        item = left.pop()
+        found += 1
+        if isinstance(item, dict | list):
+            if len(item) > MAX_ITEMS:
+                return True
+            left.extend(item.values() if isinstance(item, dict) else item)
+    return found > MAX_ITEMS
+
+
+def _told(error: jsonschema_rs.ValidationError) -> str:
+    return f"{_path(error.instance_path)}: {_reason(error)}"
 
 
 def _refuse(uri: str) -> NoReturn:
