@@ -7,6 +7,7 @@ from typing import Final, NoReturn
 
 import trio
 import watchfiles
+from watchfiles._rust_notify import WatchfilesRustInternalError
 
 LOOK_EVERY: Final = 1.0
 """Seconds between calls without an event: something may have changed before the watch
@@ -31,7 +32,8 @@ async def watch(
         recursive: whether directories below count too.
 
     Raises:
-        FileNotFoundError: a directory does not exist.
+        ExceptionGroup: of an ``OSError``: a directory does not exist, or the system cannot
+            watch it, such as for its limit of watches.
     """
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
@@ -47,8 +49,12 @@ async def watch(
             recursive=recursive,
         )
         async with aclosing(changes):
-            async for seen in changes:
-                await on_change(bool(seen))
+            try:
+                async for seen in changes:
+                    await on_change(bool(seen))
+            except WatchfilesRustInternalError as exc:
+                # Such as no descriptor, or instance of inotify, left.
+                raise OSError(str(exc)) from exc
 
 
 async def _set_when_cancelled(stop: trio.Event) -> NoReturn:

@@ -2,10 +2,11 @@
 
 import json
 import os
+import resource
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,10 @@ import trio
 from iii_trio._util import open_background_nursery
 from iii_trio.app import open_app
 from iii_trio.builtins.exec import ExecConfig, serve_exec
-from iii_trio.builtins.exec._worker import MANY_RUNS
+from iii_trio.builtins.exec._commands import open_commands
+from iii_trio.builtins.exec._guard import open_guard
+from iii_trio.builtins.exec._patterns import parse_pattern
+from iii_trio.builtins.exec._worker import MANY_RUNS, _Pipeline, _watch_files
 from iii_trio.testing import open_test_engine
 from iii_trio.worker import open_worker
 from tests.integration.server_rig import LISTENER, PATIENCE, open_server, run_cli
@@ -264,6 +268,29 @@ async def test_a_directory_that_is_missing_is_not_watched_and_said(
     async with serving("true", watch=("nowhere/*.py",)):
         await eventually(lambda: "command 1 has ended" in log.messages)
         await eventually(lambda: "nothing is watched for 'nowhere/*.py'" in log.text)
+
+
+@contextmanager
+def no_descriptors_left() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as stack:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        with suppress(OSError):
+            while True:
+                stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        yield
+
+
+async def test_what_the_system_cannot_watch_is_said_and_ends_nothing(
+    directory: Path, log: pytest.LogCaptureFixture
+) -> None:
+    patterns = [parse_pattern("**/*.py", directory)]
+    async with open_guard() as guard, open_commands(guard) as commands:
+        await trio.Path(directory).is_dir()  # a thread is there
+        with no_descriptors_left():
+            await _watch_files(patterns, True, _Pipeline((), commands))
+    assert "nothing is watched for '**/*.py': " in log.text
 
 
 async def test_commands_that_write_what_is_watched_are_told_of(

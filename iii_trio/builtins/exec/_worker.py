@@ -138,11 +138,20 @@ async def _watch_files(
                 pattern.text,
                 pattern.directory,
             )
-    if found:
+    if not found:
+        return
+    try:
         await watch(
             *{pattern.directory for pattern in found},
             wanted=lambda path: any(pattern.matches(path) for pattern in found),
             on_change=pipeline.note_change,
             settle=SETTLE,
             recursive=recursive,
+        )
+    except* OSError as group:
+        # Such as the system's limit of watches, which a large tree exceeds.
+        logger.error(  # noqa: TRY400 - it says all there is
+            "nothing is watched for %s: %s",
+            ", ".join(repr(pattern.text) for pattern in found),
+            group.exceptions[0],
         )
