@@ -154,6 +154,7 @@ class Commands:
                 self._running.remove(running)  # its group may be somebody else's now
                 await self._guard.ended(running.process.pid)
             with trio.move_on_after(LAST_WORDS):
+                await trio.lowlevel.checkpoint()
                 for running in ending:
                     await running.read.wait()
         finally:
