@@ -103,8 +103,8 @@ class Deliveries:
             else:
                 self._ended()
 
-        self._under_way += 1
         payload = msgspec.json.encode(event)
+        self._under_way += 1
         if not start_delivery(self._worker, first, payload, on_done):
             self._worker.start_soon(self._tell, triggers, event, name=name)
 
