@@ -273,7 +273,9 @@ class App(metaclass=NoPublicConstructor):
     async def _take_settings(self, running: RunningEntry, *, lost: bool) -> None:
         worker, declared, entry = running.worker, running.declared, None
         await trio.lowlevel.checkpoint()
-        if worker is not None:
+        if not running.is_up:  # what it sees itself when it starts may be older
+            running.missed_change = lost or bool(running.missed_change)
+        elif worker is not None:
             settings = self._runner.settings
             find = settings.declare if lost else settings.read
             with suppress(trio.ClosedResourceError):  # it crashed meanwhile

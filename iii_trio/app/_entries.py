@@ -47,6 +47,8 @@ class RunningEntry:
         done: set when nothing of it is left.
         handle: what its last start gave, ``None`` while it does not run.
         worker: as what it runs, ``None`` while it does not, and for a listener.
+        is_up: it has started, and runs.
+        missed_change: settings changed while it was not up; true: declare them again.
         retired: `stop` has begun; it is of no use any more, also if that was cancelled.
     """
 
@@ -57,7 +59,9 @@ class RunningEntry:
     done: trio.Event = attrs.field(factory=trio.Event)
     handle: Any = None
     worker: Worker | None = None
+    is_up: bool = False
     retired: bool = False
+    missed_change: bool | None = None
     _told: tuple[Address, ...] = ()
     _warned: str | None = None
 
@@ -186,6 +190,10 @@ class EntryRunner:
 
     def _took_off(self, running: RunningEntry, handle: object) -> None:
         running.took_off(handle)
+        running.is_up, missed = True, running.missed_change
+        if missed is not None:
+            running.missed_change = None
+            self.settings.note_changed(running.declared.key, lost=missed)
         if running.entry.kind == CONFIGURATION:
             self.settings.note_restart()
 
@@ -230,7 +238,7 @@ class EntryRunner:
             status = StartedCallback(ready)
             running.worker = worker
             try:
-                settled = await self.settings.declare(worker, running.declared)
+                settled = await self._declare(worker, running)
                 if not running.keeps_entry:
                     running.entry = settled
                 running.keeps_entry = False
@@ -239,6 +247,15 @@ class EntryRunner:
                 await spec.serve(worker, config, resources, task_status=status)
             finally:
                 running.handle = running.worker = None
+                running.is_up = False
+
+    async def _declare(self, worker: Worker, running: RunningEntry) -> WorkerEntry:
+        """Declare the settings that the file has by then; give it as it should run."""
+        while True:
+            declared = running.declared
+            settled = await self.settings.declare(worker, declared)
+            if declared is running.declared:
+                return settled
 
     async def _resources(self, spec: BuiltinSpec, backend: Backend | None) -> Resources:
         await trio.lowlevel.checkpoint()

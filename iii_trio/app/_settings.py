@@ -84,9 +84,14 @@ class Settings:
         self._changes |= dict.fromkeys(self._declared, True)
         self.changed.set()
 
-    def note_changed(self, key: str) -> None:
-        """Note that an entry may have to run with other settings."""
-        self._changes.setdefault(key, False)
+    def note_changed(self, key: str, *, lost: bool = False) -> None:
+        """Note that an entry may have to run with other settings.
+
+        Args:
+            key: which.
+            lost: they must be declared again.
+        """
+        self._changes[key] = lost or self._changes.get(key, False)
         self.changed.set()
 
     async def declare(self, worker: Worker, declared: WorkerEntry) -> WorkerEntry:
