@@ -118,16 +118,14 @@ class Deliveries:
         try:
             await trio.lowlevel.checkpoint()
             for trigger in triggers:
-                if self._is_bound(trigger.trigger_id):
-                    await self._tell_one(trigger, event)
+                if not self._is_bound(trigger.trigger_id):
+                    continue
+                try:
+                    await self._worker.emit(trigger, event)
+                except InvocationError as exc:
+                    self._note(trigger, exc)
         finally:
             self._ended()
-
-    async def _tell_one(self, trigger: Trigger, event: JSON) -> None:
-        try:
-            await self._worker.emit(trigger, event)
-        except InvocationError as exc:
-            self._note(trigger, exc)
 
     def _note(self, trigger: Trigger, failure: InvocationError | None) -> None:
         if failure is not None:

@@ -1,8 +1,9 @@
 """How a worker reaches an engine elsewhere: its link, and the ends of channels."""
 
 import ssl
+from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, final
+from typing import Any, Protocol, final
 from urllib.parse import urlsplit
 
 import trio
@@ -69,9 +70,9 @@ class WebSocketDialler:
         """Open a link for the length of a block."""
         return open_trio_websocket_link(self._url, headers=self._headers, tls=self._tls)
 
-    async def serve_channel_end(
+    def serve_channel_end(
         self, ref: ChannelRef, *, task_status: trio.TaskStatus[ChannelEnd]
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """Hold an end open until it is closed."""
         url = channel_url(self._url, ref)
-        await serve_channel_end(url, self._headers, self._tls, task_status=task_status)
+        return serve_channel_end(url, self._headers, self._tls, task_status=task_status)

@@ -5,7 +5,7 @@ For what a real engine never does: greet late, lie, refuse, forget.
 
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -140,11 +140,10 @@ class ScriptedEngine:
             link.close("the worker left", polite=True)
             nursery.cancel_scope.cancel(reason="the worker left")
 
-    async def serve_channel_end(
+    def serve_channel_end(
         self, ref: ChannelRef, *, task_status: trio.TaskStatus[ChannelEnd]
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """It knows no channels."""
-        await trio.lowlevel.checkpoint()
         msg = f"channel {ref.channel_id} is not known"
         raise trio.BrokenResourceError(msg)
 

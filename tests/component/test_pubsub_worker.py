@@ -162,6 +162,7 @@ async def test_nothing_is_dropped_while_the_subscriber_keeps_up(
         got = await rig.record("subscribe", "on::it", {"topic": "t"})
 
         async def publish_all() -> None:
+            await trio.lowlevel.checkpoint()
             for number in range(6400 // publishers):
                 await rig.client.invoke("publish", {"topic": "t", "data": number})
 

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from iii_trio.builtins.queue import NamedQueue, QueueConfig
+from iii_trio.builtins.queue._config import MOST
+from iii_trio.builtins.queue._inputs import DeadMessagesInput
 
 
 def test_defaults_are_those_of_the_reference() -> None:
@@ -65,3 +67,10 @@ def test_right_queues_are_taken() -> None:
         "b": NamedQueue(max_retries=0, backoff_ms=0, concurrency=1, timeout_ms=1),
     }
     assert QueueConfig(queue_configs=queues).queue_configs == queues
+
+
+def test_the_numbers_of_inputs_have_bounds_that_stores_take() -> None:
+    assert DeadMessagesInput(topic="t", limit=MOST).limit == MOST
+    for limit, bound in ((-1, "at least 0"), (MOST + 1, f"at most {MOST}")):
+        with pytest.raises(ValueError, match=f"limit must be {bound}"):
+            DeadMessagesInput(topic="t", limit=limit)

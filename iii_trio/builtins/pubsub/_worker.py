@@ -278,6 +278,7 @@ class _PubSub:
             await self._deliver_now(subscription, data, begun)
         except InvocationError as exc:
             failure = exc
+            await trio.lowlevel.checkpoint()
         finally:
             begun.set()
             self._done(subscription, failure)
