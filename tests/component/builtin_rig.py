@@ -69,10 +69,20 @@ async def _open_rig(
 
 
 @asynccontextmanager
-async def open_cron_rig(epoch: float = 1_767_225_600.0) -> AsyncIterator[BuiltinRig]:
-    """Open an engine with a cron worker; it is 1 January 2026, 00:00 UTC."""
+async def open_cron_rig(
+    epoch: float = 1_767_225_600.0, now: Callable[[], float] | None = None
+) -> AsyncIterator[BuiltinRig]:
+    """Open an engine with a cron worker; it is 1 January 2026, 00:00 UTC.
+
+    Args:
+        epoch: another time.
+        now: another clock than that of the engine.
+    """
     serve = partial(serve_cron, config=CronConfig())
-    async with _open_rig("iii-cron", serve, epoch=epoch, on_clock=True) as rig:
+    on_clock = now is None
+    if now is not None:
+        serve = partial(serve, now=now)
+    async with _open_rig("iii-cron", serve, epoch=epoch, on_clock=on_clock) as rig:
         yield rig
 
 

@@ -1,6 +1,5 @@
 """Changes of entries that are cancelled, that move listeners, that meet a crash."""
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -13,11 +12,7 @@ from iii_trio.app import RestartPolicy, open_app
 from iii_trio.builtins import BUILTINS, BuiltinSpec, Resources
 from iii_trio.errors import FunctionNotFoundError
 from iii_trio.worker import Worker, open_worker
-
-
-@attrs.frozen(kw_only=True)
-class GreeterConfig:
-    greeting: str = "hi"
+from tests.component.test_app import GreeterConfig, config
 
 
 @attrs.define(eq=False)
@@ -89,11 +84,6 @@ class Greeter:
             serve=self.serve,
             has_settings=True,
         )
-
-
-def config(*entries: Mapping[str, Any]) -> dict[str, Any]:
-    listener = {"name": "iii-worker-manager", "config": {"port": 0}}
-    return {"workers": [*entries, listener]}
 
 
 WANTED = {

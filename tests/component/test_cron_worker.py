@@ -7,7 +7,6 @@ import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,10 +14,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from iii_trio._util import open_background_nursery
-from iii_trio.builtins.cron import CronConfig, serve_cron
 from iii_trio.errors import RegistrationError
-from iii_trio.testing import cancel_at_every_step, open_test_engine
+from iii_trio.testing import cancel_at_every_step
 from tests.component.builtin_rig import BuiltinRig, open_cron_rig
 
 
@@ -382,21 +379,8 @@ async def test_a_wall_clock_that_jumps_never_fires_early_or_twice(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = SteppedClock()
-    async with (
-        open_test_engine() as under_test,
-        under_test.open_worker("iii-cron") as server,
-        under_test.open_worker("client") as client,
-        open_background_nursery("test over") as nursery,
-    ):
-        await nursery.start(partial(serve_cron, server, CronConfig(), now=clock))
-        got: list[Any] = []
-
-        @client.function("job::run")
-        async def run(payload: Any) -> None:
-            await trio.lowlevel.checkpoint()
-            got.append(payload)
-
-        await client.bind("cron", "job::run", {"expression": "*/10 * * * *"})
+    async with open_cron_rig(now=clock) as rig:
+        got = await rig.record("cron", "job::run", {"expression": "*/10 * * * *"})
         await trio.sleep(5)
         clock.offset -= 3600  # an hour back: the time that was due comes an hour later
         await trio.sleep(3600 + 599)
@@ -417,17 +401,9 @@ async def test_a_clock_that_was_far_ahead_is_followed_when_it_is_put_right(
     clock = SteppedClock()
     right = clock.offset
     clock.offset += 10 * 365 * 86_400
-    async with (
-        open_test_engine() as under_test,
-        under_test.open_worker("iii-cron") as server,
-        under_test.open_worker("client") as client,
-        open_background_nursery("test over") as nursery,
-    ):
-        await nursery.start(partial(serve_cron, server, CronConfig(), now=clock))
-        got: list[Any] = []
-        client.register_function("job::run", got.append)
-        await client.bind("cron", "job::run", {"expression": "*/10 * * * *"})
-        await client.bind("cron", "o::ther", {"expression": "@yearly"})
+    async with open_cron_rig(now=clock) as rig:
+        got = await rig.record("cron", "job::run", {"expression": "*/10 * * * *"})
+        await rig.client.bind("cron", "o::ther", {"expression": "@yearly"})
         await trio.sleep(5)
         clock.offset = right
         await trio.sleep(1200)
@@ -442,21 +418,13 @@ async def test_each_trigger_counts_the_ticks_that_it_slept_through(
     autojump_clock: MockClock,
 ) -> None:
     clock = SteppedClock()
-    async with (
-        open_test_engine() as under_test,
-        under_test.open_worker("iii-cron") as server,
-        under_test.open_worker("client") as client,
-        open_background_nursery("test over") as nursery,
-    ):
-        handle = await nursery.start(
-            partial(serve_cron, server, CronConfig(), now=clock)
-        )
-        client.register_function("job::run", lambda: None)
+    async with open_cron_rig(now=clock) as rig:
+        rig.client.register_function("job::run", lambda: None)
         for expression in ("* * * * *", "* * * * *", "*/7 * * * *", "@hourly"):
-            await client.bind("cron", "job::run", {"expression": expression})
+            await rig.client.bind("cron", "job::run", {"expression": expression})
         await trio.sleep(5)
         clock.offset += 3600
         await trio.sleep(60)
-        listed = await client.invoke("cron::list", {})
-    assert handle.statistics().fired == 4
+        listed = await rig.client.invoke("cron::list", {})
+    assert rig.handle.statistics().fired == 4
     assert [job["missed_ticks"] for job in listed] == [60, 60, 8, 0]

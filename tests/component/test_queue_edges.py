@@ -174,37 +174,42 @@ class FailingRecords:
         return await self.store.set(*args)
 
 
-async def test_a_subscription_that_cannot_be_stored_is_refused() -> None:
+@asynccontextmanager
+async def open_failing_records() -> AsyncIterator[tuple[QueueRig, FailingRecords]]:
+    """Open an engine whose queue worker cannot store its subscriptions."""
     async with open_memory() as stores:
         records: Any = FailingRecords(stores.key_value("queue"))
         async with open_queue_rig(records=records) as rig:
-            rig.collect()
-            with pytest.raises(RegistrationError, match="the disk is full"):
-                await rig.client.bind(TYPE, "job::run", {"topic": "t"})
-            await rig.call("iii::durable::publish", topic="t", data=1)
-            await rig.settle()
-            assert list(await rig.store.counts(0)) == [unread_topic("t")]
-            error = await rig.failure("queue::define", {"queue": "q"})
-            assert error.code == "define_failed"
-            with pytest.raises(InvocationError, match="queue_not_defined"):
-                await rig.enqueue(1, queue="q")
+            yield rig, records
+
+
+async def test_a_subscription_that_cannot_be_stored_is_refused() -> None:
+    async with open_failing_records() as (rig, _):
+        rig.collect()
+        with pytest.raises(RegistrationError, match="the disk is full"):
+            await rig.client.bind(TYPE, "job::run", {"topic": "t"})
+        await rig.call("iii::durable::publish", topic="t", data=1)
+        await rig.settle()
+        assert list(await rig.store.counts(0)) == [unread_topic("t")]
+        error = await rig.failure("queue::define", {"queue": "q"})
+        assert error.code == "define_failed"
+        with pytest.raises(InvocationError, match="queue_not_defined"):
+            await rig.enqueue(1, queue="q")
 
 
 async def test_a_known_subscription_stays_known_when_the_storage_fails() -> None:
-    async with open_memory() as stores:
-        records: Any = FailingRecords(stores.key_value("queue"))
-        async with open_queue_rig(records=records) as rig:
-            got = rig.collect()
-            records.broken = False
-            await rig.client.bind(TYPE, "job::run", {"topic": "t"}, trigger_id="1")
-            records.broken = True
-            await rig.client.bind(TYPE, "job::run", {"topic": "t"}, trigger_id="2")
-            changed = {"topic": "t", "queue_config": {"maxRetries": 9}}
-            with pytest.raises(RegistrationError, match="the disk is full"):
-                await rig.client.bind(TYPE, "job::run", changed, trigger_id="3")
-            await rig.call("iii::durable::publish", topic="t", data=1)
-            await rig.settle()
-            assert got == [1]
+    async with open_failing_records() as (rig, records):
+        got = rig.collect()
+        records.broken = False
+        await rig.client.bind(TYPE, "job::run", {"topic": "t"}, trigger_id="1")
+        records.broken = True
+        await rig.client.bind(TYPE, "job::run", {"topic": "t"}, trigger_id="2")
+        changed = {"topic": "t", "queue_config": {"maxRetries": 9}}
+        with pytest.raises(RegistrationError, match="the disk is full"):
+            await rig.client.bind(TYPE, "job::run", changed, trigger_id="3")
+        await rig.call("iii::durable::publish", topic="t", data=1)
+        await rig.settle()
+        assert got == [1]
 
 
 class KeepingRecords:
@@ -413,19 +418,17 @@ async def test_a_subscription_that_is_refused_gets_its_backlog_when_it_comes_aga
 
 
 async def test_settings_of_a_refused_trigger_do_not_hold() -> None:
-    async with open_memory() as stores:
-        records: Any = FailingRecords(stores.key_value("queue"))
-        async with open_queue_rig(records=records) as rig:
-            rig.collect(failing=lambda _data: True)
-            records.broken = False
-            once = {"topic": "t", "queue_config": {"maxRetries": 0}}
-            await rig.client.bind(TYPE, "job::run", once)
-            records.broken = True
-            with pytest.raises(RegistrationError, match="the disk is full"):
-                await rig.client.bind(TYPE, "job::run", {"topic": "t"})
-            await rig.call("iii::durable::publish", topic="t", data=1)
-            await rig.settle()
-            assert (await rig.stats("t"))["dlq_depth"] == 1
+    async with open_failing_records() as (rig, records):
+        rig.collect(failing=lambda _data: True)
+        records.broken = False
+        once = {"topic": "t", "queue_config": {"maxRetries": 0}}
+        await rig.client.bind(TYPE, "job::run", once)
+        records.broken = True
+        with pytest.raises(RegistrationError, match="the disk is full"):
+            await rig.client.bind(TYPE, "job::run", {"topic": "t"})
+        await rig.call("iii::durable::publish", topic="t", data=1)
+        await rig.settle()
+        assert (await rig.stats("t"))["dlq_depth"] == 1
 
 
 async def test_definitions_at_once_are_stored_as_they_hold(tmp_path: Path) -> None:
@@ -446,26 +449,24 @@ async def test_definitions_at_once_are_stored_as_they_hold(tmp_path: Path) -> No
 
 
 async def test_a_refused_trigger_takes_no_settings_from_one_that_came_later() -> None:
-    async with open_memory() as stores:
-        records: Any = FailingRecords(stores.key_value("queue"))
-        async with open_queue_rig(records=records) as rig:
-            rig.collect(failing=lambda _data: True)
-            records.broken = False
-            await rig.client.bind(TYPE, "job::run", {"topic": "t"})
+    async with open_failing_records() as (rig, records):
+        rig.collect(failing=lambda _data: True)
+        records.broken = False
+        await rig.client.bind(TYPE, "job::run", {"topic": "t"})
 
-            async def bind(retries: int) -> None:
-                config = {"topic": "t", "queue_config": {"maxRetries": retries}}
-                await rig.client.bind(TYPE, "job::run", config)
+        async def bind(retries: int) -> None:
+            config = {"topic": "t", "queue_config": {"maxRetries": retries}}
+            await rig.client.bind(TYPE, "job::run", config)
 
-            async def be_refused() -> None:
-                with pytest.raises(RegistrationError, match="the disk is full"):
-                    await bind(7)
+        async def be_refused() -> None:
+            with pytest.raises(RegistrationError, match="the disk is full"):
+                await bind(7)
 
-            records.failing = failing = trio.Event()
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(be_refused)
-                await failing.wait()
-                nursery.start_soon(bind, 0)
-            await rig.call("iii::durable::publish", topic="t", data=1)
-            await rig.settle()
-            assert (await rig.stats("t"))["dlq_depth"] == 1
+        records.failing = failing = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(be_refused)
+            await failing.wait()
+            nursery.start_soon(bind, 0)
+        await rig.call("iii::durable::publish", topic="t", data=1)
+        await rig.settle()
+        assert (await rig.stats("t"))["dlq_depth"] == 1

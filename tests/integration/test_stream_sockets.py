@@ -4,6 +4,7 @@ import json
 import logging
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 import trio_websocket
@@ -320,7 +321,12 @@ async def test_the_auth_function_gives_the_context() -> None:
         assert request.keys() == {"headers", "path", "query_params", "addr"}
 
 
-@pytest.mark.parametrize("answer", [None, {}, 5, FunctionFailedError("b", code="X")])
+NO_VALUE = msgspec.Raw(b'{"context":1e400}')
+
+
+@pytest.mark.parametrize(
+    "answer", [None, {}, 5, NO_VALUE, FunctionFailedError("b", code="X")]
+)
 async def test_an_auth_function_that_fails_admits_unless_strict(answer: Any) -> None:
     async with open_stream_rig(auth_function="auth::check") as rig:
         rig.answer("auth::check", answer)

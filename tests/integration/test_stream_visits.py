@@ -83,20 +83,6 @@ async def test_answers_that_have_no_value_are_no_clear_answers(strict: bool) -> 
             await one.join()
 
 
-async def test_a_context_that_has_no_value_is_none() -> None:
-    async with open_stream_rig(auth_function="auth::check") as rig:
-        rig.answer("auth::check", NO_VALUE)
-        joined = await rig.record("stream:join")
-        async with rig.subscriber() as one:
-            await one.join()
-        assert joined.payloads == [VISIT]
-    async with open_stream_rig(auth_function="auth::check", strict_auth=True) as rig:
-        rig.answer("auth::check", NO_VALUE)
-        async with await trio.open_tcp_stream(*rig.server.addresses[0]) as stream:
-            await stream.send_all(UPGRADE.format(target="/").encode())
-            assert (await stream.receive_some()).startswith(b"HTTP/1.1 401")
-
-
 async def test_who_is_being_vetted_is_not_let_in_once_the_server_drains() -> None:
     async with open_stream_rig(auth_function="auth::check") as rig:
         asked, answered = trio.Event(), trio.Event()
