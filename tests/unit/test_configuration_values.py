@@ -123,6 +123,7 @@ def test_many_problems_are_counted_and_long_ones_are_cut() -> None:
     problems = problems_of(["x" * 1000] * 15, validator)
     assert len(problems) == 11
     assert problems[-1] == "5 more"
+    assert len(problems[0]) < 220
 
 
 @pytest.mark.parametrize(
