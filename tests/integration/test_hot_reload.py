@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from iii_trio.app._reload import watch_text
 from iii_trio.worker import open_worker
@@ -187,8 +188,8 @@ async def test_a_file_that_cannot_be_watched_is_looked_at(
     with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watch_text, Path(path), "", apply)
-            while "cannot be watched" not in caplog.text:  # noqa: ASYNC110
-                await trio.sleep(0.01)
+            while "cannot be watched" not in caplog.text:
+                await trio.testing.wait_all_tasks_blocked()
             await path.parent.mkdir()
             await path.write_text(BASE)
     assert got == [BASE]
