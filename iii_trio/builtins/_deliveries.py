@@ -19,6 +19,18 @@ from iii_trio.worker import Outcome, Trigger, Worker, current_invocation
 JSON = Any
 
 
+def log_failure(logger: logging.Logger, trigger: Trigger, failure: Exception) -> None:
+    """Say that a trigger's function, or its condition, failed."""
+    function_id = failure.function_id if isinstance(failure, InvocationError) else ""
+    logger.warning(
+        "%s trigger %s: %s failed: %s",
+        trigger.trigger_type,
+        trigger.trigger_id,
+        function_id or trigger.function_id,
+        failure,
+    )
+
+
 def start_delivery(
     worker: Worker,
     trigger: Trigger,
@@ -96,7 +108,8 @@ class Deliveries:
         context = contextvars.copy_context()
 
         def on_done(failure: InvocationError | None) -> None:
-            self._note(first, failure)
+            if failure is not None:
+                log_failure(self._logger, first, failure)
             if others:
                 start_soon = self._worker.start_soon
                 context.run(start_soon, self._tell, others, event, name=name)
@@ -123,19 +136,9 @@ class Deliveries:
                 try:
                     await self._worker.emit(trigger, event)
                 except InvocationError as exc:
-                    self._note(trigger, exc)
+                    log_failure(self._logger, trigger, exc)
         finally:
             self._ended()
-
-    def _note(self, trigger: Trigger, failure: InvocationError | None) -> None:
-        if failure is not None:
-            self._logger.warning(
-                "%s trigger %s: %s failed: %s",
-                trigger.trigger_type,
-                trigger.trigger_id,
-                trigger.function_id,
-                failure,
-            )
 
     def _ended(self) -> None:
         self._under_way -= 1

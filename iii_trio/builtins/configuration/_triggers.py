@@ -12,6 +12,7 @@ from typing import Any, Final, final
 import attrs
 import trio
 
+from iii_trio.builtins._deliveries import log_failure
 from iii_trio.builtins._payloads import InputError, structure
 from iii_trio.builtins.configuration._inputs import (
     EVENT_TYPES,
@@ -128,12 +129,7 @@ class ConfigurationTriggers:
         try:
             await self._worker.emit(trigger, event)
         except InvocationError as exc:
-            logger.warning(
-                "configuration trigger %s: %s failed: %s",
-                trigger.trigger_id,
-                trigger.function_id,
-                exc,
-            )
+            log_failure(logger, trigger, exc)
 
 
 def _config_of(trigger: Trigger) -> ConfigurationTriggerConfig:

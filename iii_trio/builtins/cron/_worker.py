@@ -15,6 +15,7 @@ import attrs
 import msgspec
 import trio
 
+from iii_trio.builtins._deliveries import log_failure
 from iii_trio.builtins._payloads import structure_input
 from iii_trio.builtins.cron._config import CronConfig, ListInput, NextInput
 from iii_trio.builtins.cron._jobs import CronStatistics, Job, Jobs, moment_of
@@ -297,9 +298,4 @@ class _Cron:
         try:
             await self._worker.emit(job.trigger, payload)
         except InvocationError as exc:
-            logger.warning(
-                "cron trigger %s: %s failed: %s",
-                job.trigger.trigger_id,
-                job.trigger.function_id,
-                exc,
-            )
+            log_failure(logger, job.trigger, exc)

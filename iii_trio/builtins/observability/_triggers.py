@@ -8,6 +8,7 @@ import attrs
 import msgspec
 import trio
 
+from iii_trio.builtins._deliveries import log_failure
 from iii_trio.builtins.observability._inputs import (
     LogTriggerConfig,
     TraceTriggerConfig,
@@ -126,13 +127,7 @@ class Deliverer:
                     trigger, msgspec.json.encode(payload), traceparent=traceparent
                 )
         except InvocationError as exc:
-            logger.warning(
-                "%s trigger %s: %s failed: %s",
-                trigger.trigger_type,
-                trigger.trigger_id,
-                exc.function_id or trigger.function_id,
-                exc,
-            )
+            log_failure(logger, trigger, exc)
 
 
 class _Triggers(Generic[ConfigT]):

@@ -17,7 +17,7 @@ import attrs
 import msgspec
 import trio
 
-from iii_trio.builtins._deliveries import start_delivery
+from iii_trio.builtins._deliveries import log_failure, start_delivery
 from iii_trio.builtins._failures import FailingAs
 from iii_trio.builtins._payloads import structure_input
 from iii_trio.builtins._remote_engine import (
@@ -218,8 +218,9 @@ class _PubSub:
 
     def deliver(self, topic: str, data: JSON) -> None:
         """Start the deliveries of one message."""
-        payload = msgspec.json.encode(data)
-        for subscription in self._topics.subscriptions(topic):
+        subscriptions = self._topics.subscriptions(topic)
+        payload = msgspec.json.encode(data) if subscriptions else b""
+        for subscription in subscriptions:
             self._start(subscription, data, payload)
 
     async def wait_all_delivered(self) -> None:
@@ -301,13 +302,7 @@ class _PubSub:
         self, subscription: _Subscription, failure: InvocationError | None
     ) -> None:
         if failure is not None:
-            trigger = subscription.trigger
-            logger.warning(
-                "subscribe trigger %s: %s failed: %s",
-                trigger.trigger_id,
-                failure.function_id or trigger.function_id,
-                failure,
-            )
+            log_failure(logger, subscription.trigger, failure)
         self._ended(subscription)
 
     def _ended(self, subscription: _Subscription) -> None:

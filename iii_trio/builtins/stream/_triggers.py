@@ -6,7 +6,7 @@ from typing import Any, Final, final
 import msgspec
 import trio
 
-from iii_trio.builtins._deliveries import Deliveries
+from iii_trio.builtins._deliveries import Deliveries, log_failure
 from iii_trio.builtins._payloads import InputError, structure
 from iii_trio.builtins.stream._inputs import Place, StreamTriggerConfig
 from iii_trio.errors import InvocationError, RegistrationError
@@ -113,7 +113,7 @@ class VisitTriggers:
             try:
                 return await self._worker.check_condition(trigger, visit)
             except InvocationError as exc:
-                _log_failure(trigger, exc)
+                log_failure(logger, trigger, exc)
                 await trio.lowlevel.checkpoint()
                 return None
         logger.warning(
@@ -131,7 +131,7 @@ class VisitTriggers:
             )
             return msgspec.json.decode(answer) if answer else None
         except (InvocationError, msgspec.DecodeError, RecursionError) as exc:
-            _log_failure(trigger, exc)
+            log_failure(logger, trigger, exc)
             await trio.lowlevel.checkpoint()
             return None
 
@@ -153,13 +153,3 @@ def may_join(answers: list[JSON], *, strict: bool, vetted: bool) -> bool:
             verdicts or vetted
         )
     return not any(verdict is True for verdict in verdicts)
-
-
-def _log_failure(trigger: Trigger, exc: Exception) -> None:
-    logger.warning(
-        "%s trigger %s: %s failed: %s",
-        trigger.trigger_type,
-        trigger.trigger_id,
-        trigger.function_id,
-        exc,
-    )
