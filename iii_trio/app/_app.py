@@ -280,7 +280,6 @@ class App(metaclass=NoPublicConstructor):
             find = settings.declare if lost else settings.read
             with suppress(trio.ClosedResourceError):  # it crashed meanwhile
                 entry = await find(worker, declared)
-        # One that is down looks for itself when it starts again.
         if running.worker is not worker or entry is None or entry == running.entry:
             return
         if running.takes(entry):

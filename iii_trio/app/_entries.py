@@ -98,7 +98,7 @@ class RunningEntry:
 
     def took_off(self, handle: object) -> None:
         """Note what a start gave, and say where it listens."""
-        self.handle = handle
+        self.handle, self.is_up = handle, True
         self._told, self._warned = (), None
         self.tell_addresses()
 
@@ -190,9 +190,8 @@ class EntryRunner:
 
     def _took_off(self, running: RunningEntry, handle: object) -> None:
         running.took_off(handle)
-        running.is_up, missed = True, running.missed_change
+        missed, running.missed_change = running.missed_change, None
         if missed is not None:
-            running.missed_change = None
             self.settings.note_changed(running.declared.key, lost=missed)
         if running.entry.kind == CONFIGURATION:
             self.settings.note_restart()
