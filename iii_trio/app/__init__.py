@@ -14,7 +14,7 @@ _HOME = {
     "ReloadReport": "iii_trio.app._app",
     "RestartPolicy": "iii_trio.app._supervise",
     "WorkerEntry": "iii_trio.app._config",
-    "load_config": "iii_trio.app._app",
+    "load_config": "iii_trio.app._load",
     "main": "iii_trio.app._cli",
     "open_app": "iii_trio.app._app",
     "serve": "iii_trio.app._server",

@@ -41,7 +41,6 @@ from iii_trio.app._entries import (
     difference,
 )
 from iii_trio.app._listener_keys import new_keys
-from iii_trio.app._load import parse_text, read_text
 from iii_trio.app._observed import open_observed_engine
 from iii_trio.app._settings import Settings
 from iii_trio.app._stores import open_stores
@@ -57,27 +56,6 @@ T = TypeVar("T")
 logger = logging.getLogger("iii_trio.app")
 
 DATA_DIR: Final = Path("data")
-
-
-async def load_config(
-    path: str | os.PathLike[str], environ: Mapping[str, str] | None = None
-) -> AppConfig:
-    """Read and check a configuration file.
-
-    Args:
-        path: YAML, with ``${VAR:default}`` macros.
-        environ: default: that of the process.
-
-    Raises:
-        ConfigError: it cannot be read, is no YAML, or does not fit.
-    """
-    text = await read_text(trio.Path(path))
-    return config_of_text(text, os.environ if environ is None else environ)
-
-
-def config_of_text(text: str, environ: Mapping[str, str]) -> AppConfig:
-    """Check the text of a configuration file; raises `ConfigError`."""
-    return parse_config(parse_text(text, environ), BUILTINS, environ)
 
 
 @attrs.frozen(kw_only=True)

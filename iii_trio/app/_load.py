@@ -1,8 +1,9 @@
-"""Read a configuration file: text macros, then YAML, nothing about its meaning.
+"""Read a configuration file: text macros, then YAML, then what it means.
 
 ``${VAR}`` and ``${VAR:default}`` are a macro over the whole text, before YAML sees it.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,8 @@ import trio
 
 from iii_trio._version import __version__
 from iii_trio._yaml import PLACEHOLDER, parse_yaml
+from iii_trio.app._config import AppConfig, parse_config
+from iii_trio.builtins import BUILTINS
 from iii_trio.errors import ConfigError
 
 _VERSION_DEFAULT = "__III_ENGINE_VERSION__"
@@ -64,3 +67,24 @@ async def read_text(path: trio.Path) -> str:
 def parse_text(text: str, environ: Mapping[str, str]) -> Any:  # noqa: ANN401
     """`expand`, then `parse_yaml`."""
     return parse_yaml(expand(text, environ))
+
+
+async def load_config(
+    path: str | os.PathLike[str], environ: Mapping[str, str] | None = None
+) -> AppConfig:
+    """Read and check a configuration file.
+
+    Args:
+        path: YAML, with ``${VAR:default}`` macros.
+        environ: default: that of the process.
+
+    Raises:
+        ConfigError: it cannot be read, is no YAML, or does not fit.
+    """
+    text = await read_text(trio.Path(path))
+    return config_of_text(text, os.environ if environ is None else environ)
+
+
+def config_of_text(text: str, environ: Mapping[str, str]) -> AppConfig:
+    """Check the text of a configuration file; raises `ConfigError`."""
+    return parse_config(parse_text(text, environ), BUILTINS, environ)

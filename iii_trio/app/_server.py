@@ -16,11 +16,10 @@ from iii_trio._util import open_background_nursery
 from iii_trio.app._app import (
     DATA_DIR,
     App,
-    config_of_text,
     open_app,
 )
 from iii_trio.app._config import DEFAULT_DOCUMENT, AppConfig
-from iii_trio.app._load import read_text
+from iii_trio.app._load import config_of_text, read_text
 from iii_trio.app._reload import watch_text
 from iii_trio.errors import ConfigError
 

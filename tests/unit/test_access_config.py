@@ -6,7 +6,7 @@ import pytest
 
 from iii_trio.access import Access, AccessRules, ExposeRule
 from iii_trio.app import AppConfig, ListenerConfig
-from iii_trio.app._app import config_of_text
+from iii_trio.app._load import config_of_text
 from iii_trio.errors import ConfigError
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from iii_trio.app import load_config
-from iii_trio.app._app import config_of_text
+from iii_trio.app._load import config_of_text
 from iii_trio.builtins.bridge import BridgeConfig, ExposeConfig, ForwardConfig
 from iii_trio.errors import ConfigError
 

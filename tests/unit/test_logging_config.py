@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from iii_trio.app import AppConfig
-from iii_trio.app._app import config_of_text
+from iii_trio.app._load import config_of_text
 from iii_trio.app._logging import LogFormat, configure_logging, follow_config
 
 ROOT, PACKAGE = logging.getLogger(), logging.getLogger("iii_trio")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from iii_trio.app._app import config_of_text
+from iii_trio.app._load import config_of_text
 from iii_trio.builtins.observability import (
     DEFAULT_BLOCK,
     ObservabilityConfig,
