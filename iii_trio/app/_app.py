@@ -56,6 +56,7 @@ T = TypeVar("T")
 logger = logging.getLogger("iii_trio.app")
 
 DATA_DIR: Final = Path("data")
+_DRAINS: Final = "the app drains"
 
 
 @attrs.frozen(kw_only=True)
@@ -105,6 +106,7 @@ class App(metaclass=NoPublicConstructor):
     )
     # Held while entries come, go and change.
     _changing: trio.Lock = attrs.field(factory=trio.Lock)
+    _is_draining: bool = False
 
     @property
     def addresses(self) -> Mapping[str, tuple[Address, ...]]:
@@ -131,11 +133,14 @@ class App(metaclass=NoPublicConstructor):
         Raises:
             ConfigError: the configuration cannot be used; everything runs on as it was.
             trio.BusyResourceError: another task is reloading.
+            trio.ClosedResourceError: the app drains.
 
         Cancellation: the entry under way may be left stopped, further ones untouched.
         """
         parsed = _parsed(config, self._runner.specs.values())
         with self._reloading:
+            if self._is_draining:
+                raise trio.ClosedResourceError(_DRAINS)
             _log_notes(parsed)
             async with self._changing:
                 return await self._apply({entry.key: entry for entry in parsed.entries})
@@ -175,8 +180,10 @@ class App(metaclass=NoPublicConstructor):
 
         Front doors finish first, since their requests may need further calls; then the
         engine refuses calls and those in flight settle. At most ``grace`` seconds in
-        all, then what is left is stopped. Leave the `open_app` block afterwards.
+        all, then what is left is stopped. Nothing is started or changed any more. Leave
+        the `open_app` block afterwards.
         """
+        self._is_draining = True
         deadline = trio.current_time() + grace
         with trio.move_on_at(deadline):
             async with trio.open_nursery() as nursery:
@@ -195,6 +202,9 @@ class App(metaclass=NoPublicConstructor):
         self._running[entry.key] = running
 
     async def _try_start(self, running: RunningEntry) -> str | None:
+        if self._is_draining:
+            await trio.lowlevel.checkpoint()
+            return _DRAINS
         return await _failure_of(self._start, running)
 
     async def _remove(self, key: str) -> None:
@@ -245,7 +255,7 @@ class App(metaclass=NoPublicConstructor):
             await settings.changed.wait()
             for key, lost in settings.take_changes().items():
                 async with self._changing:
-                    if key in self._running:
+                    if key in self._running and not self._is_draining:
                         await self._take_settings(self._running[key], lost=lost)
 
     async def _take_settings(self, running: RunningEntry, *, lost: bool) -> None:

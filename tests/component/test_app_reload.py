@@ -203,3 +203,44 @@ async def test_what_a_changed_worker_offers_no_more_is_free_for_others() -> None
             assert await worker.invoke("hi::greet") == "mine"
             assert await worker.invoke("new::greet") == "bundled"
             assert set(worker.rejections) == {"new::greet"}
+
+
+async def test_nothing_is_changed_while_the_app_drains() -> None:
+    draining, drained = trio.Event(), trio.Event()
+    greeter = Greeter(partial(Drainable, draining=draining, drained=drained))
+    volatile = {"name": "configuration", "config": {"adapter": {"name": "memory"}}}
+    async with (
+        open_app(
+            config({"name": "greeter"}, volatile), builtins=(*BUILTINS, greeter.spec)
+        ) as app,
+        open_worker(app.engine) as worker,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(app.drain, 30)
+        await draining.wait()
+        new = {"id": "greeter", "value": {"greeting": "new"}}
+        await worker.invoke("configuration::set", new)
+        with pytest.raises(trio.ClosedResourceError, match="drains"):
+            await app.reload(config(volatile))
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert await worker.invoke("greeter::greet", "x") == "hi x"
+        drained.set()
+
+
+async def test_a_change_that_a_drain_overtakes_starts_nothing() -> None:
+    draining, drained = trio.Event(), trio.Event()
+    greeter = Greeter(partial(Drainable, draining=draining, drained=drained))
+    async with open_app(WANTED["as before"], builtins=(greeter.spec,)) as app:
+        reports = []
+
+        async def change() -> None:
+            reports.append(await app.reload(WANTED["changed"]))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(change)
+            await draining.wait()
+            nursery.start_soon(app.drain, 30)
+            await trio.testing.wait_all_tasks_blocked()
+            drained.set()
+        assert "the app drains" in reports[0].failed["greeter"]
+        assert not greeter.began_again.is_set()
