@@ -45,6 +45,7 @@ class Job:
         self.scope: trio.CancelScope | None = None
         self.task: trio.lowlevel.Task | None = None
         self.was_cancelled = False
+        self.was_dropped = ""
         self.done = trio.Event()
 
     async def run(self, scope: trio.CancelScope) -> None:
@@ -59,6 +60,9 @@ class Job:
     def cancelled(self) -> None:
         self.was_cancelled = True
         self.done.set()
+
+    def drop(self, reason: str) -> None:
+        self.was_dropped = reason
 
 
 Work = Callable[[Job], Awaitable[None] | None]
@@ -244,6 +248,34 @@ async def test_others_get_their_turn_between_requests() -> None:
             runners.submit(Job(look))
         await trio.testing.wait_all_tasks_blocked()
         assert "other 1" in order[:-2], "before the last request"
+        nursery.cancel_scope.cancel(reason="test over")
+
+
+async def test_who_was_not_begun_when_the_runners_ended_is_dropped() -> None:
+    async with trio.open_nursery() as nursery:
+        runners = Runners(nursery, turn=0)
+
+        def end(_job: Job) -> None:
+            nursery.cancel_scope.cancel(reason="the test says so")
+
+        jobs = [Job(end), Job(for_ever), Job(at_once)]
+        for job in jobs:
+            runners.submit(job)
+    assert [job.task is None for job in jobs] == [False, True, True]
+    runners.close("the runners ended")
+    assert [job.was_dropped for job in jobs] == ["", *["the runners ended"] * 2]
+
+
+async def test_a_runner_that_comes_when_all_were_dropped_does_nothing() -> None:
+    async with trio.open_nursery() as nursery:
+        runners = Runners(nursery)
+        dropped, later = Job(at_once), Job(at_once)
+        runners.submit(dropped)
+        runners.close("no more")
+        await trio.testing.wait_all_tasks_blocked()
+        assert (dropped.was_dropped, dropped.task) == ("no more", None)
+        runners.submit(later)
+        await later.done.wait()
         nursery.cancel_scope.cancel(reason="test over")
 
 

@@ -6,7 +6,7 @@ process, so that no socket is needed.
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast, final
 
 import attrs
 import pytest
@@ -14,6 +14,9 @@ import trio
 import trio.testing
 
 from iii_trio.builtins.http import HTTPConfig
+from iii_trio.builtins.http._deadlines import Deadlines
+from iii_trio.builtins.http._far import FarCall
+from iii_trio.builtins.http._runners import Runners
 from iii_trio.errors import FunctionFailedError, InvocationRefusedError
 from iii_trio.worker import Channel, ChannelReader, ChannelWriter, Worker
 from tests.component.http_rig import (
@@ -551,6 +554,35 @@ async def test_a_client_that_hangs_up_while_a_stream_begins_leaves_nothing(
         await far.rig.settle()
         assert far.is_clean()
         assert far.rig.under_test.engine.statistics().invocations == 0
+
+
+@final
+class NoNursery:
+    """Starts nothing."""
+
+    def start_soon(self, *_args: object, **_kw: object) -> None:
+        """Leave it."""
+
+
+async def test_a_stream_that_waits_for_a_runner_can_be_dropped() -> None:
+    async def handler(call: Call) -> Any:
+        await call.response.send(b"x")
+        await trio.sleep_forever()
+
+    async with open_far_rig(handler) as far:
+        runners = Runners(cast("trio.Nursery", NoNursery()))
+        deadlines = Deadlines(far.rig.nursery, 30, FarCall.late)
+        run = far.rig.run_of(MemoryExchange("GET", "/a"))
+        FarCall(run, deadlines, runners).start(b"")
+        await far.rig.settle()
+        engine = far.rig.under_test.engine
+        assert (far.channels(), len(engine.channels.promises)) == (1, 1)
+        runners.close("the server ends")
+        await far.rig.settle()
+        assert (far.channels(), len(engine.channels.promises)) == (0, 0)
+        assert far.cancelled == 1
+        assert engine.statistics().invocations == 0
+        assert run.is_gone
 
 
 async def test_a_client_that_hangs_up_cancels_the_handler_behind_the_link() -> None:

@@ -92,10 +92,12 @@ class Dispatcher:
 
     def close(self) -> None:
         """Start nothing more, and stop what has no task that would be cancelled."""
+        reason = "the http worker ends"
         self.admission.limit = 0
+        self._runners.close(reason)
         for deadlines in self._all_deadlines:
             for call in deadlines.items():
-                call.gone("the http worker ends")
+                call.gone(reason)
 
     def on_request(self, exchange: Exchange) -> None:
         """Take a request over."""

@@ -182,6 +182,11 @@ class FarCall:
         finally:
             self._end()
 
+    def drop(self, reason: str) -> None:
+        """Be over without a runner."""
+        self._request.gone(reason)
+        self._end(reason)
+
     def keep(self, scope: trio.CancelScope) -> None:
         """The request waits, and the scope that it runs in is its own."""
         self._request.keep(scope)

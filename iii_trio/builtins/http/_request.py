@@ -188,9 +188,7 @@ class RequestRun:
             payload = self._direct_payload()
             if payload is not None:
                 await self._run_directly(payload, scope)
-                return
-            reply = await self._reply()
-            if reply is not None:
+            elif (reply := await self._reply()) is not None:
                 self.answer(reply)
         finally:
             self.on_done()
@@ -207,6 +205,11 @@ class RequestRun:
             self.too_late()
         elif self.phase is Phase.WORK:
             self.answer(self.failed(500, STOPPED.code, STOPPED.message))
+
+    def drop(self, reason: str) -> None:
+        """Be over before it was begun."""
+        self.gone(reason)
+        self.on_done()
 
     def _direct_payload(self) -> bytes | None:
         """Give the payload when a handler in this process is all that is to be called.

@@ -41,6 +41,9 @@ class Run(Protocol):
     def cancelled(self) -> None:
         """The scope was cancelled, and what ran in it has unwound."""
 
+    def drop(self, reason: str) -> None:
+        """It is not run any more: leave nothing behind."""
+
 
 @final
 class Runners:
@@ -65,6 +68,11 @@ class Runners:
         if not self._is_served:
             self._call()
 
+    def close(self, reason: str) -> None:
+        """Drop what nobody has begun: the runners end, perhaps before its turn."""
+        while self._queue:
+            self._queue.popleft().drop(reason)
+
     def _call(self) -> None:
         """Send a runner to the queue."""
         self._is_served = True
@@ -86,7 +94,7 @@ class Runners:
 
     async def _serve_queue(self) -> None:
         """Run what is in the queue, until nothing is or another runner is at it."""
-        while True:
+        while self._queue:
             turn = _Turn(self._queue, perf_counter() + self._turn, self._on_wait)
             with trio.CancelScope(deadline=turn.deadline) as turn.scope:
                 await turn
@@ -98,9 +106,7 @@ class Runners:
                 self._is_served = True
             elif self._queue:
                 await trio.lowlevel.checkpoint()
-            if not self._queue:
-                self._is_served = False
-                return
+        self._is_served = False
 
     def _on_wait(self) -> None:
         """A runner is kept by its request: another one goes on."""
