@@ -5,6 +5,7 @@ single tests makes and drops the fixtures of modules all the time. What a seed g
 same seed gives again, but for what Trio itself leaves to chance.
 """
 
+import itertools
 import random
 from typing import Final
 
@@ -23,11 +24,12 @@ def in_passes(items: list[pytest.Item], seed: int, passes: int) -> list[pytest.I
         modules.setdefault(str(item.path), []).append(item)
     order: list[pytest.Item] = []
     for _ in range(passes):
-        for name in rng.sample(list(modules), len(modules)):
-            tests = rng.sample(modules[name], len(modules[name]))
-            if order and order[-1] is tests[0]:
-                tests.reverse()  # pytest would not take it down in between
-            order += tests
+        shuffled = [rng.sample(tests, len(tests)) for tests in modules.values()]
+        rng.shuffle(shuffled)
+        if order and order[-1] is shuffled[0][0]:
+            # pytest would not take it down in between
+            (shuffled if len(shuffled) > 1 else shuffled[0]).reverse()
+        order += itertools.chain(*shuffled)
     return order
 
 

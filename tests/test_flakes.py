@@ -1,24 +1,38 @@
 """The counting of flakes: nothing is counted twice, nothing is forgotten."""
 
-import collections
 import itertools
 import pathlib
+from typing import cast
 
+import attrs
 import pytest
 
 from iii_trio.testing import open_test_engine
 from tests import flakes, shuffling
 
 
+@attrs.frozen(eq=False)
+class Item:
+    """A test, as far as its order needs it."""
+
+    path: pathlib.Path
+
+
+@pytest.mark.parametrize("sizes", [(1, 1), (1, 2), (2, 1), (2,), (3, 1, 2)])
 def test_each_pass_has_every_test_once_and_none_follows_itself(
-    request: pytest.FixtureRequest,
+    sizes: tuple[int, ...],
 ) -> None:
-    items = list(dict.fromkeys(request.session.items))[:20]
-    order = shuffling.in_passes(items, seed=7, passes=30)
-    assert set(collections.Counter(order).values()) == {30}
-    if len(items) > 1:
-        assert all(a is not b for a, b in itertools.pairwise(order))
-    assert order == shuffling.in_passes(items, seed=7, passes=30)
+    modules = [
+        [Item(pathlib.Path(f"module_{number}.py")) for _ in range(size)]
+        for number, size in enumerate(sizes)
+    ]
+    items = cast("list[pytest.Item]", [*itertools.chain(*modules)])
+    order = shuffling.in_passes(items, seed=7, passes=100)
+    assert len(order) == 100 * len(items)
+    for begin in range(0, len(order), len(items)):
+        assert set(order[begin : begin + len(items)]) == set(items)
+    assert all(a is not b for a, b in itertools.pairwise(order))
+    assert order == shuffling.in_passes(items, seed=7, passes=100)
 
 
 async def test_each_run_of_a_test_has_another_seed(
