@@ -1,11 +1,12 @@
 """Where the app's data rests: backends are opened when the first entry needs them.
 
 They belong to the app, not to an entry: they outlive restarts and reloads, and are closed
-after every worker is gone.
+after every worker is gone, also when all are cancelled at once: what a worker still reads
+or writes then, it reads or writes.
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
@@ -42,6 +43,7 @@ class Stores:
     _run: RunSync
     _open: dict[StoreKind, Backing] = attrs.field(factory=dict)
     _opening: trio.Lock = attrs.field(factory=trio.Lock)
+    _closing: trio.Event = attrs.field(factory=trio.Event)
 
     async def key_value(self, backend: StoreKind, name: str) -> KeyValueStore:
         """A collection of a backend, which is opened if it is not yet.
@@ -76,20 +78,33 @@ class Stores:
     async def _backing(self, backend: StoreKind) -> Backing:
         async with self._opening:
             if backend not in self._open:
-                serve = self._serve_sqlite if backend == "sqlite" else _serve_memory
-                self._open[backend] = await self._nursery.start(serve, name=backend)
+                backing = self._opened(backend)
+                self._open[backend] = await self._nursery.start(
+                    self._serve, backing, name=backend
+                )
         return self._open[backend]
 
-    async def _serve_sqlite(self, *, task_status: trio.TaskStatus[Backing]) -> None:
-        async with open_sqlite(self._file, run=self._run) as stores:
-            task_status.started(stores)
-            await trio.sleep_forever()
+    def _opened(self, backend: StoreKind) -> AbstractAsyncContextManager[Backing]:
+        if backend == "sqlite":
+            return open_sqlite(self._file, run=self._run)
+        return open_memory()
 
+    async def _serve(
+        self,
+        opened: AbstractAsyncContextManager[Backing],
+        *,
+        task_status: trio.TaskStatus[Backing],
+    ) -> None:
+        async with opened as backing:
+            task_status.started(backing)
+            # Whoever was cancelled while it started this waits for its end.
+            await trio.lowlevel.checkpoint_if_cancelled()
+            with trio.CancelScope(shield=True):
+                await self._closing.wait()
 
-async def _serve_memory(*, task_status: trio.TaskStatus[Backing]) -> None:
-    async with open_memory() as stores:
-        task_status.started(stores)
-        await trio.sleep_forever()
+    def close(self) -> None:
+        """Close what is open; nobody uses it any more."""
+        self._closing.set()
 
 
 @asynccontextmanager
@@ -102,4 +117,8 @@ async def open_stores(data_dir: Path, run: RunSync) -> AsyncIterator[Stores]:
     """
     file = await trio.Path(data_dir / FILE_NAME).absolute()
     async with open_background_nursery("the stores were closed") as nursery:
-        yield Stores(nursery, Path(file), run)
+        stores = Stores(nursery, Path(file), run)
+        try:
+            yield stores
+        finally:
+            stores.close()
