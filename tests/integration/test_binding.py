@@ -2,10 +2,11 @@
 
 import errno
 import logging
+import random
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 import trio
@@ -30,10 +31,20 @@ class Held:
 
 @contextmanager
 def held_port() -> Iterator[Held]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        client = socket.create_connection(server.getsockname())
-        with client, server.accept()[0]:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
+        bind_unasked(client)
+        client.connect(server.getsockname())
+        with server.accept()[0]:
             yield Held(client)
+
+
+def bind_unasked(sock: socket.socket) -> None:
+    """Bind to a port that no system gives to others, who would hold it in turn."""
+    for port in random.sample(range(20_000, 30_000), 100):
+        with suppress(OSError):  # it is in use
+            sock.bind(("127.0.0.1", port))
+            return
+    pytest.fail("a hundred ports are in use")
 
 
 async def test_a_port_held_by_a_client_is_waited_for(
