@@ -118,7 +118,7 @@ class Session:
         self._running: dict[str, trio.CancelScope] = {}
         self._waiting: deque[tuple[IncomingCall, InvokeFunction, trio.CancelScope]]
         self._waiting = deque()
-        self._bound: set[str] = set()
+        self._bound: dict[str, RegisterTrigger] = {}
 
     # What the worker does
 
@@ -311,11 +311,11 @@ class Session:
             scope.cancel(reason=frame.reason or "cancelled by the engine")
 
     def _on_trigger(self, frame: RegisterTrigger) -> None:
+        self._bound[frame.id] = frame
         try:
-            spec = trigger_from(frame)
-            self._bound.add(frame.id)
-            waiting = self._handlers.bind(spec)
+            waiting = self._handlers.bind(trigger_from(frame))
         except RegistrationError as exc:
+            self._handlers.unbind(frame.id)  # what it replaces, if it got nowhere
             self._tell_bound(frame, exc)
         else:
             if waiting is None:
@@ -339,14 +339,16 @@ class Session:
     def _tell_bound(
         self, frame: RegisterTrigger, error: RegistrationError | None
     ) -> None:
-        if error is not None:
-            self._bound.discard(frame.id)
-        if self.closed.is_set():
+        # Answers name the trigger alone: one to what was unbound or replaced meanwhile
+        # would be taken for one to what came after it.
+        if self._bound.get(frame.id) is not frame or self.closed.is_set():
             return
+        if error is not None:
+            del self._bound[frame.id]
         self.send(bind_answer(frame, error))
 
     def _on_unbind(self, frame: UnregisterTrigger) -> None:
-        self._bound.discard(frame.id)
+        self._bound.pop(frame.id, None)
         self._handlers.unbind(frame.id)
 
     def _on_trigger_result(self, frame: TriggerRegistrationResult) -> None:

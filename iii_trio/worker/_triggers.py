@@ -127,6 +127,8 @@ class ProviderTable:
     def __init__(self) -> None:
         self._providers: dict[str, Provider] = {}
         self._bound: dict[str, _Bound] = {}
+        # By trigger id the latest whose async bind is not over, also of those unbound.
+        self._under_way: dict[str, _Bound] = {}
 
     def add(self, provider: Provider) -> Provider | None:
         """Add or replace a type; gives the one replaced."""
@@ -144,13 +146,13 @@ class ProviderTable:
     def bind(self, spec: TriggerSpec) -> Awaitable[None] | None:
         """Bind a trigger; one with the same id is unbound first.
 
-        Where an async bind of that one is still at it, it is left to end and unbound
-        before the new one begins: providers know triggers by their ids.
+        Where an async bind of that id is still at it, though it was unbound meanwhile,
+        it is left to end and unbound before the new one begins: providers know triggers
+        by their ids.
 
         Raises:
             RegistrationError: no such type here, or the provider refused.
         """
-        previous = self._bound.get(spec.trigger_id)
         self.unbind(spec.trigger_id)
         provider = self._providers.get(spec.trigger_type)
         if provider is None:
@@ -161,9 +163,11 @@ class ProviderTable:
         bound = _Bound(provider, provider.trigger_from(spec))
         # Kept before the callback runs: an event may come from inside of it.
         self._bound[spec.trigger_id] = bound
-        if previous is not None and not previous.ready:
-            return self._begin_after(previous, bound)
-        return self._begin(bound)
+        previous = self._under_way.get(spec.trigger_id)
+        if previous is None:
+            return self._begin(bound)
+        self._under_way[spec.trigger_id] = bound
+        return self._begin_after(previous, bound)
 
     async def _begin_after(self, previous: _Bound, bound: _Bound) -> None:
         try:
@@ -173,7 +177,7 @@ class ProviderTable:
                 if waiting is not None:
                     await waiting
         finally:
-            bound.done.set()
+            self._end(bound)
 
     def _begin(self, bound: _Bound) -> Awaitable[None] | None:
         kind = bound.trigger.trigger_type
@@ -182,6 +186,7 @@ class ProviderTable:
             if waiting is None:
                 bound.ready = True
                 return None
+        self._under_way[bound.trigger.trigger_id] = bound
         return self._finish(bound, waiting)
 
     async def _finish(self, bound: _Bound, waiting: Awaitable[None]) -> None:
@@ -196,7 +201,13 @@ class ProviderTable:
                 # Unbound or replaced while the provider was at it.
                 _run_unbind(bound)
         finally:
-            bound.done.set()
+            self._end(bound)
+
+    def _end(self, bound: _Bound) -> None:
+        """Its bind is over, whatever came of it. Idempotent."""
+        bound.done.set()
+        if self._under_way.get(bound.trigger.trigger_id) is bound:
+            del self._under_way[bound.trigger.trigger_id]
 
     @contextmanager
     def _kept_if_fine(self, bound: _Bound) -> Iterator[None]:

@@ -818,6 +818,59 @@ async def test_triggers_are_unbound_while_the_connection_is_lost(
         assert bound == ["t", "t"]
 
 
+async def test_the_refusal_of_a_replaced_trigger_is_not_told(
+    autojump_clock: MockClock,
+) -> None:
+    engine = ScriptedEngine()
+    unbound: list[str] = []
+
+    async def bind(trigger: Trigger) -> None:
+        await trio.sleep(1)
+        if trigger.config == "bad":
+            raise RegistrationError("bad")
+
+    async with open_worker(engine.attachment()) as worker:
+        worker.register_trigger_type(
+            "mine", bind=bind, unbind=lambda trigger: unbound.append(trigger.config)
+        )
+        for config in ("bad", "good"):
+            engine.link.say(
+                "registertrigger",
+                id="t",
+                trigger_type="mine",
+                function_id="f",
+                config=config,
+            )
+        answer = await engine.link.heard("triggerregistrationresult")
+        assert "error" not in answer
+        await wait_all_tasks_blocked()
+        assert engine.link.kinds().count("triggerregistrationresult") == 1
+        engine.link.lose()
+        assert unbound == ["good"]
+
+
+async def test_a_trigger_that_cannot_be_decoded_ends_the_one_that_it_replaces(
+    autojump_clock: MockClock,
+) -> None:
+    engine = ScriptedEngine()
+    unbound: list[str] = []
+    async with open_worker(engine.attachment()) as worker:
+        worker.register_trigger_type(
+            "mine",
+            bind=lambda _: None,
+            unbind=lambda trigger: unbound.append(trigger.trigger_id),
+        )
+        for config in ("1", "1e400"):
+            engine.link.say_text(
+                '{"type":"registertrigger","id":"t","trigger_type":"mine",'
+                f'"function_id":"f","config":{config}}}'
+            )
+        good, bad = engine.link.said[-2:]
+        assert "error" not in good
+        assert "decoded" in bad["error"]["message"]
+        assert unbound == ["t"]
+
+
 async def test_nothing_is_accepted_after_the_block(autojump_clock: MockClock) -> None:
     engine = ScriptedEngine()
     async with open_worker(engine.attachment()) as worker:

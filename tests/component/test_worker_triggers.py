@@ -6,11 +6,12 @@ import attrs
 import msgspec
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from iii_trio.engine import open_engine
 from iii_trio.errors import FunctionFailedError, RegistrationError
 from iii_trio.testing import open_test_engine
+from iii_trio.transport import MemoryConnection
 from iii_trio.worker import (
     NOT_DELIVERED,
     Trigger,
@@ -197,6 +198,56 @@ async def test_the_same_id_again_during_an_async_bind_begins_after_its_end() -> 
         assert log == ["bind a", "unbind a", "bind c"]
         worker.unbind("t")
         assert log == ["bind a", "unbind a", "bind c", "unbind c"]
+
+
+async def test_the_same_id_again_after_a_bind_was_given_up_begins_after_its_end(
+    autojump_clock: MockClock,
+) -> None:
+    held: dict[str, Any] = {}
+
+    async def bind(trigger: Trigger) -> None:
+        await trio.sleep(trigger.config)
+        held[trigger.trigger_id] = trigger.config
+
+    def unbind(trigger: Trigger) -> None:
+        del held[trigger.trigger_id]
+
+    async with open_engine() as engine, open_worker(engine) as worker:
+        worker.register_trigger_type("hook", bind=bind, unbind=unbind)
+        with trio.move_on_after(1):
+            await worker.bind("hook", "f", 5, trigger_id="t")
+        await worker.bind("hook", "f", 0, trigger_id="t")
+        assert trio.current_time() == 5
+        assert held == {"t": 0}
+        worker.unbind("t")
+        assert held == {}
+
+
+async def test_a_trigger_that_comes_again_by_a_new_connection_waits_for_its_bind(
+    autojump_clock: MockClock,
+) -> None:
+    log: list[str] = []
+    connections: list[MemoryConnection] = []
+
+    async def bind(trigger: Trigger) -> None:
+        log.append("bind")
+        await trio.sleep(60)
+        log.append("bound")
+
+    async with (
+        open_test_engine() as harness,
+        harness.open_worker() as binder,
+        harness.open_link_worker(on_connect=connections.append) as provider,
+    ):
+        provider.register_trigger_type(
+            "hook", bind=bind, unbind=lambda trigger: log.append("unbind")
+        )
+        await binder.bind("hook", "f")
+        await trio.sleep(1)
+        assert log == ["bind"]
+        connections[0].cut()
+        await trio.sleep(600)
+    assert log == ["bind", "bound", "unbind", "bind", "bound", "unbind"]
 
 
 async def test_the_decorator_form_takes_both_callbacks() -> None:
