@@ -21,8 +21,8 @@ async def main() -> None:
         @archive.function("archive::store")
         async def store(payload: dict[str, Any]) -> dict[str, int]:
             # A ref may stand anywhere in a payload.
-            reader = archive.open_reader(payload["films"][0]["frames"])
-            return {"bytes": len(await reader.read_all())}
+            async with archive.open_reader(payload["films"][0]["frames"]) as reader:
+                return {"bytes": len(await reader.read_all())}
 
         film = await camera.create_channel()
 

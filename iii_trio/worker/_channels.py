@@ -110,18 +110,31 @@ class _LazyEnd:
         """Close this end, also one that was never used: the other side must learn it.
 
         Closing twice is fine. A channel that is already gone counts as closed.
+
+        Cancellation drops the channel instead, as `abort` does: nobody shall take what
+        a cancelled task wrote for the whole.
         """
-        await trio.lowlevel.checkpoint()
         if self._closed:
+            await trio.lowlevel.checkpoint()
             return
         try:
-            if self._end is None:
-                self._end = await self._open_end(self._ref)
+            await trio.lowlevel.checkpoint()
+            await self._close()
+        except BaseException:
+            if not self._closed:  # by another task, meanwhile
+                self.abort("the task that used this end was cancelled")
+            raise
+
+    async def _close(self) -> None:
+        end = self._end
+        try:
+            if end is None and not self._closed:
+                end = await self._open_end(self._ref)
         except trio.BrokenResourceError:
-            return
-        finally:
-            self._closed = True
-        self._end.close()
+            end = self._end  # it was just being opened by another task
+        self._closed = True
+        if end is not None:
+            end.close()
 
     async def __aenter__(self) -> Self:
         await trio.lowlevel.checkpoint()
@@ -150,6 +163,7 @@ class ChannelReader(_LazyEnd):
         with self._one_user:
             frame = await (await self._opened()).receive()
         if frame is None:
+            self._check_open()  # by URL, closing it here looks like the end
             return None
         data, is_text = frame
         return str(data, "utf-8") if is_text else data

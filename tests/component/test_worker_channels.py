@@ -6,10 +6,11 @@ import attrs
 import msgspec
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from iii_trio.engine import open_engine
 from iii_trio.protocol import ChannelRef
+from iii_trio.testing import open_test_engine, run
 from iii_trio.worker import open_worker
 
 
@@ -119,6 +120,71 @@ async def test_a_reader_that_closes_breaks_the_writer() -> None:
             await channel.writer.send(b"2")
         with pytest.raises(trio.ClosedResourceError):
             await channel.reader.receive()
+
+
+@pytest.mark.parametrize("direction", ["read", "write"])
+@pytest.mark.parametrize("linked", [False, True])
+async def test_an_end_whose_task_is_cancelled_drops_the_channel(
+    direction: str, linked: bool, autojump_clock: MockClock
+) -> None:
+    async with (
+        open_test_engine() as t,
+        t.open_worker("maker") as maker,
+        (t.open_link_worker if linked else t.open_worker)("taker") as taker,
+        trio.open_nursery() as nursery,
+    ):
+        channel = await maker.create_channel(buffer_size=1)
+
+        async def use() -> None:
+            if direction == "read":
+                async with taker.open_reader(channel.reader_ref) as reader:
+                    await reader.read_all()
+            else:
+                async with taker.open_writer(channel.writer_ref) as writer:
+                    await writer.send(b"half")
+                    await trio.sleep_forever()
+
+        nursery.start_soon(use)
+        await wait_all_tasks_blocked()
+        assert t.engine.statistics().channels == 1
+        nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True):
+            await wait_all_tasks_blocked()
+            assert t.engine.statistics().channels == 0
+            reading, writing = channel.reader.receive, channel.writer.send
+            with pytest.raises(trio.BrokenResourceError):
+                await (writing(b"") if direction == "read" else reading())
+
+
+async def test_an_end_that_was_closed_is_not_dropped_by_closing_it_again() -> None:
+    async with open_engine() as engine, open_worker(engine) as worker:
+        channel = await worker.create_channel()
+        with trio.CancelScope() as scope:
+            async with channel.writer as writer:
+                await writer.send(b"all")
+                await writer.aclose()
+                scope.cancel()
+        assert await channel.reader.read_all() == b"all"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_an_end_can_be_closed_while_another_task_opens_it(seed: int) -> None:
+    async def main() -> None:
+        async with open_test_engine(seed=seed) as t, t.open_worker() as worker:
+            channel = await worker.create_channel()
+
+            async def receive() -> None:
+                with pytest.raises(
+                    (trio.ClosedResourceError, trio.BrokenResourceError)
+                ):
+                    await channel.reader.receive()
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(receive)
+                nursery.start_soon(channel.reader.aclose)
+            assert t.engine.statistics().channels == 0
+
+    run(main, seed=seed, time_limit=60)
 
 
 async def test_abort_drops_the_channel_for_both() -> None:

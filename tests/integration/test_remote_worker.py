@@ -323,6 +323,60 @@ async def test_channel_ends_by_url_close_break_and_refuse() -> None:
             await channel.reader.receive()
 
 
+async def test_channel_ends_by_url_whose_task_is_cancelled_are_dropped() -> None:
+    async with (
+        open_server() as (engine, url, _),
+        open_worker(url) as far,
+        open_worker(engine) as near,
+    ):
+        unread = await far.create_channel(buffer_size=1)
+        unsent = await far.create_channel()
+
+        async def read() -> None:
+            async with unread.reader as reader:
+                await reader.read_all()
+
+        async def write() -> None:
+            async with unsent.writer as writer:
+                await writer.send(b"half")
+                await trio.sleep_forever()
+
+        sink = near.open_writer(unread.writer_ref)
+        source = near.open_reader(unsent.reader_ref)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            nursery.start_soon(write)
+            with trio.fail_after(5):
+                await sink.wait_peer()
+                assert await source.receive() == b"half"
+            nursery.cancel_scope.cancel()
+        with trio.fail_after(5):
+            with pytest.raises(trio.BrokenResourceError):
+                await source.receive()
+            with pytest.raises(trio.BrokenResourceError):  # noqa: PT012
+                while True:
+                    await sink.send(b"for nobody")
+
+
+async def test_a_reader_by_url_that_is_closed_meanwhile_sees_no_end() -> None:
+    async with (
+        open_server() as (_, url, _),
+        open_worker(url) as worker,
+        trio.open_nursery() as nursery,
+    ):
+        channel = await worker.create_channel()
+        await channel.reader.open()
+
+        @nursery.start_soon
+        async def _() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await channel.reader.receive()
+
+        with trio.fail_after(5):
+            await trio.testing.wait_all_tasks_blocked()
+            await channel.reader.aclose()
+
+
 async def test_a_channel_whose_connection_is_lost_is_broken_for_its_reader() -> None:
     async def serve(connection: WebSocketConnection) -> None:
         if connection.path == "/":
