@@ -11,7 +11,7 @@ from iii_trio.engine._invocation import Invocation, InvocationTable, RawOutcome
 from iii_trio.engine._ports import AnyPort, BindAnswer
 from iii_trio.engine._roster import WorkerRecord
 from iii_trio.engine._triggers import Trigger, TriggerType
-from iii_trio.protocol import ErrorBody, bad_input
+from iii_trio.protocol import KEPT_DEPTH, ErrorBody, bad_input, nests_deeper
 
 Handler = Callable[[Invocation, Any], RawOutcome | None]
 """Gives the outcome, or ``None`` if it settles the invocation later."""
@@ -62,6 +62,9 @@ class EnginePort(Connection):
         invocation: Invocation, handler: Handler, decoder: msgspec.json.Decoder[Any]
     ) -> RawOutcome | None:
         payload = bytes(invocation.payload)
+        if nests_deeper(payload, KEPT_DEPTH):
+            reason = f"it nests deeper than {KEPT_DEPTH}"
+            return bad_input(invocation.function.function_id, reason)
         try:
             data = decoder.decode(b"{}" if payload == b"null" else payload)
         except (msgspec.DecodeError, RecursionError) as exc:

@@ -20,6 +20,7 @@ from iii_trio.engine._triggers import TriggerType
 from iii_trio.errors import RegistrationError
 from iii_trio.protocol import (
     ABSENT,
+    KEPT_DEPTH,
     AnyFrame,
     Event,
     FunctionRegistered,
@@ -36,6 +37,7 @@ from iii_trio.protocol import (
     blank_namespace,
     is_absent,
     is_blank,
+    nests_deeper,
 )
 from iii_trio.transport import Invoker, TriggerSpec
 
@@ -116,7 +118,8 @@ class Registrar:
         try:
             handler(port, frame)
         except (msgspec.DecodeError, RecursionError) as exc:
-            # JSON that has the syntax of a value but no value, such as 1e400.
+            # JSON that has the syntax of a value but no value, such as 1e400; or it
+            # nests too deep.
             _log.warning("%s: %s dropped: %s", port, type(frame).__name__, exc)
 
     def add_function(self, function: Function[AnyPort]) -> Conflict | None:
@@ -309,8 +312,18 @@ def _log_lost(function: Function[AnyPort], reason: RegistrationError) -> None:
 
 
 def _text(value: msgspec.Raw) -> bytes:
-    return b"" if is_absent(value) else bytes(value)
+    return b"" if is_absent(value) else _checked(value)
 
 
 def _value(value: msgspec.Raw) -> Any:  # noqa: ANN401 - any JSON value
-    return None if value is ABSENT or not value else msgspec.json.decode(value)
+    if value is ABSENT or not value:
+        return None
+    return msgspec.json.decode(_checked(value))
+
+
+def _checked(value: msgspec.Raw) -> bytes:
+    """JSON that is kept, and that others get to see."""
+    text = bytes(value)
+    if nests_deeper(text, KEPT_DEPTH):
+        raise msgspec.ValidationError(f"a value nests deeper than {KEPT_DEPTH}")
+    return text

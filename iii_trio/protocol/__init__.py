@@ -92,7 +92,7 @@ from iii_trio.protocol._names import (
     is_uuid,
     namespace_for_call,
 )
-from iii_trio.protocol._nesting import nests_deeper
+from iii_trio.protocol._nesting import KEPT_DEPTH, nests_deeper
 from iii_trio.protocol._observe import CallObserver, ObservedCall, ObservedKind
 from iii_trio.protocol._salvage import Remains, salvage
 from iii_trio.protocol._session import (
@@ -112,6 +112,7 @@ __all__ = [
     "ERROR_CLASSES",
     "FRAME_TYPES",
     "HELD_BACK",
+    "KEPT_DEPTH",
     "LARGE_MESSAGES_FEATURE",
     "MAX_LABEL_CHARACTERS",
     "MAX_MESSAGE_BYTES",

@@ -3,6 +3,11 @@
 import re
 from typing import Final
 
+KEPT_DEPTH: Final = 128
+"""How deep values may nest that engines keep and others ask for: schemas, metadata,
+configs. To write a value may take more of Python's recursion limit than to read it took,
+and fails then for whoever asks. The reference engine reads no deeper, either."""
+
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _BRACKET: Final = re.compile(rb"[\[\]{}]")
 
