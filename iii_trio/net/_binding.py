@@ -9,6 +9,7 @@ import errno
 import logging
 import os
 import socket
+import struct
 import sys
 from typing import Final
 
@@ -33,6 +34,8 @@ _RETRY_SECONDS: Final = 0.25
 
 _ANSWER_SECONDS: Final = 2.0
 """Whoever listens and answers no connect within this is taken for busy all the same."""
+
+_RESET_AT_CLOSE: Final = struct.pack("HH" if os.name == "nt" else "ii", 1, 0)
 
 _EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to connect to
 
@@ -131,9 +134,11 @@ async def _is_listening(hosts: tuple[str, ...], port: int) -> bool:
                 await sock.connect((_EVERYWHERE.get(host, host), port))
             except OSError:
                 continue
-            # The port was let go just now, and the system connected us to ourselves.
             if sock.getsockname() != sock.getpeername():
                 return True
+            # The port was let go just now, and the system connected us to ourselves.
+            # Closed in order, that connection would hold the port for a minute.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
         if scope.cancelled_caught:
             return True
     return False

@@ -7,12 +7,13 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
-from iii_trio.net._binding import HeldPortError, bind
+from iii_trio.net._binding import HeldPortError, _is_listening, bind
 
 RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 
@@ -82,6 +83,28 @@ async def test_the_wait_for_a_held_port_can_be_cancelled() -> None:
         scope.cancel(reason="enough")
         await bind("127.0.0.1", held.port)
     assert scope.cancelled_caught
+
+
+class FromPort(trio.abc.SocketFactory):
+    """Every socket comes from one port, as the system may choose by itself."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def socket(self, *args: Any, **kwargs: Any) -> trio.socket.SocketType:
+        sock = socket.socket(*args, **kwargs)
+        sock.bind(("127.0.0.1", self.port))
+        return trio.socket.from_stdlib_socket(sock)
+
+
+async def test_a_look_that_met_itself_does_not_hold_the_port() -> None:
+    with socket.socket() as sock:
+        bind_unasked(sock)
+        port = sock.getsockname()[1]
+    trio.socket.set_custom_socket_factory(FromPort(port))
+    assert not await _is_listening(("127.0.0.1",), port)
+    [bound] = await bind("127.0.0.1", port, held_seconds=0)
+    bound.close()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
