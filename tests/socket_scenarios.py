@@ -75,7 +75,8 @@ def url_of(app: App) -> str:
 
 async def run_an_app(home: pathlib.Path) -> None:
     async with open_app(config(), data_dir=home) as app:
-        async with open_worker(url_of(app)) as far:
+        url = url_of(app)
+        async with open_worker(url) as far:
             far.register_function("far::echo", echo)
             await far.bind("http", "far::echo", {"api_path": "/e"})
             entry = {"scope": "s", "key": "k", "value": 1}
@@ -92,7 +93,7 @@ async def run_an_app(home: pathlib.Path) -> None:
                 nursery.start_soon(channel.reader.read_all)
                 async with channel.writer as writer:
                     await writer.send(b"x")
-        async with open_trio_websocket(url_of(app)):
+        async with open_trio_websocket(url):
             pass
         report = await app.reload(config(changed=True))
         assert report.changed == tuple(CHANGED)
