@@ -14,7 +14,7 @@ from iii_trio.engine._connection import Connection
 from iii_trio.engine._guard import Guard
 from iii_trio.engine._invocation import Calls, Invocation, InvocationTable, RawOutcome
 from iii_trio.engine._ports import AnyPort, BindAnswer
-from iii_trio.engine._quotas import OUTBOX_SOFT_LIMIT
+from iii_trio.engine._quotas import OUTBOX_SOFT_LIMIT, weight_of
 from iii_trio.engine._roster import WorkerRecord
 from iii_trio.engine._timers import Timer
 from iii_trio.engine._triggers import Trigger, TriggerType
@@ -60,6 +60,7 @@ class LinkPort(Connection):
     Attributes:
         outbox: tells how many bytes wait for the peer; looked at with every call to it.
         held: frames that wait for the namespace; ``None`` once it is known.
+        held_weight: what they count as.
         grace: ends the wait.
         cancels: the peer understands `CancelInvocation` and ``deadline_ms``.
         receive_limit: the largest message that the peer takes, in bytes; small until it
@@ -84,6 +85,7 @@ class LinkPort(Connection):
         self.link = link
         self.outbox: Outbox = getattr(link, "outbox", link)
         self.held: list[AnyFrame] | None = []
+        self.held_weight = 0
         self.grace: Timer | None = None
         self.cancels = False
         self.receive_limit = SMALL_MESSAGE_BYTES
@@ -109,6 +111,18 @@ class LinkPort(Connection):
                 return error
         self.link.send_nowait(text)
         return None
+
+    def keep(self, frame: AnyFrame) -> int:
+        """Let a registration wait for the namespace; gives what those that wait weigh."""
+        assert self.held is not None, "it is known"
+        self.held.append(frame)
+        self.held_weight += weight_of(encode(frame))
+        return self.held_weight
+
+    def drop_registrations(self) -> None:
+        """Never apply what it registered, or will register: it is refused."""
+        self.held = None
+        self.apply = lambda _port, _frame: None
 
     def announce_features(self, features: frozenset[str]) -> None:
         """Remember what the peer can do; its record says which SDK it has."""

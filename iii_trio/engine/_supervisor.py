@@ -44,8 +44,9 @@ from iii_trio.transport import Handlers, Link, WorkerSpec
 
 _log: Final = logging.getLogger("iii_trio.engine.supervisor")
 
-MAX_HELD_FRAMES: Final = 20_000
-"""Registrations that may wait for a namespace; above it the connection is dropped."""
+MAX_HELD_WEIGHT: Final = 20_000
+"""What registrations may count as that wait for a namespace (see `weight_of`); above it
+the connection is dropped."""
 
 
 @final
@@ -288,7 +289,7 @@ class Supervisor:
     def dismiss(self, port: LinkPort, reason: str, *, polite: bool = True) -> None:
         """Close a refused connection; what it registered is never applied."""
         _log.warning("%s refused: %s", port, reason)
-        port.held = []
+        port.drop_registrations()
         if port.grace is not None:
             self._timers.cancel(port.grace)
         port.link.close(reason, polite=polite)
@@ -336,11 +337,9 @@ class Supervisor:
         """Keep a registration until the namespace is known."""
         if port.held is None:
             port.apply(port, frame)
-            return
-        port.held.append(frame)
-        if len(port.held) > MAX_HELD_FRAMES:
+        elif port.keep(frame) > MAX_HELD_WEIGHT:
             self._invocations.quotas.refused_registrations += 1
-            reason = f"more than {MAX_HELD_FRAMES} registrations before announcement"
+            reason = f"more than {MAX_HELD_WEIGHT} registrations before announcement"
             self.dismiss(port, reason)
 
     # Reattach and detach

@@ -116,7 +116,7 @@ async def test_a_worker_may_register_so_many_functions(
 async def test_a_stranger_may_register_so_much_before_it_tells_who_it_is(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_supervisor, "MAX_HELD_FRAMES", 2)
+    monkeypatch.setattr(_supervisor, "MAX_HELD_WEIGHT", 2)
     async with open_test_engine() as t:
         stranger = t.connect_raw_peer()
         for n in range(3):
@@ -125,6 +125,17 @@ async def test_a_stranger_may_register_so_much_before_it_tells_who_it_is(
         assert gone.reason == "more than 2 registrations before announcement"
         statistics = t.engine.statistics()
         assert (statistics.functions, statistics.refused_registrations) == (0, 1)
+
+
+async def test_what_a_stranger_registers_counts_by_its_size(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_test_engine() as t:
+        stranger = t.connect_raw_peer()
+        for n in range(2):
+            stranger.register(f"a::{n}", metadata="x" * 4096 * 10_000)
+        gone = await t.events.wait_for(WorkerDetached)
+        assert gone.reason == "more than 20000 registrations before announcement"
 
 
 async def test_a_worker_may_bind_so_many_triggers_and_offer_so_many_types(
