@@ -7,8 +7,10 @@ outlives what is registered by it. Pure.
 from typing import Final, final
 
 MAX_IDS: Final = 10_000
+MAX_ID_CHARACTERS: Final = 1024
 OTHERS: Final = "(others)"
-"""Ids that are counted one by one; further ones are counted together, as this."""
+"""Ids that are counted one by one; further and longer ones are counted together, as this:
+they are kept for ever, and workers choose them."""
 
 STRIDES: Final = (17, 37, 79, 157)
 """One of so many calls is told of: to tell of every one would cost a third of relaying it.
@@ -48,7 +50,7 @@ class Tallies:
         known = self._by_id.get(function_id)
         if known is not None:
             return known
-        if len(self._by_id) >= MAX_IDS:
+        if len(self._by_id) >= MAX_IDS or len(function_id) > MAX_ID_CHARACTERS:
             function_id = OTHERS
         return self._by_id.setdefault(function_id, Tally())
 

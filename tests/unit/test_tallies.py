@@ -22,6 +22,13 @@ def test_too_many_ids_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> N
     assert tallies.counts() == {"a": (2, 0), "b": (1, 0), OTHERS: (2, 0)}
 
 
+def test_ids_of_any_length_are_not_kept() -> None:
+    tallies = Tallies()
+    for function_id in ("a" * 1024, "b" * 1025, "c" * 2**20):
+        tallies.of(function_id).ended += 1
+    assert tallies.counts() == {"a" * 1024: (1, 0), OTHERS: (2, 0)}
+
+
 def test_few_of_many_calls_are_told_of() -> None:
     pace = Pace()
     for number in range(1, 10):
