@@ -107,6 +107,7 @@ class Invocation(msgspec.Struct, eq=False):
     """One call in flight; a plain record, changed only by `InvocationTable` and ports.
 
     Attributes:
+        payload: JSON text; empty once it was sent to a callee behind a link.
         id: ours; unique in this engine, UUID-shaped.
         function, callee: whom it was routed to, once it was.
         caller: who waits, ``None`` for void calls and firings.

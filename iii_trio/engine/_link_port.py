@@ -186,6 +186,7 @@ class LinkPort(Connection):
                 self._refuse(invocation, error)
                 return
         self.link.send_nowait(text)
+        invocation.payload = b""  # it may be large, and the answer hours away
 
     def _refuse(self, invocation: Invocation, error: ErrorBody) -> None:
         """The peer cannot take a call: tell whoever waits for it, else the log."""

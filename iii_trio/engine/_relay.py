@@ -115,8 +115,9 @@ class Relay:
         invocations = self._invocations
         invocations.last_number = number = invocations.last_number + 1
         own_id = f"{self._prefix}{number}"
+        # Without the payload, which need not be kept until the answer comes.
         invocation = Invocation(
-            payload, namespace, port, port, wanted, own_id, function, callee
+            b"", namespace, port, port, wanted, own_id, function, callee
         )
         self._entries[own_id] = invocation
         callee.executing[invocation] = None

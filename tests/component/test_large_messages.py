@@ -2,13 +2,18 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from iii_trio.engine import OUTBOX_LARGE_LIMIT
 from iii_trio.errors import InvocationRefusedError
-from iii_trio.protocol import InvocationResult, InvokeFunction, RegisterTrigger
+from iii_trio.protocol import (
+    InvocationResult,
+    InvokeFunction,
+    RegisterTrigger,
+)
 from iii_trio.testing import RawPeer, open_test_engine
 
 MIB = 2**20
@@ -190,3 +195,26 @@ async def test_many_large_results_at_once_do_not_cost_a_slow_caller_its_link(
         assert all(b"invocation_refused" in one for one in refused)
         await still_there(slow)
         assert not slow.unread(InvocationResult)
+
+
+async def test_what_was_sent_to_a_callee_is_not_kept_until_it_answers(
+    autojump_clock: MockClock,
+) -> None:
+    async with (
+        open_test_engine() as t,
+        t.open_raw_peer("callee", "x::f", runtime="node") as callee,
+        t.open_raw_peer("caller") as caller,
+    ):
+        calls = [
+            caller.call("x::f", "small"),
+            caller.call("x::f", "x" * MIB),
+            caller.call("x::f", "rarer", metadata={"a": 1}),
+        ]
+        for payload in ("small", "x" * MIB, "rarer"):
+            served = await callee.served("x::f")
+            assert msgspec.json.decode(served.data) == payload
+            pending = t.engine.invocations.pending()
+            assert not any(call.payload for call in pending)
+            callee.answer(served)
+        for call in calls:
+            await caller.outcome(call)
