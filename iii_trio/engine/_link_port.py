@@ -46,6 +46,10 @@ OUTBOX_LARGE_LIMIT: Final = OUTBOX_SOFT_LIMIT + MAX_MESSAGE_BYTES
 """Bytes that a message over `SMALL_MESSAGE_BYTES` may make wait, so that several large
 results at once do not reach the limit at which a link is dropped (96 MiB)."""
 
+REASON_CHARACTERS: Final = 1000
+"""What is told of the reason of a cancellation, which is a caller's own text: one of any
+size could make a message that the callee cannot take."""
+
 _log: Final = logging.getLogger("iii_trio.engine.link")
 
 _TRACEPARENT = re.compile(
@@ -206,7 +210,8 @@ class LinkPort(Connection):
     def abandon(self, invocation: Invocation, reason: str) -> None:
         """Tell a peer that can hear it to stop the handler."""
         if self.cancels and self.is_live:
-            self.send(CancelInvocation(invocation_id=invocation.id, reason=reason))
+            cut = reason[:REASON_CHARACTERS]
+            self.send(CancelInvocation(invocation_id=invocation.id, reason=cut))
 
     # As a caller
 
@@ -247,7 +252,10 @@ class LinkPort(Connection):
                 trigger_namespace=kind.namespace if served_elsewhere else None,
             )
         )
-        return refusal or "pending"
+        if refusal is None:
+            return "pending"
+        self.unbind_trigger(trigger)  # it may know one of this id, which this replaces
+        return refusal
 
     def unbind_trigger(self, trigger: Trigger[AnyPort]) -> None:
         """Tell the provider that a binding is gone."""

@@ -10,9 +10,13 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from iii_trio.engine import OUTBOX_LARGE_LIMIT
 from iii_trio.errors import InvocationRefusedError
 from iii_trio.protocol import (
+    CancelInvocation,
     InvocationResult,
     InvokeFunction,
     RegisterTrigger,
+    RegisterTriggerType,
+    TriggerRegistrationResult,
+    UnregisterTrigger,
 )
 from iii_trio.testing import RawPeer, open_test_engine
 
@@ -195,6 +199,49 @@ async def test_many_large_results_at_once_do_not_cost_a_slow_caller_its_link(
         assert all(b"invocation_refused" in one for one in refused)
         await still_there(slow)
         assert not slow.unread(InvocationResult)
+
+
+async def test_a_cancellation_reaches_its_callee_however_long_its_reason(
+    autojump_clock: MockClock,
+) -> None:
+    features = ["iii-trio.cancel.v1"]
+    async with (
+        open_test_engine() as t,
+        t.open_raw_peer("callee", "x::f", features=features) as callee,
+        t.open_raw_peer("caller", features=features) as caller,
+    ):
+        call = caller.call("x::f")
+        served = await callee.served("x::f")
+        caller.send(CancelInvocation(invocation_id=call, reason="y" * 2 * MIB))
+        cancel = await callee.expect(CancelInvocation)
+        assert cancel.invocation_id == served.invocation_id
+        assert cancel.reason == "y" * 1000
+
+
+async def test_a_binding_that_its_provider_cannot_take_leaves_none_that_it_replaced(
+    autojump_clock: MockClock,
+) -> None:
+    async with (
+        open_test_engine() as t,
+        t.open_raw_peer("old", **OLD) as old,
+        t.open_raw_peer("binder", "x::f") as binder,
+    ):
+        old.send(RegisterTriggerType(id="kind", description=""))
+        await old.flush()
+        for config in (b"1", b'"%b"' % (b"x" * MIB)):
+            binder.send(
+                RegisterTrigger(
+                    id="t",
+                    trigger_type="kind",
+                    function_id="x::f",
+                    config=msgspec.Raw(config),
+                )
+            )
+        await old.expect(RegisterTrigger, id="t")
+        refusal = await binder.expect(TriggerRegistrationResult, id="t")
+        assert b"payload_too_large" in bytes(refusal.error)
+        assert t.engine.statistics().triggers == 0
+        await old.expect(UnregisterTrigger, id="t", trigger_type="kind")
 
 
 async def test_what_was_sent_to_a_callee_is_not_kept_until_it_answers(
