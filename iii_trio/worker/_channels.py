@@ -5,6 +5,7 @@ were sent. An end is opened when it is first used, so that a ref can be handed o
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Final, Self, final
 
 import attrs
@@ -140,8 +141,17 @@ class _LazyEnd:
         await trio.lowlevel.checkpoint()
         return self
 
-    async def __aexit__(self, *_exc: object) -> None:
-        await self.aclose()
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None or self._closed:
+            await self.aclose()
+            return
+        try:
+            if self._end is None:  # the other side would not be told
+                with suppress(trio.BrokenResourceError):
+                    self._end = await self._open_end(self._ref)
+            await trio.lowlevel.checkpoint()
+        finally:
+            self.abort(f"the task that used this end failed: {kind.__name__}")
 
 
 @final

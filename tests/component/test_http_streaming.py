@@ -372,6 +372,38 @@ async def test_a_stream_whose_channel_breaks_aborts_the_connection() -> None:
         assert far.is_clean()
 
 
+@pytest.mark.parametrize("sent", [[], ['{"type": "set_status", "status_code": 201}']])
+async def test_a_writer_that_fails_before_its_first_piece_leaves_it_to_the_error(
+    sent: list[str],
+) -> None:
+    async def handler(call: Call) -> None:
+        async with call.response as writer:
+            for message in sent:
+                await writer.send(message)
+            raise ValueError("no film today")
+
+    async with open_far_rig(handler) as far:
+        answer = await far.rig.request("GET", "/a")
+        assert answer.error() == (500, "invocation_failed", "no film today")
+        await far.rig.settle()
+        assert far.is_clean()
+
+
+async def test_a_writer_that_fails_in_its_stream_aborts_the_connection() -> None:
+    async def handler(call: Call) -> None:
+        async with call.response as writer:
+            await writer.send(b"half of")
+            await exchange.committed.wait()
+            raise ValueError("no film today")
+
+    async with open_far_rig(handler) as far:
+        exchange = far.rig.start("GET", "/a")
+        await exchange.done.wait()
+        assert exchange.aborted
+        await far.rig.settle()
+        assert far.is_clean()
+
+
 @pytest.mark.parametrize(("result", "status"), [({"body": 1}, 200), (None, 500)])
 async def test_a_channel_that_breaks_before_it_commits_leaves_it_to_the_result(
     result: object, status: int

@@ -156,6 +156,32 @@ async def test_an_end_whose_task_is_cancelled_drops_the_channel(
                 await (writing(b"") if direction == "read" else reading())
 
 
+@pytest.mark.parametrize("sent", [b"half", None])
+@pytest.mark.parametrize("linked", [False, True])
+async def test_a_writer_whose_task_fails_does_not_end_the_stream(
+    sent: bytes | None, linked: bool, autojump_clock: MockClock
+) -> None:
+    async with (
+        open_test_engine() as t,
+        t.open_worker("maker") as maker,
+        (t.open_link_worker if linked else t.open_worker)("taker") as taker,
+    ):
+        channel = await maker.create_channel()
+
+        async def write() -> None:
+            async with taker.open_writer(channel.writer_ref) as writer:
+                if sent is not None:
+                    await writer.send(sent)
+                raise ValueError("nothing more")
+
+        with pytest.raises(ValueError, match="nothing more"):
+            await write()
+        with pytest.raises(trio.BrokenResourceError):
+            await channel.reader.read_all()
+        await wait_all_tasks_blocked()
+        assert t.engine.statistics().channels == 0
+
+
 async def test_an_end_that_was_closed_is_not_dropped_by_closing_it_again() -> None:
     async with open_engine() as engine, open_worker(engine) as worker:
         channel = await worker.create_channel()
