@@ -20,6 +20,7 @@ from iii_trio.testing._queue_asking import (
     ATTEMPTS,
     CONTENTS,
     COUNTS,
+    DEAD,
     DELAYS,
     GROUPS,
     IDS,
@@ -207,6 +208,21 @@ async def check_giving_back(store: QueueStore) -> None:
     for message in await expect_taken(PLACE, "a c", store):
         what = f"attempts of message {message.message_id} after GiveBack"
         expect(ATTEMPTS, what, message.attempts, 0)
+
+
+async def check_settling_all(store: QueueStore) -> None:
+    """What is said of all that is in delivery holds for each."""
+    await put(store, "a b")
+    await expect_taken(ORDER, "a b", store)
+    await store.settle("q", None, Retry(NOW + 1))
+    for message in await expect_taken(PLACE, "a b", store, now=NOW + 1):
+        what = f"attempts of message {message.message_id} after Retry of all"
+        expect(ATTEMPTS, what, message.attempts, 1)
+    await store.settle("q", None, Dead("X: y", NOW + 2))
+    for message in await expect_dead(DEAD, "b a", store):
+        seen = (message.error, message.failed_at, message.attempts)
+        what = f"error, time and attempts of {message.message_id} after Dead of all"
+        expect(DEAD, what, seen, ("X: y", NOW + 2, 2))
 
 
 async def check_what_is_left_alone(store: QueueStore) -> None:

@@ -65,6 +65,24 @@ async def check_moves(store: QueueStore) -> None:
     await expect_counts(COUNTS, store, queue="p", waiting=1, delayed=1)
 
 
+async def check_moved_one_by_one(store: QueueStore) -> None:
+    """The dead come to life in another queue or group; an id names one of its kind."""
+    await put(store, "a b w")
+    a, b, w = (one.message_id for one in await expect_taken(MOVES, "a b w", store))
+    move = store.move
+    await store.settle("q", w, GiveBack())
+    await store.settle("q", None, Dead("X: y", NOW))
+    await expect_from(MOVES, 0, move, "q", dead=False, to="p", message_id=a)
+    await expect_from(MOVES, 0, move, "q", dead=True, to=None, message_id=w)
+    await expect_from(MOVES, 1, move, "q", dead=True, to="p", message_id=b, group="g")
+    await put(store, "behind", queue="p", group="g")
+    await expect_taken(MOVES, "b", store, queue="p")
+    await expect_from(MOVES, 1, move, "q", dead=False, to=None, message_id=w)
+    await expect_from(MOVES, 1, move, "q", dead=True, to="p", message_id=a)
+    await expect_taken(REVIVED, "a", store, queue="p")
+    await expect_counts(MOVES, store, queue="p", waiting=1, active=2)
+
+
 async def check_moved_groups(store: QueueStore) -> None:
     """What is moved joins a group by its age; a group that it leaves goes on."""
     await put(store, "a b c")

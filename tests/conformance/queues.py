@@ -309,6 +309,40 @@ class RetriesAtOnce(Other):
         return Retry(0.0) if isinstance(settlement, Retry) else settlement
 
 
+class SettlesAll(Plain):
+    """Does something else than it was told when it settles all in delivery."""
+
+    def other(self, settlement: Settlement) -> Settlement:
+        return settlement
+
+    async def settle(
+        self, queue: str, message_id: str | None, settlement: Settlement
+    ) -> None:
+        settlement = settlement if message_id else self.other(settlement)
+        await super().settle(queue, message_id, settlement)
+
+
+class RetryOfAllDoesNotCount(Plain):
+    async def settle(
+        self, queue: str, message_id: str | None, settlement: Settlement
+    ) -> None:
+        if message_id is None and isinstance(settlement, Retry):
+            for row in self.rows(queue):
+                attempts = row.message.attempts - (row.state is _State.ACTIVE)
+                row.message = structs.replace(row.message, attempts=attempts)
+        await super().settle(queue, message_id, settlement)
+
+
+class DeathOfAllHasNoError(SettlesAll):
+    def other(self, settlement: Settlement) -> Settlement:
+        return Dead("", settlement.at) if isinstance(settlement, Dead) else settlement
+
+
+class DeathOfAllHasNoTime(SettlesAll):
+    def other(self, settlement: Settlement) -> Settlement:
+        return Dead(settlement.error, 0) if isinstance(settlement, Dead) else settlement
+
+
 class SettlesInAnyQueue(Plain):
     async def settle(
         self, queue: str, message_id: str | None, settlement: Settlement
@@ -391,6 +425,35 @@ class MovesWhatIsInDelivery(Plain):
 class MovesUncounted(Plain):
     async def move(self, queue: str, **how: Any) -> int:
         return min(await super().move(queue, **how), 1)
+
+
+class RevivesAtHome(Plain):
+    async def move(self, queue: str, **how: Any) -> int:
+        if how["dead"] and how["to"] is not None:
+            how["to"] = queue
+        return await super().move(queue, **how)
+
+
+class RevivesIntoTheOldGroup(Plain):
+    async def move(self, queue: str, **how: Any) -> int:
+        return await super().move(
+            queue, **how | {"group": None} if how["dead"] else how
+        )
+
+
+class MovesByIdAlone(Plain):
+    async def move(self, queue: str, **how: Any) -> int:
+        rows = self.rows(queue, how.get("message_id"))
+        if how.get("message_id") and rows and rows[0].state is not _State.ACTIVE:
+            how["dead"] = rows[0].state is _State.DEAD
+        return await super().move(queue, **how)
+
+
+class RemovesTheDeadOnly(Plain):
+    async def move(self, queue: str, **how: Any) -> int:
+        if how["to"] is None and how.get("message_id"):
+            how["dead"] = True
+        return await super().move(queue, **how)
 
 
 class KnowsNoGroups(Plain):
