@@ -8,7 +8,7 @@ import msgspec
 
 from iii_trio.protocol import EnqueueReceipt, namespace_for_call
 from iii_trio.transport import AttachedPort, CallKind, Request
-from iii_trio.worker._context import current_call, time_left
+from iii_trio.worker._context import check_deadline, current_call, time_left
 from iii_trio.worker._json import JSON, decode_result, encode
 
 _receipt: Final = msgspec.json.Decoder(EnqueueReceipt)
@@ -60,6 +60,7 @@ class Caller:
             InvocationStoppedError: the callee, or the connection, was lost.
             InvocationTimeoutError: ``deadline`` passed.
             InvocationRefusedError: overload, drain, or a payload too large for a link.
+            ValueError: ``deadline`` is NaN.
 
         Cancellation cancels the handler wherever it can, and a late result is dropped.
         By URL a call waits for the connection first.
@@ -165,6 +166,8 @@ class Caller:
         *,
         void: bool = False,
     ) -> Request:
+        if timeout is not None:
+            check_deadline(timeout)
         traceparent = baggage = None
         call = current_call.get()
         if call is not None:

@@ -88,6 +88,17 @@ def passing_baggage(baggage: str) -> Iterator[None]:
         current_call.reset(token)
 
 
+def check_deadline(seconds: float) -> None:
+    """Refuse a deadline that is no number: it would never come, and never be over.
+
+    Raises:
+        ValueError: it is NaN.
+    """
+    if math.isnan(seconds):
+        msg = "the deadline of a call is NaN: give seconds from now, or None for none"
+        raise ValueError(msg)
+
+
 def time_left(call: IncomingCall, wanted: float | None) -> float | None:
     """The timeout of a call nested in ``call``: a deadline only shrinks along a chain.
 

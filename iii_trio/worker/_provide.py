@@ -12,6 +12,7 @@ from iii_trio.errors import InvocationError
 from iii_trio.protocol import is_truthy, namespace_for_call
 from iii_trio.transport import Outcome, Request, StartedCall, TriggerTypeSpec
 from iii_trio.worker._calls import Caller
+from iii_trio.worker._context import check_deadline
 from iii_trio.worker._handlers import WorkerHandlers
 from iii_trio.worker._json import (
     JSON,
@@ -215,11 +216,11 @@ class TriggerProvider(Caller):
 
         Raises:
             InvocationError: the function failed, or does not exist.
+            ValueError: ``deadline`` is NaN.
         """
+        request = _delivery(trigger, payload, traceparent, baggage, deadline, scope)
         self._port.note_fired(trigger.trigger_id)
-        return await self._port.invoke(
-            _delivery(trigger, payload, traceparent, baggage, deadline, scope)
-        )
+        return await self._port.invoke(request)
 
     def start_delivery(
         self,
@@ -316,6 +317,8 @@ def _delivery(
     deadline: float | None = None,
     scope: trio.CancelScope | None = None,
 ) -> Request:
+    if deadline is not None:
+        check_deadline(deadline)
     return Request(
         function_id=trigger.function_id,
         payload=payload,

@@ -46,6 +46,10 @@ THREADS: Final = 40
 """Plain ``def`` handlers of one worker that run at a time; as Trio's own default."""
 
 
+MEMBERS_TOLD: Final = 3
+"""Members of an exception group that the message of an error tells; its trace has all."""
+
+
 class RunSync(Protocol):
     """Runs a plain ``def`` handler for an async one."""
 
@@ -114,10 +118,18 @@ def prepare(handler: Handler, run_sync: RunSync) -> ServedFunction:
     except NameError as exc:
         msg = f"annotations of handler {handler!r} do not resolve: {exc}"
         raise TypeError(msg) from exc
+    except ValueError as exc:
+        msg = f"handler {handler!r} does not tell its parameters: wrap it in a function"
+        raise TypeError(msg) from exc
     first = next(iter(signature.parameters.values()), None)
     takes_payload = first is not None and first.kind in _POSITIONAL
     annotation = first.annotation if first is not None and takes_payload else None
-    signature.bind(*((None,) if takes_payload else ()))
+    try:
+        signature.bind(*((None,) if takes_payload else ()))
+    except TypeError as exc:
+        what = "the payload alone" if takes_payload else "nothing"
+        msg = f"handler {handler!r} cannot be called with {what}: {exc}"
+        raise TypeError(msg) from exc
     return ServedFunction(
         call=handler if _is_async(handler) else partial(run_sync, handler),
         takes_payload=takes_payload,
@@ -198,12 +210,23 @@ def failure_of(exc: Exception) -> ErrorBody:
         return body_from(exc)
     message = ""
     with suppress(Exception):  # its text comes from the user's code, too
-        message = sayable(exc)
+        message = _text_of(exc)
     return ErrorBody(
         code="invocation_failed",
         message=message or type(exc).__name__,
         stacktrace=sayable("".join(traceback.format_exception(exc))),
     )
+
+
+def _text_of(exc: Exception) -> str:
+    """What it says, and of a group, such as that of a nursery, what is in it."""
+    text = sayable(exc)
+    if isinstance(exc, ExceptionGroup):
+        told = exc.exceptions[:MEMBERS_TOLD]
+        text += ": " + "; ".join(
+            f"{type(one).__name__}: {_text_of(one)}" for one in told
+        )
+    return text
 
 
 def cancellation_in(

@@ -19,7 +19,7 @@ from iii_trio.errors import (
     RegistrationError,
 )
 from iii_trio.testing import cancel_at_every_step, open_test_engine
-from iii_trio.worker import NULL, current_invocation, open_worker
+from iii_trio.worker import NULL, Trigger, current_invocation, open_worker
 
 
 @attrs.frozen
@@ -149,8 +149,10 @@ async def test_a_handler_that_needs_more_than_the_payload_is_refused() -> None:
     async def strange(a: "NoSuchName") -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
     async with open_engine() as engine, open_worker(engine) as worker:
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match=r"two.* with the payload alone: .*'b'"):
             worker.register_function("f", two)
+        with pytest.raises(TypeError, match="does not tell its parameters"):
+            worker.register_function("f", dict)
         with pytest.raises(TypeError, match="do not resolve"):
             worker.register_function("f", strange)
 
@@ -224,6 +226,19 @@ async def test_any_other_exception_becomes_invocation_failed_with_its_trace() ->
             await worker.invoke("f")
     assert (caught.value.code, caught.value.message) == ("invocation_failed", "by zero")
     assert "ZeroDivisionError" in (caught.value.stacktrace or "")
+
+
+async def test_the_error_of_a_nursery_says_what_is_in_it() -> None:
+    async with open_engine() as engine, open_worker(engine) as worker:
+
+        @worker.function("f")
+        async def f() -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep_forever)
+                raise LookupError("no such order")
+
+        with pytest.raises(FunctionFailedError, match=r"1 .*: LookupError: no such o"):
+            await worker.invoke("f")
 
 
 async def test_the_error_of_a_nested_call_that_escapes_loses_its_code() -> None:
@@ -371,6 +386,24 @@ async def test_a_deadline_cancels_the_handler_and_raises(
         with pytest.raises(InvocationTimeoutError):
             await worker.invoke("slow", deadline=5)
     assert cancelled == [started + 5]
+
+
+async def test_a_deadline_that_is_no_number_is_refused(
+    autojump_clock: MockClock,
+) -> None:
+    async with (
+        open_test_engine() as test,
+        test.open_worker() as near,
+        test.open_link_worker() as far,
+    ):
+        near.register_function("one", lambda: 1)
+        trigger = Trigger(trigger_id="t", trigger_type="hook", function_id="one")
+        for worker in (near, far):
+            with pytest.raises(ValueError, match="deadline of a call is NaN"):
+                await worker.invoke("one", deadline=math.nan)
+            with pytest.raises(ValueError, match="deadline of a call is NaN"):
+                await worker.deliver_json(trigger, b"1", deadline=math.nan)
+        assert await near.invoke("one", deadline=math.inf) == 1
 
 
 async def test_a_deadline_only_shrinks_along_a_chain(
