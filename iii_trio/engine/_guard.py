@@ -24,6 +24,9 @@ class Aliases:
         self._public: dict[str, str] = {}
         self._own: dict[str, str] = {}
 
+    def __len__(self) -> int:
+        return len(self._public)
+
     def add(self, own: str, public: str) -> None:
         """A worker registers ``own``, which becomes ``public``."""
         self.discard(own)

@@ -142,6 +142,11 @@ class Registrar:
             self._on_functions_changed()
         return conflict
 
+    def offers(self, port: AnyPort, function_id: str) -> bool:
+        """Tell whether a worker has a function of this id registered."""
+        function = self._registry.find(port.namespace, function_id)
+        return function is not None and function.owner is port
+
     def remove_function(self, port: AnyPort, function_id: str) -> None:
         """Unregister a function if it is still this worker's."""
         function = self._registry.release(port.namespace, function_id, port)

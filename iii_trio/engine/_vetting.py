@@ -110,6 +110,8 @@ class Vetting:
             return
         guard.functions.add(own_id, public)
         self._registrar.register(port, msgspec.structs.replace(frame, id=public))
+        if not self._registrar.offers(port, public):
+            guard.functions.discard(own_id)  # it was refused, and nobody will call it
 
     def _unregister_function(
         self, port: LinkPort, guard: Guard, frame: UnregisterFunction

@@ -8,6 +8,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
+from iii_trio.engine import LinkPort
 from iii_trio.protocol import (
     InvokeFunction,
     RegisterTrigger,
@@ -103,6 +104,21 @@ async def test_a_conflict_names_the_prefixed_id(autojump_clock: MockClock) -> No
         peer.register("a")
         rejected = await peer.expect(RegistrationRejected)
         assert rejected.function_id == "t1::a"
+
+
+async def test_what_is_refused_leaves_no_alias(autojump_clock: MockClock) -> None:
+    async with open_access_rig() as rig, rig.t.open_raw_peer("free", "t1::b"):
+        peer = await rig.enter("w", function_registration_prefix="t1")
+        peer.register("a")
+        peer.register("b")
+        await peer.expect(RegistrationRejected)
+        [port] = [
+            port
+            for port in rig.t.engine.supervisor.ports
+            if isinstance(port, LinkPort) and port.guard is not None
+        ]
+        assert port.guard is not None
+        assert len(port.guard.functions) == 1
 
 
 async def test_two_sessions_with_prefixes_do_not_meet(
