@@ -64,7 +64,7 @@ class _Message(msgspec.Struct):
     """What the function that enqueues is told to have called."""
 
     function_id: str
-    namespace: str = DEFAULT_NAMESPACE
+    namespace: str | None = None
 
 
 _message_decoder: Final = msgspec.json.Decoder(_Message)
@@ -275,7 +275,11 @@ class Gate:
             message = _message_decoder.decode(data)
         except msgspec.DecodeError:
             return None  # the queue says what is wrong
+        except RecursionError:  # whoever has more of the stack left may read it
+            return "a message that nests so deep is not allowed"
         registry, namespace = self._router.registry, message.namespace
+        if namespace is None:
+            namespace = DEFAULT_NAMESPACE
         if refuses_target(registry, session, namespace, message.function_id):
             return f"function '{message.function_id}' not allowed in a message"
         return None

@@ -1,5 +1,6 @@
 """Which calls of a restricted worker pass: each row of the decision, tried on the wire."""
 
+import uuid
 from typing import Any
 
 import msgspec
@@ -256,6 +257,7 @@ async def test_the_function_that_enqueues_needs_the_right_to_call_what_it_names(
             action = {"type": "enqueue", "queue": "q"}
             assert await enqueues(message("shut::f"), action=action) == text
             assert await enqueues(message("open::f", namespace="team"))
+            assert await enqueues(message("shut::f", namespace=None)) == text
             assert await enqueues(message("engine::functions::list"))
             assert await enqueues(message(enqueue, data=message("shut::f")))
             assert got == []
@@ -264,6 +266,25 @@ async def test_the_function_that_enqueues_needs_the_right_to_call_what_it_names(
                 "the queue says what is wrong"
             )
             assert [one.get("function_id") for one in got] == ["open::f", None]
+
+
+async def test_a_message_is_enqueued_however_deep_it_nests_only_if_it_is_allowed(
+    autojump_clock: MockClock,
+) -> None:
+    enqueue = "engine::queue::enqueue"
+    async with open_access_rig() as rig:
+        async with rig.t.open_raw_peer("queue", enqueue) as queue:
+            peer = await rig.enter("w", allowed_functions=[enqueue])
+            for depth in range(850, 990):
+                data = "[" * depth + "]" * depth
+                call = (
+                    '{"type":"invokefunction","invocation_id":"%s","function_id":"%s",'
+                    '"data":{"queue":"q","data":%s,"function_id":"shut::f"}}'
+                )
+                peer.send(call % (uuid.UUID(int=depth), enqueue, data))
+                outcome = await peer.outcome(str(uuid.UUID(int=depth)))
+                assert error_of(outcome)[0] in {"FORBIDDEN", "invocation_refused"}
+            assert not queue.unread(InvokeFunction)
 
 
 async def test_a_custom_action_needs_the_right_to_call_who_performs_it(
