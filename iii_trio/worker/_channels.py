@@ -51,6 +51,7 @@ class _LazyEnd:
         self._open_end = open_end
         self._end: ChannelEnd | None = None
         self._closed = False
+        self._failure = ""  # of the block around this end
         self._one_user = ConflictDetector("another task is using this channel end")
 
     @property
@@ -120,38 +121,28 @@ class _LazyEnd:
             return
         try:
             await trio.lowlevel.checkpoint()
-            await self._close()
+            if self._end is None and not self._closed:
+                with suppress(trio.BrokenResourceError):  # gone, or another task has it
+                    self._end = await self._open_end(self._ref)
         except BaseException:
             if not self._closed:  # by another task, meanwhile
-                self.abort("the task that used this end was cancelled")
+                self.abort(self._failure or "the task that used this end was cancelled")
             raise
-
-    async def _close(self) -> None:
-        end = self._end
-        try:
-            if end is None and not self._closed:
-                end = await self._open_end(self._ref)
-        except trio.BrokenResourceError:
-            end = self._end  # it was just being opened by another task
         self._closed = True
-        if end is not None:
-            end.close()
+        if self._end is not None:
+            if self._failure:
+                self._end.abort(self._failure)
+            else:
+                self._end.close()
 
     async def __aenter__(self) -> Self:
         await trio.lowlevel.checkpoint()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None or self._closed:
-            await self.aclose()
-            return
-        try:
-            if self._end is None:  # the other side would not be told
-                with suppress(trio.BrokenResourceError):
-                    self._end = await self._open_end(self._ref)
-            await trio.lowlevel.checkpoint()
-        finally:
-            self.abort(f"the task that used this end failed: {kind.__name__}")
+        if kind is not None:
+            self._failure = f"the task that used this end failed: {kind.__name__}"
+        await self.aclose()
 
 
 @final

@@ -12,6 +12,7 @@ from iii_trio.engine import open_engine
 from iii_trio.protocol import ChannelRef
 from iii_trio.testing import open_test_engine, run
 from iii_trio.worker import open_worker
+from tests.component.worker_kinds import KINDS, opening
 
 
 async def test_bytes_are_cut_into_pieces_and_text_stays_whole() -> None:
@@ -123,14 +124,14 @@ async def test_a_reader_that_closes_breaks_the_writer() -> None:
 
 
 @pytest.mark.parametrize("direction", ["read", "write"])
-@pytest.mark.parametrize("linked", [False, True])
+@KINDS
 async def test_an_end_whose_task_is_cancelled_drops_the_channel(
-    direction: str, linked: bool, autojump_clock: MockClock
+    direction: str, kind: str, autojump_clock: MockClock
 ) -> None:
     async with (
         open_test_engine() as t,
         t.open_worker("maker") as maker,
-        (t.open_link_worker if linked else t.open_worker)("taker") as taker,
+        opening(t, kind, "taker") as taker,
         trio.open_nursery() as nursery,
     ):
         channel = await maker.create_channel(buffer_size=1)
@@ -157,14 +158,14 @@ async def test_an_end_whose_task_is_cancelled_drops_the_channel(
 
 
 @pytest.mark.parametrize("sent", [b"half", None])
-@pytest.mark.parametrize("linked", [False, True])
+@KINDS
 async def test_a_writer_whose_task_fails_does_not_end_the_stream(
-    sent: bytes | None, linked: bool, autojump_clock: MockClock
+    sent: bytes | None, kind: str, autojump_clock: MockClock
 ) -> None:
     async with (
         open_test_engine() as t,
         t.open_worker("maker") as maker,
-        (t.open_link_worker if linked else t.open_worker)("taker") as taker,
+        opening(t, kind, "taker") as taker,
     ):
         channel = await maker.create_channel()
 
