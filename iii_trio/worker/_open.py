@@ -107,7 +107,7 @@ async def open_worker(
                 run_sync=run_sync or default_runner(),
             )
             if isinstance(attachment, RemoteAttachment):
-                attachment.on_rejected = handlers.on_rejected
+                attachment = attachment.for_worker(handlers.on_rejected)
             async with attachment.attach_local(spec, handlers) as port:
                 yield Worker._create(
                     name=spec.name,

@@ -80,6 +80,14 @@ class RemoteAttachment:
         self.rng = rng
         self.grace = grace
 
+    def for_worker(
+        self, on_rejected: Callable[[str, RegistrationError], None]
+    ) -> "RemoteAttachment":
+        """One that tells another listener: several workers may share an attachment."""
+        own = RemoteAttachment(self.dialler, rng=self.rng, grace=self.grace)
+        own.on_rejected = on_rejected
+        return own
+
     @asynccontextmanager
     async def attach_local(
         self, spec: WorkerSpec, handlers: Handlers
@@ -304,13 +312,14 @@ class RemotePort:
     def register_function(self, spec: FunctionSpec) -> None:
         """Offer a function, on this connection and on later ones."""
         self._check_open()
+        text = encode(function_frame(spec))
         self._functions[spec.function_id] = spec
-        self._send(function_frame(spec))
+        self._send(text)
 
     def unregister_function(self, function_id: str) -> None:
         """Stop offering it."""
         if self._functions.pop(function_id, None) is not None:
-            self._send(UnregisterFunction(id=function_id))
+            self._send(encode(UnregisterFunction(id=function_id)))
 
     def register_invoker(self, invoker: Invoker) -> None:
         """Impossible: the protocol has no frame for it."""
@@ -323,26 +332,29 @@ class RemotePort:
     def register_trigger_type(self, spec: TriggerTypeSpec) -> None:
         """Provide a trigger type, on this connection and on later ones."""
         self._check_open()
+        text = encode(trigger_type_frame(spec))
         self._trigger_types[spec.trigger_type] = spec
-        self._send(trigger_type_frame(spec))
+        self._send(text)
 
     def unregister_trigger_type(self, trigger_type: str) -> None:
         """Stop providing it."""
         if self._trigger_types.pop(trigger_type, None) is not None:
-            self._send(UnregisterTriggerType(id=trigger_type))
+            self._send(encode(UnregisterTriggerType(id=trigger_type)))
 
     async def register_trigger(self, spec: TriggerSpec) -> None:
         """Bind, on this connection and on later ones; a refusal comes later."""
         await trio.lowlevel.checkpoint()
         self._check_open()
+        text = encode(trigger_frame(spec))
         self._triggers[spec.trigger_id] = spec
-        self._send(trigger_frame(spec))
+        self._send(text)
 
     def unregister_trigger(self, trigger_id: str) -> None:
         """End a binding, also one of somebody else."""
         spec = self._triggers.pop(trigger_id, None)
         trigger_type = None if spec is None else spec.trigger_type
-        self._send(UnregisterTrigger(id=trigger_id, trigger_type=trigger_type))
+        frame = UnregisterTrigger(id=trigger_id, trigger_type=trigger_type)
+        self._send(encode(frame))
 
     def note_fired(self, trigger_id: str) -> None:
         """The protocol has no frame for it: the engine sees the call itself."""
@@ -362,7 +374,10 @@ class RemotePort:
         end: ChannelEnd = await start(serve, ref, name=name)
         return end
 
-    def _send(self, frame: AnyFrame) -> None:
-        """Tell the current connection, if any; the next ones get a replay."""
+    def _send(self, text: bytes) -> None:
+        """Tell the current connection, if any; the next ones get a replay.
+
+        Frames are encoded before they are kept: one that cannot be would end them all.
+        """
         if self._session is not None:
-            self._session.send(frame)
+            self._session.send_text(text)

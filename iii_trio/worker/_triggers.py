@@ -58,14 +58,18 @@ BindCallback = Callable[[Trigger], Awaitable[None] | None]
 UnbindCallback = Callable[[Trigger], None]
 
 
-def with_condition(config: JSON, condition: str | None) -> JSON:
+def with_condition(config: JSON, condition: JSON) -> JSON:
     """Put a condition into a trigger's config.
 
     Raises:
-        TypeError: there is a condition, and the config is no object.
+        TypeError: there is a condition that is no function id, or whose config is no
+            object.
     """
     if condition is None:
         return config
+    if not isinstance(condition, str):
+        msg = f"a condition is the id of a function, not {condition!r}"
+        raise TypeError(msg)
     if config is None:
         return {CONDITION_KEY: condition}
     if not isinstance(config, dict):

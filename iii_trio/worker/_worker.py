@@ -266,6 +266,8 @@ class Worker(TriggerProvider, metaclass=NoPublicConstructor):
         Raises:
             RegistrationError: the provider refused (in process; an engine behind a URL
                 answers late, see `rejections`).
+            TypeError: ``condition`` is no function id, or there is one and ``config``
+                is no object.
         """
         spec = TriggerSpec(
             trigger_id=self._new_id() if trigger_id is None else trigger_id,

@@ -15,7 +15,7 @@ from iii_trio.errors import (
     RegistrationError,
 )
 from iii_trio.protocol import MAX_MESSAGE_BYTES, is_uuid
-from iii_trio.testing import cancel_at_every_step
+from iii_trio.testing import cancel_at_every_step, open_test_engine
 from iii_trio.worker import Trigger, current_invocation, open_worker
 from tests.component.scripted_engine import GREETING, ScriptedEngine
 
@@ -111,6 +111,39 @@ async def test_after_a_reconnect_everything_is_told_again_in_order(
         ("registertrigger", "t"),
         ("invokefunction", None),
     ]
+
+
+async def test_what_cannot_be_told_is_not_told_again_after_a_reconnect(
+    autojump_clock: MockClock,
+) -> None:
+    engine = ScriptedEngine()
+    async with open_worker(engine.attachment()) as worker:
+        worker.register_function("good", lambda: 1)
+        for when in ("connected", "lost"):
+            with pytest.raises(UnicodeEncodeError):
+                worker.register_function("bad\ud800", lambda: 1)
+            with pytest.raises(UnicodeEncodeError):
+                worker.register_trigger_type("bad\ud800", bind=lambda _: None)
+            with pytest.raises(UnicodeEncodeError):
+                await worker.bind("mine", "bad\ud800")
+            if when == "connected":
+                engine.link.lose()
+        link = await engine.connection(2)
+        assert link.kinds().count("registerfunction") == 1
+        assert not {"registertrigger", "registertriggertype"} & set(link.kinds())
+
+
+async def test_workers_that_share_an_attachment_hear_of_their_own_refusals(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_test_engine() as t, t.open_worker() as holder:
+        holder.register_function("held", lambda: 1)
+        target = t.link_attachment()
+        async with open_worker(target) as one, open_worker(target) as two:
+            one.register_function("held", lambda: 1)
+            await wait_all_tasks_blocked()
+            assert set(one.rejections) == {"held"}
+            assert not two.rejections
 
 
 async def test_the_schedule_starts_over_after_a_connection_that_greeted(

@@ -93,6 +93,14 @@ async def test_without_a_class_the_config_is_plain_json() -> None:
         assert provider.bound[trigger_id].config["list"] is not config["list"]
 
 
+async def test_a_condition_is_the_id_of_a_function() -> None:
+    async with open_engine() as engine, open_worker(engine) as worker:
+        with pytest.raises(TypeError, match="is the id of a function, not <function"):
+            await worker.bind("hook", "f", condition=lambda: True)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="needs a config that is an object"):
+            await worker.bind("hook", "f", 5, condition="c")
+
+
 async def test_the_same_id_again_unbinds_the_old_trigger_first() -> None:
     async with open_engine() as engine, open_worker(engine) as worker:
         provider = Provider(worker)
