@@ -238,7 +238,7 @@ MUTATIONS = (
     Mutation(
         "an answer that cannot be read ends its call",
         "engine/_router.py",
-        "            end_call(port, self.invocations, remains, remains.error())\n",
+        "            end_call(port, self.invocations, self.bindings, remains, remains.error())\n",
         "            pass\n",
         f"{UNREADABLE}::test_an_answer_that_cannot_be_read_ends_its_call[half-raw]",
     ),

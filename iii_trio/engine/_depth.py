@@ -35,7 +35,8 @@ def limit_depth(read: Reader, router: Router, deepest: int) -> Reader:
                 _log.warning("frame of %s dropped: %s", port, reason)
             remains = salvage(text)
             if remains is not None:
-                end_call(port, router.invocations, remains, refused(reason))
+                error = refused(reason)
+                end_call(port, router.invocations, router.bindings, remains, error)
         return True
 
     return read_shallow

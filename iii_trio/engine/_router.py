@@ -96,7 +96,7 @@ class Router:
         self.dropped_fires = 0
         self._bad_frame_lines = Complaints(_log, invocations.now, "bad frames")
         self._void_call_lines = Complaints(_log, invocations.now, "dropped void calls")
-        self._bindings = bindings
+        self.bindings = bindings
         self._new_id = new_id
         self.handlers: dict[type[Frame], Callable[[LinkPort, Any], None]] = {
             InvokeFunction: self.on_invoke,
@@ -283,7 +283,7 @@ class Router:
             failure = exc
         remains = salvage(text, str(failure or ""))
         if remains is not None:
-            end_call(port, self.invocations, remains, remains.error())
+            end_call(port, self.invocations, self.bindings, remains, remains.error())
         if failure is not None and may_write:
             known = "ignored" if isinstance(failure, UnknownFrameError) else "dropped"
             why = failure if remains is None else remains.problem
@@ -347,7 +347,7 @@ class Router:
     ) -> None:
         refused = frame.error and not is_absent(frame.error)
         error = decode_error(frame.error) if refused else None
-        self._bindings.answered(frame.id, port, error)
+        self.bindings.answered(frame.id, port, error)
 
     def _on_reattach(self, port: LinkPort, frame: Reattach) -> None:
         self.supervisor.reattach(port, frame)

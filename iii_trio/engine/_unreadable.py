@@ -1,5 +1,6 @@
 """Frames of workers that are of no use, but that somebody waits for."""
 
+from iii_trio.engine._bindings import Bindings
 from iii_trio.engine._invocation import InvocationTable
 from iii_trio.engine._link_port import LinkPort
 from iii_trio.protocol import (
@@ -12,22 +13,35 @@ from iii_trio.protocol import (
 
 
 def end_call(
-    port: LinkPort, invocations: InvocationTable, remains: Remains, error: ErrorBody
+    port: LinkPort,
+    invocations: InvocationTable,
+    bindings: Bindings,
+    remains: Remains,
+    error: ErrorBody,
 ) -> None:
-    """End the call that a frame of ``port`` was about.
+    """End the call or the binding that a frame of ``port`` was about.
 
     Args:
-        port: who sent it; an answer counts from the executor only.
+        port: who sent it; an answer counts from the executor only, a refusal from the
+            provider.
         invocations: what is in flight.
+        bindings: for providers' answers.
         remains: of the frame.
-        error: for whoever made the call.
+        error: for whoever made the call, or bound.
     """
     if not port.handlers:
         return  # it sends telemetry, and can neither call nor answer
-    if remains.is_answer:
-        invocations.answered(port, remains.invocation_id, error)
-        return
-    function = function_field(remains.function_id)
-    port.link.send_nowait(
-        encode_result(remains.invocation_id, function, b"", encode_error(error))
-    )
+    match remains.kind:
+        case "answer":
+            invocations.answered(port, remains.id, error)
+        case "refusal":
+            bindings.answered(remains.id, port, error)
+        case "cancellation":
+            invocation = port.made_by_ref.pop(remains.id, None)
+            if invocation is not None:
+                invocations.cancel(invocation, "cancelled by the caller")
+        case "call":
+            function = function_field(remains.function_id)
+            port.link.send_nowait(
+                encode_result(remains.id, function, b"", encode_error(error))
+            )

@@ -9,17 +9,23 @@ most libraries write them, whatever is wrong with the payload. Only bad frames c
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
-from iii_trio.protocol._codec import BAD_FRAME
+from iii_trio.protocol._codec import BAD_FRAME, is_absent
 from iii_trio.protocol._error_codes import refused
 from iii_trio.protocol._messages import ABSENT, ErrorBody
 from iii_trio.protocol._names import is_uuid
 
-_RESULT: Final = "invocationresult"
-_CALL: Final = "invokefunction"
+Kind = Literal["call", "answer", "cancellation", "refusal"]
+
+_KINDS: Final[dict[str, Kind]] = {
+    "invokefunction": "call",
+    "invocationresult": "answer",
+    "cancelinvocation": "cancellation",
+    "triggerregistrationresult": "refusal",
+}
 
 _HALF: Final = (
     r"it holds half of a surrogate pair (an escape such as \ud83d that stands alone, often "
@@ -35,26 +41,32 @@ may take 15 ms for each of these."""
 
 
 class Remains(msgspec.Struct, frozen=True, kw_only=True):
-    """A call, or the answer to one.
+    """What a frame was about.
 
     Attributes:
-        is_answer: which of the two.
-        invocation_id: the sender's id of a call, which is a UUID; the receiver's of an
-            answer.
+        kind: a call, the answer to one, the wish to end one, or a provider's refusal of a
+            trigger.
+        id: the sender's of a call, which is a UUID, and of a cancellation; the
+            receiver's of an answer; the trigger's of a refusal.
         function_id: ``""`` if that is lost, or very long.
         problem: why the frame cannot be read; ``""``: it can.
     """
 
-    is_answer: bool
-    invocation_id: str
+    kind: Kind
+    id: str
     function_id: str
     problem: str
 
     def error(self) -> ErrorBody:
         """What whoever waits is told."""
-        name = repr(self.function_id) if self.function_id else self.invocation_id
-        if not self.is_answer:
+        name = repr(self.function_id) if self.function_id else self.id
+        if self.kind == "call":
             return refused(f"the call of {name} cannot be read: {self.problem}")
+        if self.kind == "refusal":
+            return ErrorBody(
+                code="trigger_registration_failed",
+                message=f"refused; why cannot be read: {self.problem}",
+            )
         return ErrorBody(
             code="invocation_failed",
             message=f"the answer of {name} cannot be read: {self.problem}",
@@ -63,9 +75,11 @@ class Remains(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Members(msgspec.Struct):
     type: str
-    invocation_id: str
+    id: msgspec.Raw = ABSENT
+    invocation_id: str = ""
     function_id: msgspec.Raw = ABSENT
     action: msgspec.Raw = ABSENT
+    error: msgspec.Raw = ABSENT
 
 
 class _Action(msgspec.Struct):
@@ -85,8 +99,8 @@ def salvage(text: bytes, problem: str = "") -> Remains | None:
         problem: what `decode` said of it; where a plainer reason is found, that counts.
 
     Returns:
-        ``None`` if it is neither a call with a UUID that somebody waits for, nor an
-        answer, or beyond that.
+        ``None`` if it is none of those, a call without a UUID or that nobody waits for,
+        or beyond that. A trigger's result without an error is no refusal.
     """
     for mend, known_problem in _MENDS if len(text) <= _LARGE_BYTES else _QUICK_MENDS:
         text = mend(text)
@@ -101,21 +115,28 @@ def salvage(text: bytes, problem: str = "") -> Remains | None:
 
 
 def _remains(members: _Members, problem: str) -> Remains | None:
-    is_answer = members.type == _RESULT
-    if not is_answer and (members.type != _CALL or not is_uuid(members.invocation_id)):
+    kind = _KINDS.get(members.type)
+    if kind is None or (kind == "refusal" and is_absent(members.error)):
+        return None
+    if kind == "call" and not is_uuid(members.invocation_id):
         return None
     if _is_void(members.action):
         return None  # nobody waits for it
     function_id = ""
     if len(members.function_id) <= _NAME_BYTES:
-        with suppress(*BAD_FRAME):
-            function_id = _decode_text(members.function_id)
+        function_id = _text(members.function_id)
     return Remains(
-        is_answer=is_answer,
-        invocation_id=members.invocation_id,
+        kind=kind,
+        id=_text(members.id) if kind == "refusal" else members.invocation_id,
         function_id=function_id,
         problem=problem,
     )
+
+
+def _text(value: msgspec.Raw) -> str:
+    with suppress(*BAD_FRAME):
+        return _decode_text(value)
+    return ""
 
 
 def _is_void(action: msgspec.Raw) -> bool:

@@ -203,13 +203,13 @@ class Session:
         remains = salvage(text, problem)
         if remains is None:
             return
-        if remains.is_answer:
-            self._on_outcome(remains.invocation_id, remains.error())
-            return
-        call = InvokeFunction(
-            function_id=remains.function_id, invocation_id=remains.invocation_id
-        )
-        self._answer(call, remains.error())
+        if remains.kind == "answer":
+            self._on_outcome(remains.id, remains.error())
+        elif remains.kind == "call":
+            call = InvokeFunction(
+                function_id=remains.function_id, invocation_id=remains.id
+            )
+            self._answer(call, remains.error())
 
     def on_telemetry(self, data: bytes) -> None:
         """Engines send none."""

@@ -11,7 +11,13 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from iii_trio.errors import FunctionFailedError, InvocationError
-from iii_trio.protocol import InvocationResult, InvokeFunction, decode_error
+from iii_trio.protocol import (
+    CancelInvocation,
+    InvocationResult,
+    InvokeFunction,
+    RegisterTrigger,
+    decode_error,
+)
 from iii_trio.testing import EngineUnderTest, RawPeer, open_test_engine
 from iii_trio.worker import open_worker
 from tests.component.scripted_engine import ScriptedEngine
@@ -282,3 +288,51 @@ async def test_an_engine_whose_features_cannot_be_read_has_none(
             await worker.invoke("f", deadline=10)
     assert engine.link.kinds() == ["invokefunction", "invokefunction"]
     assert "deadline_ms" not in engine.link.said[1]
+
+
+async def test_a_refusal_that_cannot_be_read_refuses(autojump_clock: MockClock) -> None:
+    async with (
+        open_test_engine() as t,
+        t.open_raw_peer("provider") as provider,
+        t.open_raw_peer("binder", "x::f") as binder,
+    ):
+        provider.send({"type": "registertriggertype", "id": "kind"})
+        await provider.flush()
+        call = binder.call(
+            "engine::register_trigger", {"trigger_type": "kind", "function_id": "x::f"}
+        )
+        bound = await provider.expect(RegisterTrigger)
+        # Nobody but the provider may refuse.
+        for peer in (binder, provider):
+            assert t.engine.statistics().triggers == 1
+            peer.send(
+                b'{"type":"triggerregistrationresult","id":"%b",'
+                b'"error":{"code":"no","message":"cut \\ud83d"}}' % bound.id.encode()
+            )
+            await peer.flush()
+        error = decode_error((await binder.outcome(call)).error)
+        assert error.code == "trigger_registration_failed"
+        assert error.message.startswith("refused; why cannot be read: it holds half of")
+        counts = t.engine.statistics()
+        assert (counts.triggers, counts.invocations) == (0, 0)
+
+
+@pytest.mark.parametrize("reason", [b'"cut \\ud83d"', b'{"code":1}'])
+async def test_a_cancellation_cancels_whatever_its_reason(
+    reason: bytes, autojump_clock: MockClock
+) -> None:
+    features = ["iii-trio.cancel.v1"]
+    async with (
+        open_test_engine() as t,
+        t.open_raw_peer("callee", "x::f", features=features) as callee,
+        t.open_raw_peer("caller", features=features) as caller,
+    ):
+        call = caller.call("x::f")
+        served = await callee.served("x::f")
+        caller.send(
+            b'{"type":"cancelinvocation","invocation_id":"%b","reason":%b}'
+            % (call.encode(), reason)
+        )
+        cancel = await callee.expect(CancelInvocation)
+        assert cancel.invocation_id == served.invocation_id
+        assert t.engine.statistics().invocations == 0

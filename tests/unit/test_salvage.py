@@ -62,8 +62,8 @@ def test_the_ids_are_found_beside_what_cannot_be_read(
     for text in (call(payload), answer(payload)):
         found = salvaged(text)
         assert found is not None
-        assert found.is_answer == (text == answer(payload))
-        assert (found.invocation_id, found.function_id) == (ID, "f")
+        assert (found.kind == "answer") == (text == answer(payload))
+        assert (found.id, found.function_id) == (ID, "f")
         assert problem in found.problem
 
 
@@ -75,7 +75,7 @@ def test_the_ids_are_found_beside_what_cannot_be_read(
 def test_ids_that_come_first_are_found_before_any_payload(payload: bytes) -> None:
     found = salvaged(call(payload))
     assert found is not None
-    assert (found.invocation_id, found.function_id) == (ID, "f")
+    assert (found.id, found.function_id) == (ID, "f")
     assert found.problem.startswith("not a frame: ") or "too deep" in found.problem
 
 
@@ -96,7 +96,7 @@ def test_a_name_that_is_very_long_is_not_repeated() -> None:
 
 def test_what_can_be_read_has_no_problem() -> None:
     assert salvaged(call(b'"\\\\ud83d \\ud83d\\ude00 NaN"')) == Remains(
-        is_answer=False, invocation_id=ID, function_id="f", problem=""
+        kind="call", id=ID, function_id="f", problem=""
     )
 
 
@@ -114,6 +114,8 @@ def test_what_can_be_read_has_no_problem() -> None:
         b'{"type":"invocationresult","invocation_id":7}',
         b'{"type":"registerfunction","invocation_id":"7","id":NaN}',
         b'{"result":"\\q","type":"invocationresult","invocation_id":"7"}',
+        b'{"type":"triggerregistrationresult","id":"7","function_id":NaN}',
+        b'{"type":"triggerregistrationresult","id":"7","a":NaN,"error":null}',
     ],
 )
 def test_for_the_rest_nobody_can_be_found(text: bytes) -> None:
@@ -141,6 +143,36 @@ def test_errors_name_the_function_and_say_what_is_wrong() -> None:
     assert of_answer.error().message.startswith("the answer of 'f' cannot be read: ")
 
 
+@pytest.mark.parametrize("payload", [HALF, b"NaN", DEEP, b"{a:1}"])
+def test_the_refusal_of_a_trigger_is_found(payload: bytes) -> None:
+    found = salvaged(
+        b'{"id":"t","error":{"message":%b},"type":"triggerregistrationresult"}'
+        % payload
+    )
+    assert found is not None
+    assert (found.kind, found.id) == ("refusal", "t")
+    assert found.error().code == "trigger_registration_failed"
+    assert found.error().message.startswith("refused; why cannot be read: ")
+
+
+@pytest.mark.parametrize("reason", [HALF, b"NaN", DEEP, b"{a:1}", b"[]"])
+def test_what_is_cancelled_is_found(reason: bytes) -> None:
+    text = b'{"reason":%b,"type":"cancelinvocation","invocation_id":"7"}' % reason
+    found = salvaged(text)
+    assert found is not None
+    assert (found.kind, found.id) == ("cancellation", "7")
+
+
+@pytest.mark.parametrize("more", [b'"id":5', b'"error":5'])
+def test_members_of_other_frames_mean_nothing(more: bytes) -> None:
+    assert salvaged(call(b"NaN," + more)) == Remains(
+        kind="call",
+        id=ID,
+        function_id="f",
+        problem="it holds NaN or Infinity, which JSON does not know",
+    )
+
+
 LARGE = 2**20
 LARGE_PAYLOADS = {
     "text": b'"%b\\ud83d"' % (b"a" * LARGE),
@@ -152,7 +184,7 @@ LARGE_PAYLOADS = {
 def test_in_large_frames_the_ids_are_found_before_the_payload(payload: bytes) -> None:
     found = salvaged(call(payload))
     assert found is not None
-    assert found.invocation_id == ID
+    assert found.id == ID
 
 
 def test_large_frames_without_a_payload_are_given_up() -> None:
@@ -180,7 +212,7 @@ def test_whatever_another_library_writes_the_ids_are_found(
     }
     found = salvaged(json.dumps({name: frame[name] for name in order}).encode())
     assert found is not None
-    assert (found.invocation_id, found.function_id) == (ID, "f")
+    assert (found.id, found.function_id) == (ID, "f")
 
 
 @given(st.binary())
