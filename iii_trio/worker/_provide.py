@@ -89,7 +89,8 @@ class TriggerProvider(Caller):
                 `RegistrationError` refuses the trigger. A trigger that comes again
                 under the same id is unbound first.
             unbind: called when a trigger is gone, also when the connection to the
-                engine is lost: it binds again after the reconnect.
+                engine is lost: it binds again after the reconnect. Not at the end of a
+                worker in process.
             config: attrs class for `Trigger.config`; a config that does not fit is
                 refused with the path.
             description: for listings.

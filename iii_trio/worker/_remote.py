@@ -369,6 +369,7 @@ class RemotePort:
 
     async def open_channel_end(self, ref: ChannelRef) -> ChannelEnd:
         """Take the end of a channel that ``ref`` names."""
+        self._check_open()
         name = f"channel {ref.channel_id} {ref.direction}"
         start, serve = self._nursery.start, self._home.dialler.serve_channel_end
         end: ChannelEnd = await start(serve, ref, name=name)

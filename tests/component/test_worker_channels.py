@@ -228,6 +228,20 @@ async def test_abort_drops_the_channel_for_both() -> None:
             await unused.writer.send(b"1")
 
 
+@KINDS
+async def test_an_end_is_not_opened_after_its_worker(
+    kind: str, autojump_clock: MockClock
+) -> None:
+    async with open_test_engine() as t:
+        async with opening(t, kind, "w") as worker:
+            channel = await worker.create_channel()
+        with pytest.raises(trio.ClosedResourceError):
+            await channel.reader.receive()
+        with pytest.raises(trio.ClosedResourceError):
+            await channel.writer.aclose()
+        assert t.engine.statistics().channels == 0
+
+
 async def test_an_end_is_for_one_task_at_a_time() -> None:
     async with (
         open_engine() as engine,
