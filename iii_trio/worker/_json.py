@@ -5,6 +5,7 @@ JSON. Errors of structuring name the path of what does not fit.
 """
 
 from collections.abc import Callable
+from enum import Enum
 from typing import Any, Final, final, get_args
 
 import attrs
@@ -17,6 +18,10 @@ from iii_trio.errors import FunctionFailedError
 
 JSON = Any
 """A JSON value: ``None``, ``bool``, ``int``, ``float``, ``str``, ``list`` or ``dict``."""
+
+
+MAX_REASON: Final = 200
+"""Characters of what a validator says about a value; what is longer repeats the value."""
 
 
 @final
@@ -121,7 +126,13 @@ def _explain(exc: Exception) -> str:
 def _describe(exc: BaseException, kind: type | None) -> str:
     if isinstance(exc, _MisfitError | msgspec.ValidationError):
         return str(exc)
-    return cattrs.v.format_exception(exc, kind).removeprefix("invalid value for type, ")
+    text = cattrs.v.format_exception(exc, kind).removeprefix("invalid value for type, ")
+    if isinstance(exc, ValueError | TypeError) and text.startswith("invalid "):
+        reason = str(exc.args[0]) if exc.args else ""  # attrs gives more of them
+        text = text.partition(" (")[0]
+        if 0 < len(reason) <= MAX_REASON:
+            text += f": {reason}"
+    return text
 
 
 class _MisfitError(ValueError):
@@ -129,15 +140,20 @@ class _MisfitError(ValueError):
 
 
 def _exactly(kind: type, *accepted: type) -> Callable[[Any, Any], Any]:
-    """A hook that refuses what cattrs would convert, such as ``"5"`` to an int."""
+    """A hook that refuses what cattrs would convert, such as ``"5"`` to an int.
 
-    def hook(value: Any, _: object) -> Any:  # noqa: ANN401
-        if type(value) is kind:
-            return value
-        if type(value) in accepted:
-            return kind(value)
-        msg = f"expected {kind.__name__}"
-        raise _MisfitError(msg)
+    It also gets what was made of the type, such as an ``IntEnum``.
+    """
+
+    def hook(value: Any, wanted: Any) -> Any:  # noqa: ANN401
+        if type(value) is not kind:
+            if type(value) not in accepted:
+                msg = f"expected {kind.__name__}"
+                raise _MisfitError(msg)
+            value = kind(value)
+        if wanted is not kind and isinstance(wanted, type) and issubclass(wanted, Enum):
+            return wanted(value)
+        return value
 
     return hook
 

@@ -1,5 +1,6 @@
 """Typed payloads: structuring, the paths of misfits, schemas, truthiness."""
 
+import enum
 import json
 from typing import Any
 
@@ -31,6 +32,21 @@ class Order:
     note: str | None = None
     upload: ChannelRef | None = None
     total: int = attrs.field(default=0, validator=attrs.validators.ge(0))
+
+
+class Size(enum.IntEnum):
+    LARGE = 2
+
+
+class Colour(enum.StrEnum):
+    RED = "red"
+
+
+@attrs.frozen
+class Shelf:
+    size: Size = Size.LARGE
+    colour: Colour = Colour.RED
+    place: tuple[int, str] = (1, "a")
 
 
 def structure(value: Any, annotation: Any = Order) -> Any:
@@ -72,8 +88,36 @@ def test_every_misfit_is_told() -> None:
 
 
 def test_a_validator_of_the_class_is_a_misfit_too() -> None:
-    with pytest.raises(InvalidPayloadError):
+    with pytest.raises(InvalidPayloadError, match=r"^\$: .*'total' must be >= 0: -1$"):
         structure({"items": [], "total": -1})
+    with pytest.raises(InvalidPayloadError, match=r"^\$.place: .*Not enough values"):
+        structure({"place": [1]}, Shelf)
+
+
+def test_a_misfit_does_not_repeat_a_large_value() -> None:
+    with pytest.raises(InvalidPayloadError) as caught:
+        structure({"place": [10**1000]}, Shelf)
+    assert str(caught.value) == "$.place: invalid value"
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        ({"size": 7}, "$.size: expected Size"),
+        ({"size": "1"}, "$.size: expected int"),
+        ({"colour": "blue"}, "$.colour: expected Colour"),
+    ],
+)
+def test_a_number_or_text_that_is_an_enum_becomes_a_member(
+    payload: Any, message: str
+) -> None:
+    shelf = structure({"size": 2, "colour": "red"}, Shelf)
+    assert (shelf.size, shelf.colour) == (Size.LARGE, Colour.RED)
+    assert isinstance(shelf.size, Size)
+    assert isinstance(shelf.colour, Colour)
+    with pytest.raises(InvalidPayloadError) as caught:
+        structure(payload, Shelf)
+    assert str(caught.value) == message
 
 
 def test_containers_of_attrs_classes_are_structured() -> None:
