@@ -23,6 +23,7 @@ from iii_trio.protocol import (
     blank_namespace,
     exception_from,
     is_blank,
+    sayable,
 )
 from iii_trio.transport import (
     ChannelEnd,
@@ -227,7 +228,7 @@ class LocalWorkerPort:
                 function_id=spec.function_id,
                 namespace=self._port.namespace,
                 owner=self._port,
-                description=spec.description,
+                description=_described(spec.description),
                 request_format=_json(spec.request_format),
                 response_format=_json(spec.response_format),
                 metadata=spec.metadata,
@@ -275,7 +276,7 @@ class LocalWorkerPort:
                 trigger_type=spec.trigger_type,
                 namespace=self._port.namespace,
                 provider=self._port,
-                description=spec.description,
+                description=_described(spec.description) or "",
                 config_format=spec.config_format,
                 call_format=spec.call_format,
                 return_format=spec.return_format,
@@ -355,6 +356,11 @@ class LocalWorkerPort:
 
 def _json(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
     return b"" if value is None else msgspec.json.encode(value)
+
+
+def _described(text: str | None) -> str | None:
+    """A description that can be shown to others, whatever the host's text holds."""
+    return None if text is None else sayable(text)
 
 
 def _refusal(error: ErrorBody) -> RegistrationError:

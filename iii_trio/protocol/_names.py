@@ -10,7 +10,7 @@ MAX_LABEL_CHARACTERS: Final = 280
 """Worker names and descriptions are cut here, in characters (protocol, section 3.3)."""
 
 _UNPRINTABLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028\u2029]",
+    "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028\u2029\ud800-\udfff]",
 )
 
 _UUID = re.compile(
@@ -45,8 +45,9 @@ def is_uuid(text: str) -> bool:
 def clean_label(text: str | None) -> str | None:
     """Clean a worker name or description for display.
 
-    Control, bidi-override and line-separator characters are removed, the rest is
-    trimmed and cut at `MAX_LABEL_CHARACTERS`; what is blank then is ``None``.
+    Control, bidi-override and line-separator characters are removed, and what is no
+    character, such as of an environment that is not UTF-8; the rest is trimmed and cut at
+    `MAX_LABEL_CHARACTERS`; what is blank then is ``None``.
     """
     if text is None:
         return None

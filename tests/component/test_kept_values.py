@@ -75,6 +75,24 @@ async def test_values_may_nest_as_deep_as_the_reference_reads(
         assert odd.closed is None
 
 
+async def test_texts_of_a_host_that_are_no_utf_8_fail_nobody_who_asks(
+    autojump_clock: MockClock,
+) -> None:
+    bad = "caf\udce9"
+    async with (
+        open_test_engine() as t,
+        t.open_worker(bad, description=bad) as odd,
+        t.open_raw_peer("good") as good,
+    ):
+        odd.register_function("odd::f", lambda data: data, description=bad)
+        odd.register_trigger_type("kind", bind=lambda _trigger: None, description=bad)
+        for kind in ("functions", "workers", "triggers"):
+            call = good.call(f"engine::{kind}::list")
+            text = bytes((await good.outcome(call)).result).decode()
+            assert "caf" in text
+        assert t.engine.statistics().invocations == 0
+
+
 async def test_a_durable_trigger_that_nests_too_deep_is_refused(
     autojump_clock: MockClock,
 ) -> None:

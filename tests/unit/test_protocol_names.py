@@ -53,6 +53,7 @@ def test_a_namespace_is_blank_only_when_named_and_empty(
         (" \x00\n ", None),
         ("  my worker ", "my worker"),
         ("a\x1b[31mb\u202ec\u2028d", "a[31mbcd"),
+        ("caf\udce9", "caf"),
         ("x" * 300, "x" * protocol.MAX_LABEL_CHARACTERS),
         ("\x00" * 300 + "x", "x"),
     ],
