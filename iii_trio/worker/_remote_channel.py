@@ -40,6 +40,10 @@ class RemoteChannelEnd:
             await trio.lowlevel.checkpoint()
             msg = "this channel end was closed"
             raise trio.ClosedResourceError(msg)
+        if self._connection.closed is not None:  # what is sent now would be lost
+            await trio.lowlevel.checkpoint()
+            msg = "the engine dropped this channel end: nobody reads any more"
+            raise trio.BrokenResourceError(msg)
         await self._outbox.send((data, text))
 
     async def receive(self) -> tuple[bytes, bool] | None:

@@ -358,6 +358,28 @@ async def test_channel_ends_by_url_whose_task_is_cancelled_are_dropped() -> None
                     await sink.send(b"for nobody")
 
 
+async def test_the_next_send_by_url_tells_that_the_reader_is_gone() -> None:
+    gone = trio.Event()
+
+    async def serve(connection: WebSocketConnection) -> None:
+        if connection.path == "/":
+            await say_hello(connection)
+            await until_closed(connection)
+        else:
+            assert await connection.get_message() == b"read"
+            await connection.aclose()  # waits for the worker's answer
+            gone.set()
+
+    ref = ChannelRef(channel_id="c", access_key="k", direction="write")
+    async with open_trio_websocket_server(serve, []) as url, open_worker(url) as worker:
+        writer = worker.open_writer(ref)
+        await writer.send(b"read")
+        with trio.fail_after(5):
+            await gone.wait()
+            with pytest.raises(trio.BrokenResourceError, match="nobody reads"):
+                await writer.send(b"lost")
+
+
 async def test_a_reader_by_url_that_is_closed_meanwhile_sees_no_end() -> None:
     async with (
         open_server() as (_, url, _),
