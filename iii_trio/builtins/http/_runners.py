@@ -87,14 +87,18 @@ class Runners:
     async def _serve(self) -> None:
         """Be a runner."""
         while True:
-            await self._serve_queue()
+            if self._queue:
+                await self._serve_queue()
+            else:  # they were all dropped, before this came to be
+                self._is_served = False
+                await trio.lowlevel.checkpoint()
             if len(self._idle) >= IDLE_RUNNERS:
                 return
             await self._idle.park()
 
     async def _serve_queue(self) -> None:
         """Run what is in the queue, until nothing is or another runner is at it."""
-        while self._queue:
+        while True:
             turn = _Turn(self._queue, perf_counter() + self._turn, self._on_wait)
             with trio.CancelScope(deadline=turn.deadline) as turn.scope:
                 await turn
@@ -106,7 +110,9 @@ class Runners:
                 self._is_served = True
             elif self._queue:
                 await trio.lowlevel.checkpoint()
-        self._is_served = False
+            if not self._queue:
+                self._is_served = False
+                return
 
     def _on_wait(self) -> None:
         """A runner is kept by its request: another one goes on."""
