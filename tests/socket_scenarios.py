@@ -69,13 +69,15 @@ def config(*, changed: bool = False) -> dict[str, Any]:
     return {"workers": [LISTENER, *entries]}
 
 
-def url_of(app: App) -> str:
+async def url_of(app: App) -> str:
+    """Where its listener is; one that was cancelled may have none any more."""
+    await trio.lowlevel.checkpoint()
     return "ws://{}:{}".format(*app.addresses["iii-worker-manager"][0])
 
 
 async def run_an_app(home: pathlib.Path) -> None:
     async with open_app(config(), data_dir=home) as app:
-        url = url_of(app)
+        url = await url_of(app)
         async with open_worker(url) as far:
             far.register_function("far::echo", echo)
             await far.bind("http", "far::echo", {"api_path": "/e"})
@@ -111,7 +113,7 @@ async def run_a_program(home: pathlib.Path) -> None:
         app = await nursery.start(
             partial(serve, path, data_dir=home / "data", signals=False)
         )
-        async with open_worker(url_of(app)) as worker:
+        async with open_worker(await url_of(app)) as worker:
             await worker.invoke("engine::workers::list")
         nursery.cancel_scope.cancel(reason="enough")
 
