@@ -34,7 +34,8 @@ def run_tests(home: pathlib.Path, tests: list[str], says: str = "") -> str:
     A failure counts only if it ``says`` what it should.
     """
     command = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-    command.append("--hypothesis-profile=unshrunk")
+    # No watchdog: its dump of a running thread may crash.
+    command += ["-o", "faulthandler_timeout=0", "--hypothesis-profile=unshrunk"]
     # Python may take a mutated file of the same size and second for the old one.
     env = {**os.environ, "PYTHONPATH": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
     try:

@@ -41,7 +41,8 @@ async def test_a_call_given_up_at_once_is_cancelled_once_that_can_be(
     engine = lagging_engine()
     async with open_worker(engine.attachment()) as worker:
         call = await give_up(worker, engine)
-        cancel = await engine.link.heard("cancelinvocation")
+        with trio.fail_after(LAG + 1):
+            cancel = await engine.link.heard("cancelinvocation")
         assert trio.current_time() == pytest.approx(LAG)
         with trio.move_on_after(1):
             await worker.invoke("g")
