@@ -13,11 +13,7 @@ import attrs
 import trio
 
 from iii_trio._util import open_background_nursery
-from iii_trio.app._app import (
-    DATA_DIR,
-    App,
-    open_app,
-)
+from iii_trio.app._app import DATA_DIR, App, open_app
 from iii_trio.app._config import DEFAULT_DOCUMENT, AppConfig
 from iii_trio.app._load import config_of_text, read_text
 from iii_trio.app._reload import watch_text

@@ -78,24 +78,24 @@ class Stores:
     async def _backing(self, backend: StoreKind) -> Backing:
         async with self._opening:
             if backend not in self._open:
-                backing = self._opened(backend)
+                opening = self._opener(backend)
                 self._open[backend] = await self._nursery.start(
-                    self._serve, backing, name=backend
+                    self._serve, opening, name=backend
                 )
         return self._open[backend]
 
-    def _opened(self, backend: StoreKind) -> AbstractAsyncContextManager[Backing]:
+    def _opener(self, backend: StoreKind) -> AbstractAsyncContextManager[Backing]:
         if backend == "sqlite":
             return open_sqlite(self._file, run=self._run)
         return open_memory()
 
     async def _serve(
         self,
-        opened: AbstractAsyncContextManager[Backing],
+        opening: AbstractAsyncContextManager[Backing],
         *,
         task_status: trio.TaskStatus[Backing],
     ) -> None:
-        async with opened as backing:
+        async with opening as backing:
             task_status.started(backing)
             # Whoever was cancelled while it started this waits for its end.
             await trio.lowlevel.checkpoint_if_cancelled()
