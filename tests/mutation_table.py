@@ -196,8 +196,8 @@ MUTATIONS = (
     Mutation(
         "a peer's cancel is acted upon",
         "engine/_router.py",
-        "            self.invocations.cancel(invocation, reason)\n",
-        "            del reason\n",
+        '        port.cancel(frame.invocation_id, frame.reason or "")\n',
+        "        pass\n",
         f"{MATRIX}::test_a_cancelled_scope_cancels_the_handler_in_another_program",
     ),
     Mutation(
@@ -238,7 +238,7 @@ MUTATIONS = (
     Mutation(
         "an answer that cannot be read ends its call",
         "engine/_router.py",
-        "            end_call(port, self.invocations, self.bindings, remains, remains.error())\n",
+        "            end_unreadable(port, self.invocations, self.bindings, remains, error)\n",
         "            pass\n",
         f"{UNREADABLE}::test_an_answer_that_cannot_be_read_ends_its_call[half-raw]",
     ),

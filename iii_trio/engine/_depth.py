@@ -6,7 +6,7 @@ from typing import Final
 
 from iii_trio.engine._link_port import LinkPort
 from iii_trio.engine._router import Router
-from iii_trio.engine._unreadable import end_call
+from iii_trio.engine._unreadable import end_unreadable
 from iii_trio.protocol import nests_deeper, refused, salvage
 
 _log: Final = logging.getLogger("iii_trio.engine.router")
@@ -36,7 +36,8 @@ def limit_depth(read: Reader, router: Router, deepest: int) -> Reader:
             remains = salvage(text)
             if remains is not None:
                 error = refused(reason)
-                end_call(port, router.invocations, router.bindings, remains, error)
+                calls, bindings = router.invocations, router.bindings
+                end_unreadable(port, calls, bindings, remains, error)
         return True
 
     return read_shallow

@@ -215,6 +215,13 @@ class LinkPort(Connection):
 
     # As a caller
 
+    def cancel(self, caller_ref: str, reason: str = "") -> None:
+        """The peer no longer wants a call; an id that is none of its own is ignored."""
+        invocation = self.made_by_ref.pop(caller_ref, None)
+        if invocation is not None:
+            reason = reason or "cancelled by the caller"
+            self._invocations.cancel(invocation, reason)
+
     def answer(self, invocation: Invocation, outcome: RawOutcome) -> None:
         """Send the outcome under the caller's own id."""
         if self.made_by_ref:

@@ -18,7 +18,7 @@ from iii_trio.engine._invocation import Invocation, InvocationTable, RawOutcome
 from iii_trio.engine._link_port import LinkPort
 from iii_trio.engine._ports import AnyPort
 from iii_trio.engine._registry import Function, Registry
-from iii_trio.engine._unreadable import end_call
+from iii_trio.engine._unreadable import end_unreadable
 from iii_trio.errors import RemoteProtocolError
 from iii_trio.protocol import (
     ABSENT,
@@ -283,7 +283,8 @@ class Router:
             failure = exc
         remains = salvage(text, str(failure or ""))
         if remains is not None:
-            end_call(port, self.invocations, self.bindings, remains, remains.error())
+            error = remains.error()
+            end_unreadable(port, self.invocations, self.bindings, remains, error)
         if failure is not None and may_write:
             known = "ignored" if isinstance(failure, UnknownFrameError) else "dropped"
             why = failure if remains is None else remains.problem
@@ -337,10 +338,7 @@ class Router:
         self.invocations.answered(port, frame.invocation_id, outcome)
 
     def _on_cancel(self, port: LinkPort, frame: CancelInvocation) -> None:
-        invocation = port.made_by_ref.pop(frame.invocation_id, None)
-        if invocation is not None:
-            reason = frame.reason or "cancelled by the caller"
-            self.invocations.cancel(invocation, reason)
+        port.cancel(frame.invocation_id, frame.reason or "")
 
     def _on_trigger_result(
         self, port: LinkPort, frame: TriggerRegistrationResult

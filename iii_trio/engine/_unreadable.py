@@ -12,7 +12,7 @@ from iii_trio.protocol import (
 )
 
 
-def end_call(
+def end_unreadable(
     port: LinkPort,
     invocations: InvocationTable,
     bindings: Bindings,
@@ -37,9 +37,7 @@ def end_call(
         case "refusal":
             bindings.answered(remains.id, port, error)
         case "cancellation":
-            invocation = port.made_by_ref.pop(remains.id, None)
-            if invocation is not None:
-                invocations.cancel(invocation, "cancelled by the caller")
+            port.cancel(remains.id)
         case "call":
             function = function_field(remains.function_id)
             port.link.send_nowait(
