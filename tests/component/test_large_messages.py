@@ -10,7 +10,6 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from iii_trio.engine import OUTBOX_LARGE_LIMIT
 from iii_trio.errors import InvocationRefusedError
 from iii_trio.protocol import (
-    CancelInvocation,
     InvocationResult,
     InvokeFunction,
     RegisterTrigger,
@@ -199,23 +198,6 @@ async def test_many_large_results_at_once_do_not_cost_a_slow_caller_its_link(
         assert all(b"invocation_refused" in one for one in refused)
         await still_there(slow)
         assert not slow.unread(InvocationResult)
-
-
-async def test_a_cancellation_reaches_its_callee_however_long_its_reason(
-    autojump_clock: MockClock,
-) -> None:
-    features = ["iii-trio.cancel.v1"]
-    async with (
-        open_test_engine() as t,
-        t.open_raw_peer("callee", "x::f", features=features) as callee,
-        t.open_raw_peer("caller", features=features) as caller,
-    ):
-        call = caller.call("x::f")
-        served = await callee.served("x::f")
-        caller.send(CancelInvocation(invocation_id=call, reason="y" * 2 * MIB))
-        cancel = await callee.expect(CancelInvocation)
-        assert cancel.invocation_id == served.invocation_id
-        assert cancel.reason == "y" * 1000
 
 
 async def test_a_binding_that_its_provider_cannot_take_leaves_none_that_it_replaced(

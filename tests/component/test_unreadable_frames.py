@@ -317,9 +317,17 @@ async def test_a_refusal_that_cannot_be_read_refuses(autojump_clock: MockClock) 
         assert (counts.triggers, counts.invocations) == (0, 0)
 
 
-@pytest.mark.parametrize("reason", [b'"cut \\ud83d"', b'{"code":1}'])
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        (b'"cut \\ud83d"', "cancelled by the caller"),
+        (b'{"code":1}', "cancelled by the caller"),
+        (b'"%b"' % (b"y" * 2**21), "y" * 1000),
+    ],
+    ids=["half", "object", "long"],
+)
 async def test_a_cancellation_cancels_whatever_its_reason(
-    reason: bytes, autojump_clock: MockClock
+    reason: bytes, told: str, autojump_clock: MockClock
 ) -> None:
     features = ["iii-trio.cancel.v1"]
     async with (
@@ -334,5 +342,5 @@ async def test_a_cancellation_cancels_whatever_its_reason(
             % (call.encode(), reason)
         )
         cancel = await callee.expect(CancelInvocation)
-        assert cancel.invocation_id == served.invocation_id
+        assert (cancel.invocation_id, cancel.reason) == (served.invocation_id, told)
         assert t.engine.statistics().invocations == 0
