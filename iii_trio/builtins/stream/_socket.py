@@ -78,7 +78,7 @@ class SubscriberSocket:
         self._pending: deque[Frame] = deque()
         self._running = False
         self._gone = False
-        self._joining = trio.CancelScope()  # around whoever is asked about a join
+        self._joining = trio.CancelScope()  # around all that is asked for a join
         self._outbox_limit = OUTBOX_BYTES
 
     # As a subscriber
@@ -172,7 +172,8 @@ class SubscriberSocket:
         if len(self._subscriptions) > MAX_SUBSCRIPTIONS:
             self.socket.close(1008, "too many subscriptions")
             return
-        await self._send_snapshot(subscription)
+        with trio.CancelScope() as self._joining:
+            await self._send_snapshot(subscription)
 
     async def _send_snapshot(self, subscription: Subscription) -> None:
         place = subscription.place
