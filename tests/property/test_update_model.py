@@ -229,7 +229,7 @@ operations = st.one_of(
 )
 
 
-@hypothesis.given(values | st.just(ABSENT), st.lists(operations, max_size=6))
+@hypothesis.given(values | st.just(ABSENT), st.lists(operations, max_size=12))
 @hypothesis.example(ABSENT, [{"type": "append", "path": ["a", "b"], "value": "x"}])
 @hypothesis.example(2**64 - 1, [{"type": "increment", "path": "", "by": 1}])
 @hypothesis.example(-(2**63), [{"type": "decrement", "path": "", "by": 1}])
@@ -238,7 +238,9 @@ def test_programs_of_operations_do_what_the_table_says(old: Any, ops: list[Op]) 
     start = old if exists else None
     payload = {"scope": "s", "key": "k", "ops": ops}
     read = structure_input("state::update", payload, UpdateInput).ops
+    before = copy.deepcopy((start, read))
     updated = apply_update(start, read, exists=exists)
+    assert (start, read) == before, "what is given is never changed"
     model = Model(copy.deepcopy(start) if exists else {}, exists=exists)
     model.run(ops)
     assert json_equal(updated.value, model.value)

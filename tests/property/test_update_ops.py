@@ -60,6 +60,16 @@ def test_no_argument_is_changed_in_place(
 
 
 @given(values, programs, st.booleans())
+def test_operations_that_share_a_value_do_not_share_its_changes(
+    old: Any, ops: list[UpdateOp], exists: bool
+) -> None:
+    shared = apply_update(old, [*ops, *ops], exists=exists)
+    apart = apply_update(old, [*ops, *copy.deepcopy(ops)], exists=exists)
+    assert json_equal(shared.value, apart.value)
+    assert shared.errors == apart.errors
+
+
+@given(values, programs, st.booleans())
 def test_the_result_is_json(old: Any, ops: list[UpdateOp], exists: bool) -> None:
     updated = apply_update(old, ops, exists=exists)
     text = msgspec.json.encode(updated.value)

@@ -224,3 +224,37 @@ def test_a_stored_null_is_not_missing() -> None:
     updated = apply_update(None, [IncrementOp("", 1)], exists=True)
     assert updated.value is None
     assert len(updated.errors) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "ops", "new"),
+    [
+        ("a", [AppendOp("b"), AppendOp("c")], "abc"),
+        ("a", [AppendOp("b"), SetOp("", 1)], 1),
+        ("a", [AppendOp("b"), MergeOp({"x": 1})], "ab"),
+        ("a", [AppendOp("b"), MergeOp({"x": 1}, "k")], {"k": {"x": 1}}),
+        (
+            {"k": "a", "n": 0},
+            [AppendOp("b", "k"), IncrementOp("n", 1), AppendOp("c", ["k"])],
+            {"k": "abc", "n": 1},
+        ),
+        ({"k": {"l": "a"}}, [AppendOp("b", ["k", "l"])] * 2, {"k": {"l": "abb"}}),
+        ({"k": "a"}, [AppendOp("b", "k"), SetOp("k", 1)], {"k": 1}),
+        ({"k": "a"}, [AppendOp("b", "k"), RemoveOp("k")], {}),
+        ({"k": "a"}, [AppendOp("b", "k"), AppendOp("c", ["k", "l"])], {"k": {"l": ["c"]}}),
+    ],
+)  # fmt: skip
+def test_a_string_grows_by_several_operations(
+    old: Any, ops: list[UpdateOp], new: Any
+) -> None:
+    assert update(old, *ops) == new
+
+
+def test_a_string_that_grew_is_a_string_in_errors() -> None:
+    updated = apply_update(
+        "a",
+        [AppendOp("b"), IncrementOp("", 1), AppendOp(1), SetOp("k", 1)],
+        exists=True,
+    )
+    assert updated.value == "ab"
+    assert ["of type string" in error.message for error in updated.errors] == [True] * 3
