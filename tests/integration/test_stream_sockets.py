@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio_websocket
 
-from iii_trio.builtins.stream import StreamConfig, _socket
+from iii_trio.builtins.stream import StreamConfig
 from iii_trio.errors import FunctionFailedError
 from iii_trio.net import OP_TEXT, encode_frame
 from tests.integration.net_rig import UPGRADE
@@ -394,13 +394,3 @@ async def test_another_address_drops_the_old_connections() -> None:
         assert await one.lost() == 1006
         async with rig.subscriber() as other:
             assert await other.join() == event("sync", [1], item=None)
-
-
-async def test_too_many_subscriptions_end_the_connection(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(_socket, "MAX_SUBSCRIPTIONS", 1)
-    async with open_stream_rig() as rig, rig.subscriber() as one:
-        await one.join()
-        await one.send("join", "2")
-        assert await one.lost() == 1008

@@ -103,6 +103,11 @@ def test_a_join_is_read_in_camel_case() -> None:
     assert frame.data.place == Place("s", "g")
 
 
+def test_the_size_of_a_wish_is_that_of_its_names_in_utf_8() -> None:
+    assert Wish("1", "é", "g").names_bytes == 4
+    assert Wish("1", "é", "g", "\U0001f600").names_bytes == 8
+
+
 def test_a_blank_frame_is_none() -> None:
     assert parse_frame(b" \n") is None
 

@@ -115,6 +115,12 @@ class Wish:
         """What it is about."""
         return Place(self.stream_name, self.group_id, self.id)
 
+    @property
+    def names_bytes(self) -> int:
+        """The size of all names in it, as UTF-8."""
+        names = (self.subscription_id, self.stream_name, self.group_id, self.id or "")
+        return sum(len(name.encode()) for name in names)
+
 
 @attrs.frozen
 class Frame:

@@ -36,6 +36,9 @@ MAX_PENDING_FRAMES: Final = 64
 MAX_SUBSCRIPTIONS: Final = 10_000
 """Subscriptions of one connection; joining more ends it."""
 
+MAX_NAMES_BYTES: Final = 4 * 1024 * 1024
+"""Of all their names: 400 bytes each, where one message may hold 64 KiB."""
+
 
 @attrs.frozen(kw_only=True, eq=False)
 class Hub:
@@ -75,6 +78,7 @@ class SubscriberSocket:
         self._nursery = nursery
         self._on_done = on_done
         self._subscriptions: dict[str, tuple[Wish, Subscription]] = {}
+        self._names_bytes = 0
         self._pending: deque[Frame] = deque()
         self._running = False
         self._gone = False
@@ -167,13 +171,25 @@ class SubscriberSocket:
         subscription = Subscription(wish.subscription_id, wish.place, self)
         self._forget(wish.subscription_id)
         self._subscriptions[wish.subscription_id] = (wish, subscription)
+        self._names_bytes += wish.names_bytes
         if self._gone:
             return  # its leave is told next: whoever heard of the join hears of that
-        if len(self._subscriptions) > MAX_SUBSCRIPTIONS:
-            self.socket.close(1008, "too many subscriptions")
+        excess = self._excess()
+        if excess:
+            logger.warning("subscriber %s is closed: %s", self.socket.peer, excess)
+            self.socket.close(1008, excess)
+            self._pending.clear()
             return
         with trio.CancelScope() as self._joining:
             await self._send_snapshot(subscription)
+
+    def _excess(self) -> str:
+        """What it has too much of; ``""``: of nothing."""
+        if len(self._subscriptions) > MAX_SUBSCRIPTIONS:
+            return f"more than {MAX_SUBSCRIPTIONS} subscriptions"
+        if self._names_bytes > MAX_NAMES_BYTES:
+            return f"more than {MAX_NAMES_BYTES} bytes of names in its subscriptions"
+        return ""
 
     async def _send_snapshot(self, subscription: Subscription) -> None:
         place = subscription.place
@@ -212,7 +228,9 @@ class SubscriberSocket:
     def _forget(self, subscription_id: str) -> None:
         known = self._subscriptions.pop(subscription_id, None)
         if known is not None:
-            self._hub.subscriptions.remove(known[1])
+            wish, subscription = known
+            self._names_bytes -= wish.names_bytes
+            self._hub.subscriptions.remove(subscription)
 
     def _frame(self, place: Place, event: JSON) -> bytes:
         return msgspec.json.encode(events.envelope(place, self._hub.now(), event))
