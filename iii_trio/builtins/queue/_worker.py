@@ -1,9 +1,9 @@
 """`serve_queue`: offers the queue functions and ``durable:subscriber``, runs consumers."""
 
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Final, NoReturn, final
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn, final
 
 import attrs
 import trio
@@ -14,6 +14,7 @@ from iii_trio.builtins.queue._config import QueueConfig
 from iii_trio.builtins.queue._consumers import Consumers
 from iii_trio.builtins.queue._functions import QueueFunctions
 from iii_trio.builtins.queue._named import NamedQueues
+from iii_trio.builtins.queue._news import hearing_of_functions
 from iii_trio.builtins.queue._schemas import (
     DESCRIPTIONS,
     REQUEST_FORMATS,
@@ -21,9 +22,6 @@ from iii_trio.builtins.queue._schemas import (
 )
 from iii_trio.builtins.queue._topics import TRIGGER_TYPE, Topics
 from iii_trio.worker import Worker
-
-FUNCTIONS_CHANGED: Final = "iii-queue::functions_changed"
-"""Called by the engine when functions came or went: some message may wait for one."""
 
 
 @final
@@ -81,21 +79,17 @@ async def serve_queue(
         )
         await named.load(config)
         await topics.load()
-        async with _registered(worker, functions, topics, consumers):
-            task_status.started(QueueHandle(named=named, consumers=consumers))
-            await trio.sleep_forever()
+        with _registered(worker, functions, topics):
+            async with hearing_of_functions(worker, consumers.functions_changed):
+                task_status.started(QueueHandle(named=named, consumers=consumers))
+                await trio.sleep_forever()
 
 
-@asynccontextmanager
-async def _registered(
-    worker: Worker, functions: QueueFunctions, topics: Topics, consumers: Consumers
-) -> AsyncIterator[None]:
-    async def functions_changed() -> None:
-        await trio.lowlevel.checkpoint()
-        consumers.functions_changed()
-
+@contextmanager
+def _registered(
+    worker: Worker, functions: QueueFunctions, topics: Topics
+) -> Iterator[None]:
     registered: list[str] = []
-    listening: list[str] = []
     worker.register_trigger_type(
         TRIGGER_TYPE,
         bind=topics.bind,
@@ -113,17 +107,8 @@ async def _registered(
                 brief=True,
             )
             registered.append(function_id)
-        worker.register_function(
-            FUNCTIONS_CHANGED, functions_changed, metadata={"internal": True}
-        )
-        registered.append(FUNCTIONS_CHANGED)
-        listening.append(
-            await worker.bind("engine::functions-available", FUNCTIONS_CHANGED, {})
-        )
         yield
     finally:
-        for trigger_id in listening:
-            worker.unbind(trigger_id)
         for function_id in registered:
             worker.unregister_function(function_id)
         worker.unregister_trigger_type(TRIGGER_TYPE)
