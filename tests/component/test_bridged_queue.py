@@ -166,6 +166,21 @@ async def test_several_triggers_of_a_function_are_one_subscriber(
         assert got == [1, 2]
 
 
+async def test_of_several_triggers_the_last_one_decides(
+    autojump_clock: MockClock,
+) -> None:
+    kind, config = "durable:subscriber", {"topic": "t"}
+    async with open_queue_rigs() as rig:
+        rig.here.offer("is::wanted", False)
+        got = rig.here.offer("on::t", None)
+        bind = rig.here.worker.bind
+        await bind(kind, "on::t", config, trigger_id="one", condition="is::wanted")
+        await bind(kind, "on::t", config, trigger_id="two")
+        await wait_all_tasks_blocked()
+        await publish(rig.there, 1)
+        assert got == [1]
+
+
 async def test_what_does_not_fit_is_refused(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:

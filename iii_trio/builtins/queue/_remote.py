@@ -158,7 +158,7 @@ class Relays:
 
     async def _deliver(self, relay: str, payload: JSON) -> JSON:
         """One delivery: failures are the other engine's to retry."""
-        trigger = next(iter(self._triggers[relay].values()))
+        trigger = next(reversed(self._triggers[relay].values()))
         try:
             if await self._worker.check_condition(trigger, payload):
                 return await self._worker.deliver(trigger, payload)
