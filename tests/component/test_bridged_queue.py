@@ -15,7 +15,7 @@ from iii_trio.builtins.queue import (
     serve_bridged_queue,
     serve_queue,
 )
-from iii_trio.errors import FunctionFailedError
+from iii_trio.errors import FunctionFailedError, FunctionNotFoundError
 from tests.component.bridge_rig import BridgeRig, Side, open_bridge_rig
 
 
@@ -141,6 +141,74 @@ async def test_messages_collect_while_the_subscriber_is_away(
             await worker.bind(kind, "on::t", config)
             await trio.sleep(60)
             assert sorted(got) == [1, 2, 3]  # ten at a time, in no order
+
+
+async def test_messages_wait_while_the_function_is_absent(
+    autojump_clock: MockClock,
+) -> None:
+    kind, config = "durable:subscriber", {"topic": "t"}
+    async with open_queue_rigs() as rig:
+        await rig.here.worker.bind(kind, "on::t", config)
+        await publish(rig.there, 1)
+        await trio.sleep(60)
+        got = rig.here.offer("on::t", None)
+        await trio.sleep(1)
+        assert got == [1]
+        rig.here.worker.unregister_function("on::t")
+        await trio.sleep(1)
+        await publish(rig.there, 2)
+        await trio.sleep(60)
+        got = rig.here.offer("on::t", None)
+        await trio.sleep(1)
+        assert got == [2]
+
+
+@pytest.mark.parametrize("away", [0.05, 5.0])
+async def test_a_function_that_goes_unnoticed_costs_no_delivery(
+    autojump_clock: MockClock, away: float
+) -> None:
+    once = {"topic": "t", "queue_config": {"maxRetries": 0}}
+    async with open_queue_rigs() as rig:
+        got = await rig.here.record("durable:subscriber", "on::t", once)
+        await trio.sleep(1)
+        rig.here.worker.unregister_function("on::t")
+        await publish(rig.there, 1)
+        await trio.sleep(away)
+        again = rig.here.offer("on::t", None)
+        await trio.sleep(2)
+        assert (got, again) == ([], [1])
+
+
+async def test_a_function_that_was_away_as_its_trigger_came_is_found(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_queue_rigs() as rig:
+        rig.here.offer("on::t", None)
+        await trio.sleep(1)
+        rig.here.worker.unregister_function("on::t")
+        await rig.here.worker.bind("durable:subscriber", "on::t", {"topic": "t"})
+        got = rig.here.offer("on::t", None)  # before the engine tells that it was away
+        await trio.sleep(2)
+        await publish(rig.there, 1)
+        assert got == [1]
+
+
+async def test_what_a_function_does_not_find_has_failed(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_queue_rigs() as rig:
+
+        @rig.here.worker.function("on::t")
+        async def ask() -> None:
+            raise FunctionNotFoundError("no such", function_id="other")
+
+        config = {"topic": "t", "queue_config": {"maxRetries": 0}}
+        await rig.here.worker.bind("durable:subscriber", "on::t", config)
+        await publish(rig.there, 1)
+        await trio.sleep(60)
+        asked = {"topic": "t"}
+        stats = await rig.here.worker.invoke("engine::queue::topic_stats", asked)
+        assert stats["dlq_depth"] == 1
 
 
 async def test_several_triggers_of_a_function_are_one_subscriber(

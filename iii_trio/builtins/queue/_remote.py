@@ -7,6 +7,7 @@ A subscriber of a topic here is one over there, by a function that relays.
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, NoReturn, final
 
 import attrs
@@ -22,14 +23,16 @@ from iii_trio.builtins._remote_engine import (
     passed_on,
 )
 from iii_trio.builtins.queue._config import QueueConfig
+from iii_trio.builtins.queue._consumer import LOOK_AGAIN
 from iii_trio.builtins.queue._inputs import SubscriberConfig
+from iii_trio.builtins.queue._news import hearing_of_functions
 from iii_trio.builtins.queue._schemas import (
     DESCRIPTIONS,
     REQUEST_FORMATS,
     TRIGGER_CONFIG_FORMAT,
 )
 from iii_trio.builtins.queue._topics import TRIGGER_TYPE
-from iii_trio.errors import InvocationError
+from iii_trio.errors import FunctionNotFoundError, InvocationError
 from iii_trio.protocol import CONDITION_KEY
 from iii_trio.worker import Trigger, Worker
 
@@ -89,8 +92,9 @@ async def serve_bridged_queue(
                     request_format=REQUEST_FORMATS[function_id],
                 )
                 registered.callback(worker.unregister_function, function_id)
-            task_status.started()
-            await trio.sleep_forever()
+            async with hearing_of_functions(worker, relays.functions_changed):
+                task_status.started()
+                await trio.sleep_forever()
     raise AssertionError  # pragma: no cover - sleep_forever does not return
 
 
@@ -107,17 +111,48 @@ def _forward(
 
 
 @final
+@attrs.define(eq=False, kw_only=True)
+class Relay:
+    """A function over there that stands for one here, for one topic.
+
+    Attributes:
+        relay_id: its id; depends on topic and function alone, since the other engine
+            keeps messages by it, also while this one is away.
+        function_id: who gets the messages.
+        namespace: where that is.
+        triggers: those bound now, by id; the last one is delivered to.
+        offered: whether it is offered over there.
+    """
+
+    relay_id: str
+    function_id: str
+    namespace: str
+    triggers: dict[str, Trigger] = attrs.field(factory=dict)
+    offered: bool = False
+
+    @classmethod
+    def of(cls, trigger: Trigger, config: SubscriberConfig) -> "Relay":
+        """The relay that a trigger needs."""
+        target = f"{trigger.function_id}@{trigger.namespace}"
+        return cls(
+            relay_id=f"iii-queue-bridge::{config.topic}::{target}",
+            function_id=trigger.function_id,
+            namespace=trigger.namespace,
+        )
+
+
+@final
 @attrs.define(eq=False)
 class Relays:
     """Functions over there that hand messages to the subscribers here.
 
-    Their ids depend on topic and function alone: the other engine keeps messages by
-    them, also while this one is away.
+    Each is offered only while its function is here: the other engine keeps messages for
+    a function that it does not find, and counts no delivery.
     """
 
     _worker: Worker
     _remote: RemoteEngine
-    _triggers: dict[str, dict[str, Trigger]] = attrs.field(init=False, factory=dict)
+    _relays: dict[str, Relay] = attrs.field(init=False, factory=dict)
 
     def bind(self, trigger: Trigger) -> Coroutine[Any, Any, None]:
         """Subscribe; answered once it is told over there.
@@ -126,46 +161,73 @@ class Relays:
             RegistrationError: its config does not fit.
         """
         config = structure_trigger_config(trigger.config, SubscriberConfig)
-        relay = _relay_of(config.topic, trigger)
-        self._triggers.setdefault(relay, {})[trigger.trigger_id] = trigger
+        relay = Relay.of(trigger, config)
+        relay = self._relays.setdefault(relay.relay_id, relay)
+        relay.triggers[trigger.trigger_id] = trigger
         return self._join(relay, trigger)
 
-    async def _join(self, relay: str, trigger: Trigger) -> None:
-        if trigger.trigger_id not in self._triggers.get(relay, ()):
+    async def _join(self, relay: Relay, trigger: Trigger) -> None:
+        if trigger.trigger_id not in relay.triggers:
             await trio.lowlevel.checkpoint()  # it has gone meanwhile
             return
-
-        async def hand_on(payload: JSON) -> JSON:
-            return await self._deliver(relay, payload)
-
-        self._remote.serve(relay, hand_on)
+        self._look_for(relay)
+        if not relay.offered:
+            self._look_again_for(relay)
         # The condition is a function of this engine, and asked here.
         settings = {k: v for k, v in trigger.config.items() if k != CONDITION_KEY}
-        await self._remote.bind(relay, TRIGGER_TYPE, relay, settings)
+        await self._remote.bind(relay.relay_id, TRIGGER_TYPE, relay.relay_id, settings)
 
     def unbind(self, trigger: Trigger) -> None:
         """End a subscription. One whose worker was lost goes on collecting."""
         config = structure(trigger.config, SubscriberConfig)
-        relay = _relay_of(config.topic, trigger)
-        triggers = self._triggers.get(relay, {})
-        triggers.pop(trigger.trigger_id, None)
-        if triggers or relay not in self._triggers:
+        relay = self._relays.get(Relay.of(trigger, config).relay_id)
+        if relay is None:
             return
-        del self._triggers[relay]
-        self._remote.withdraw(relay)
+        relay.triggers.pop(trigger.trigger_id, None)
+        if relay.triggers:
+            return
+        del self._relays[relay.relay_id]
+        self._look_for(relay)
         if not trigger.lost:
-            self._remote.unbind(relay)
+            self._remote.unbind(relay.relay_id)
 
-    async def _deliver(self, relay: str, payload: JSON) -> JSON:
+    def functions_changed(self) -> None:
+        """Functions came or went."""
+        for relay in self._relays.values():
+            self._look_for(relay)
+
+    def _look_for(self, relay: Relay) -> None:
+        """Offer a relay, or no longer, by whether there is whom to deliver to."""
+        exists = self._worker.exists(relay.function_id, relay.namespace)
+        wanted = exists and bool(relay.triggers)
+        if wanted == relay.offered:
+            return
+        relay.offered = wanted
+        if wanted:
+            self._remote.serve(relay.relay_id, partial(self._deliver, relay))
+            return
+        self._remote.withdraw(relay.relay_id)
+        if not exists:
+            self._look_again_for(relay)
+
+    def _look_again_for(self, relay: Relay) -> None:
+        async def look_again() -> None:
+            await trio.sleep(LOOK_AGAIN)
+            self._look_for(relay)
+
+        name = f"absence of {relay.function_id}"
+        self._worker.start_soon(look_again, name=name)
+
+    async def _deliver(self, relay: Relay, payload: JSON) -> JSON:
         """One delivery: failures are the other engine's to retry."""
-        trigger = next(reversed(self._triggers[relay].values()))
+        # There is one: the relay is offered no longer than that.
+        trigger = next(reversed(relay.triggers.values()))
         try:
             if await self._worker.check_condition(trigger, payload):
                 return await self._worker.deliver(trigger, payload)
         except InvocationError as exc:
+            if isinstance(exc, FunctionNotFoundError):
+                self._look_for(relay)
+            # Over there it is not found either by the time that this is heard.
             raise passed_on(exc) from exc
         return None
-
-
-def _relay_of(topic: str, trigger: Trigger) -> str:
-    return f"iii-queue-bridge::{topic}::{trigger.function_id}@{trigger.namespace}"
