@@ -10,6 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from iii_trio.adapters.memory import open_memory
 from iii_trio.builtins.queue import (
+    BridgedQueueHandle,
     NamedQueue,
     QueueConfig,
     serve_bridged_queue,
@@ -18,11 +19,21 @@ from iii_trio.builtins.queue import (
 from iii_trio.errors import FunctionFailedError, FunctionNotFoundError
 from tests.component.bridge_rig import BridgeRig, Side, open_bridge_rig
 
+ONCE = {"topic": "t", "queue_config": {"maxRetries": 0}}
+
 
 @asynccontextmanager
 async def open_queue_rigs(
     config: QueueConfig | None = None,
 ) -> AsyncIterator[BridgeRig]:
+    async with open_queue_rigs_with_handle(config) as (rig, _):
+        yield rig
+
+
+@asynccontextmanager
+async def open_queue_rigs_with_handle(
+    config: QueueConfig | None = None,
+) -> AsyncIterator[tuple[BridgeRig, BridgedQueueHandle]]:
     async with open_bridge_rig() as rig, open_memory() as stores:
         await rig.serve(
             rig.there,
@@ -32,13 +43,34 @@ async def open_queue_rigs(
             records=stores.key_value("queue"),
             now=rig.there.under_test.clock,
         )
-        await rig.serve_bridged(serve_bridged_queue, config or QueueConfig())
-        yield rig
+        handle = await rig.serve_bridged(serve_bridged_queue, config or QueueConfig())
+        yield rig, handle
 
 
 async def publish(side: Side, data: Any) -> None:
     await side.worker.invoke("iii::durable::publish", {"topic": "t", "data": data})
     await wait_all_tasks_blocked()
+
+
+def begin_slowly(side: Side) -> tuple[list[Any], list[Any]]:
+    """Offer ``on::t``, which takes 20 s; what has begun there, and what has ended."""
+    begun: list[Any] = []
+    ended: list[Any] = []
+
+    @side.worker.function("on::t")
+    async def run(data: Any) -> None:
+        begun.append(data)
+        await trio.sleep(20)
+        ended.append(data)
+
+    return begun, ended
+
+
+async def counts_over_there(rig: BridgeRig) -> tuple[int, int]:
+    """Messages that wait or are being delivered, and dead ones."""
+    asked = {"topic": "t"}
+    stats = await rig.there.worker.invoke("engine::queue::topic_stats", asked)
+    return stats["depth"], stats["dlq_depth"]
 
 
 async def test_calls_are_enqueued_and_delivered_over_there(
@@ -167,9 +199,8 @@ async def test_messages_wait_while_the_function_is_absent(
 async def test_a_function_that_goes_unnoticed_costs_no_delivery(
     autojump_clock: MockClock, away: float
 ) -> None:
-    once = {"topic": "t", "queue_config": {"maxRetries": 0}}
     async with open_queue_rigs() as rig:
-        got = await rig.here.record("durable:subscriber", "on::t", once)
+        got = await rig.here.record("durable:subscriber", "on::t", ONCE)
         await trio.sleep(1)
         rig.here.worker.unregister_function("on::t")
         await publish(rig.there, 1)
@@ -202,13 +233,58 @@ async def test_what_a_function_does_not_find_has_failed(
         async def ask() -> None:
             raise FunctionNotFoundError("no such", function_id="other")
 
-        config = {"topic": "t", "queue_config": {"maxRetries": 0}}
-        await rig.here.worker.bind("durable:subscriber", "on::t", config)
+        await rig.here.worker.bind("durable:subscriber", "on::t", ONCE)
         await publish(rig.there, 1)
         await trio.sleep(60)
-        asked = {"topic": "t"}
-        stats = await rig.here.worker.invoke("engine::queue::topic_stats", asked)
-        assert stats["dlq_depth"] == 1
+        assert await counts_over_there(rig) == (0, 1)
+
+
+async def test_draining_ends_deliveries_and_lets_messages_wait_over_there(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_queue_rigs_with_handle() as (rig, handle):
+        begun, ended = begin_slowly(rig.here)
+        await rig.here.worker.bind("durable:subscriber", "on::t", ONCE)
+        await publish(rig.there, 1)
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(handle.drain, 60)
+            await trio.sleep(5)
+            await publish(rig.there, 2)
+            rig.here.offer("an::other", None)  # which is noticed
+        assert trio.current_time() - began == pytest.approx(20)
+        await trio.sleep(60)
+        assert (begun, ended) == ([1], [1])
+        assert await counts_over_there(rig) == (1, 0)
+
+
+async def test_draining_takes_no_longer_than_it_may(autojump_clock: MockClock) -> None:
+    async with open_queue_rigs_with_handle() as (rig, handle):
+        begun, ended = begin_slowly(rig.here)
+        await rig.here.worker.bind("durable:subscriber", "on::t", ONCE)
+        await publish(rig.there, 1)
+        began = trio.current_time()
+        await handle.drain(5)
+        assert trio.current_time() - began == pytest.approx(5)
+        assert (begun, ended) == ([1], [])
+
+
+async def test_an_engine_that_drains_buries_no_message_over_there(
+    autojump_clock: MockClock,
+) -> None:
+    """Also when it does so by itself: one delivery is cut off, two come meanwhile."""
+    async with open_queue_rigs() as rig:
+        begun, ended = begin_slowly(rig.here)
+        await rig.here.worker.bind("durable:subscriber", "on::t", ONCE)
+        await publish(rig.there, 1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.here.under_test.engine.drain, 10)
+            await trio.sleep(1)
+            await publish(rig.there, 2)
+            await publish(rig.there, 3)
+        await trio.sleep(60)
+        assert (begun, ended) == ([1], [])
+        assert await counts_over_there(rig) == (3, 0)
 
 
 async def test_several_triggers_of_a_function_are_one_subscriber(

@@ -84,6 +84,20 @@ class FailedConditionError(InvocationError):
         return self.message
 
 
+def is_end(exc: InvocationError, *, is_ending: bool) -> bool:
+    """Tell whether a delivery failed because the engine is being shut down.
+
+    Which is not the message's fault. A call that has an id was made: its function may
+    only tell of another engine.
+
+    Args:
+        exc: how it failed.
+        is_ending: whether deliveries are being ended already.
+    """
+    refused = exc.code == DRAINING and exc.invocation_id is None
+    return refused or (is_ending and isinstance(exc, InvocationStoppedError))
+
+
 @final
 @attrs.define(eq=False, kw_only=True)
 class Consumer:
@@ -310,7 +324,7 @@ class Consumer:
             return GiveBack()
         if failure is None:
             self.delivered += 1
-        elif self._is_end(failure):
+        elif is_end(failure, is_ending=self._is_ending):
             self._retiring = True
             return GiveBack()
         elif self._is_absence(message, failure):
@@ -320,14 +334,6 @@ class Consumer:
             logger.info("delivery from %s failed: %s", self.queue, failure)
         reason = None if failure is None else str(failure)
         return self.target.policy.settle(message.attempts, reason, self._now())
-
-    def _is_end(self, exc: InvocationError) -> bool:
-        """The engine is being shut down, which is not the message's fault.
-
-        A call that has an id was made: its function may only tell of another engine.
-        """
-        refused = exc.code == DRAINING and exc.invocation_id is None
-        return refused or (self._is_ending and isinstance(exc, InvocationStoppedError))
 
     def _is_absence(self, message: Message, exc: InvocationError) -> bool:
         """It was there when the delivery began, and went before it was called."""

@@ -23,7 +23,7 @@ from iii_trio.builtins._remote_engine import (
     passed_on,
 )
 from iii_trio.builtins.queue._config import QueueConfig
-from iii_trio.builtins.queue._consumer import LOOK_AGAIN
+from iii_trio.builtins.queue._consumer import LOOK_AGAIN, is_end
 from iii_trio.builtins.queue._inputs import SubscriberConfig
 from iii_trio.builtins.queue._news import hearing_of_functions
 from iii_trio.builtins.queue._schemas import (
@@ -32,13 +32,30 @@ from iii_trio.builtins.queue._schemas import (
     TRIGGER_CONFIG_FORMAT,
 )
 from iii_trio.builtins.queue._topics import TRIGGER_TYPE
-from iii_trio.errors import FunctionNotFoundError, InvocationError
+from iii_trio.errors import FunctionFailedError, FunctionNotFoundError, InvocationError
 from iii_trio.protocol import CONDITION_KEY
 from iii_trio.worker import Trigger, Worker
 
 JSON = Any
 
 logger = logging.getLogger("iii_trio.builtins.queue")
+
+
+@final
+@attrs.define(eq=False, kw_only=True)
+class BridgedQueueHandle:
+    """What a running bridged queue worker offers to whoever serves it."""
+
+    _relays: "Relays"
+
+    async def drain(self, grace: float) -> None:
+        """Let messages wait over there, and those in delivery here end.
+
+        Args:
+            grace: seconds that they have.
+        """
+        with trio.move_on_after(grace):
+            await self._relays.retire()
 
 
 async def serve_bridged_queue(
@@ -48,7 +65,7 @@ async def serve_bridged_queue(
     url: str,
     new_id: Callable[[], str],
     connect: Connect = connect_by_url,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[BridgedQueueHandle] = trio.TASK_STATUS_IGNORED,
 ) -> NoReturn:
     """Serve the queues of another engine here, until cancelled.
 
@@ -58,7 +75,8 @@ async def serve_bridged_queue(
         url: of the other engine.
         new_id: makes UUID text.
         connect: what the worker of the other engine attaches to.
-        task_status: told once everything is registered; the connection may come later.
+        task_status: gets a `BridgedQueueHandle` once everything is registered; the
+            connection may come later.
 
     Raises:
         RegistrationError: another worker offers one of the functions.
@@ -93,7 +111,7 @@ async def serve_bridged_queue(
                 )
                 registered.callback(worker.unregister_function, function_id)
             async with hearing_of_functions(worker, relays.functions_changed):
-                task_status.started()
+                task_status.started(BridgedQueueHandle(relays=relays))
                 await trio.sleep_forever()
     raise AssertionError  # pragma: no cover - sleep_forever does not return
 
@@ -153,6 +171,11 @@ class Relays:
     _worker: Worker
     _remote: RemoteEngine
     _relays: dict[str, Relay] = attrs.field(init=False, factory=dict)
+    _retiring: bool = attrs.field(init=False, default=False)
+    _under_way: int = attrs.field(init=False, default=0)
+    _all_ended: trio.lowlevel.ParkingLot = attrs.field(
+        init=False, factory=trio.lowlevel.ParkingLot
+    )
 
     def bind(self, trigger: Trigger) -> Coroutine[Any, Any, None]:
         """Subscribe; answered once it is told over there.
@@ -196,10 +219,22 @@ class Relays:
         for relay in self._relays.values():
             self._look_for(relay)
 
+    async def retire(self) -> None:
+        """Offer nothing any more, and wait until no message is in delivery."""
+        self._withdraw_all()
+        await trio.lowlevel.checkpoint()
+        while self._under_way:
+            await self._all_ended.park()
+
+    def _withdraw_all(self) -> None:
+        self._retiring = True
+        for relay in self._relays.values():
+            self._look_for(relay)
+
     def _look_for(self, relay: Relay) -> None:
         """Offer a relay, or no longer, by whether there is whom to deliver to."""
         exists = self._worker.exists(relay.function_id, relay.namespace)
-        wanted = exists and bool(relay.triggers)
+        wanted = exists and bool(relay.triggers) and not self._retiring
         if wanted == relay.offered:
             return
         relay.offered = wanted
@@ -222,12 +257,28 @@ class Relays:
         """One delivery: failures are the other engine's to retry."""
         # There is one: the relay is offered no longer than that.
         trigger = next(reversed(relay.triggers.values()))
+        self._under_way += 1
         try:
             if await self._worker.check_condition(trigger, payload):
                 return await self._worker.deliver(trigger, payload)
         except InvocationError as exc:
-            if isinstance(exc, FunctionNotFoundError):
-                self._look_for(relay)
-            # Over there it is not found either by the time that this is heard.
-            raise passed_on(exc) from exc
+            raise self._failure(relay, exc) from exc
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._all_ended.unpark_all()
         return None
+
+    def _failure(self, relay: Relay, exc: InvocationError) -> FunctionFailedError:
+        """What the other engine is told.
+
+        That it is not found, if the message is to wait: over there it is not found either
+        by the time that this is heard, and no delivery is counted.
+        """
+        if is_end(exc, is_ending=self._retiring):
+            self._withdraw_all()
+            code = FunctionNotFoundError.default_code
+            return FunctionFailedError(f"this engine is draining: {exc}", code=code)
+        if isinstance(exc, FunctionNotFoundError):
+            self._look_for(relay)
+        return passed_on(exc)
