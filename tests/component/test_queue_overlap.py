@@ -12,7 +12,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from iii_trio._util import open_background_nursery
-from iii_trio.adapters import Message, NewMessage, Settlement
+from iii_trio.adapters import Message, NewMessage, QueueCounts, Settlement
 from iii_trio.adapters.memory._queue import MemoryQueue
 from iii_trio.adapters.sqlite import open_sqlite, run_inline
 from iii_trio.builtins.queue import NamedQueue
@@ -127,6 +127,36 @@ async def test_retiring_waits_for_settlements(autojump_clock: MockClock) -> None
             store.may_settle.release()
         assert target.got == ["a", "b"]
         assert await store.memory.counts(0) == {}
+
+
+async def test_a_consumer_that_is_stopped_settles_what_was_delivered(
+    autojump_clock: MockClock,
+) -> None:
+    store = HeldStore()
+    await store.memory.put([message("a")])
+    async with open_consumer(store, 1) as (consumer, target):
+        await trio.testing.wait_all_tasks_blocked()
+        assert target.got == ["a"]
+        consumer.stop()
+        await trio.testing.wait_all_tasks_blocked()
+        assert not consumer.done.is_set()
+        store.may_settle.release()
+        await consumer.done.wait()
+        assert await store.memory.counts(0) == {}
+
+
+async def test_a_consumer_that_is_stopped_does_not_settle_for_ever(
+    autojump_clock: MockClock,
+) -> None:
+    store = HeldStore()
+    await store.memory.put([message("a")])
+    async with open_consumer(store, 1) as (consumer, _):
+        await trio.testing.wait_all_tasks_blocked()
+        began = trio.current_time()
+        consumer.stop()
+        await consumer.done.wait()
+        assert trio.current_time() - began == pytest.approx(5)
+        assert await store.memory.counts(0) == {"q": QueueCounts(active=1)}
 
 
 @pytest.mark.slow

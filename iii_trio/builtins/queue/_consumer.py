@@ -39,6 +39,9 @@ FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 30.0
 """Seconds between tries while the storage fails; doubled each time."""
 
+SETTLE_GRACE: Final = 5.0
+"""Seconds that a consumer which is stopped has to note what became of a delivery."""
+
 SHORTEST_WAIT: Final = 0.001
 LONGEST_WAIT: Final = 3600.0
 """Seconds of waiting for a delayed message: wall time and Trio's may differ."""
@@ -295,12 +298,17 @@ class Consumer:
         self._settling += 1
         if self._present or not self._hungry:
             self.wake()
+        settle = partial(self._store.settle, self.queue, message.message_id, settlement)
         try:
             # The consumer asks for more before this is stored: one commit for both.
             await trio.lowlevel.cancel_shielded_checkpoint()
-            await self._patiently(
-                partial(self._store.settle, self.queue, message.message_id, settlement)
-            )
+            try:
+                await self._patiently(settle)
+            except trio.Cancelled:
+                # It did not happen, and what was delivered would be delivered again.
+                with trio.move_on_after(SETTLE_GRACE, shield=True):
+                    await self._patiently(settle)
+                raise
         finally:
             piled_up = self._settling > self.target.policy.concurrency
             self._settling -= 1
