@@ -1,5 +1,10 @@
 """``durable:subscriber``: copies for every function, known across disconnects."""
 
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -442,3 +447,34 @@ async def test_a_trigger_that_comes_again_does_not_wait_for_a_long_delivery(
         await trio.sleep(1300)
         assert sorted(done) == [1, 2, 3]
         assert await rig.store.counts(0) == {}
+
+
+async def test_ending_one_of_many_subscriptions_is_as_much_work_as_of_few() -> None:
+    work: list[int] = []
+    for subscriptions in (10, 200):
+        async with open_queue_rig() as rig:
+            bind = partial(rig.client.bind, TYPE, "job::run")
+            ids = [await bind({"topic": f"t{n}"}) for n in range(subscriptions)]
+            for trigger_id in ids[: subscriptions // 2]:
+                rig.client.unbind(trigger_id)
+            with counting_calls() as calls:
+                rig.client.unbind(ids[-1])
+            work.append(calls.total())
+            await rig.settle()
+    few, many = work
+    assert 0 < many < few + 50
+
+
+@contextmanager
+def counting_calls() -> Iterator[Counter[str]]:
+    """Count what Python calls in the block, by kind of call."""
+    calls = Counter[str]()
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        calls[event] += 1
+
+    sys.setprofile(count)
+    try:
+        yield calls
+    finally:
+        sys.setprofile(None)

@@ -39,12 +39,20 @@ class Consumers:
         contextvars.Context().run(
             partial(
                 self._nursery.start_soon,
-                consumer.serve,
+                self._serve,
+                consumer,
                 None if ending is None else ending.done,
                 name=f"consumer of {queue}",
             )
         )
         return consumer
+
+    async def _serve(self, consumer: Consumer, after: trio.Event | None) -> None:
+        try:
+            await consumer.serve(after)
+        finally:
+            if self._ending.get(consumer.queue) is consumer:
+                del self._ending[consumer.queue]
 
     def stop(self, queue: str) -> None:
         """Stop the consumer of a queue, if it has one."""
@@ -59,8 +67,6 @@ class Consumers:
             consumer.finish()
 
     def _leave(self, queue: str) -> Consumer | None:
-        for name in [name for name, one in self._ending.items() if one.done.is_set()]:
-            del self._ending[name]
         consumer = self._running.pop(queue, None)
         if consumer is not None:
             self._ending[queue] = consumer

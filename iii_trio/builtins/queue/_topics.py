@@ -122,6 +122,7 @@ class Topics:
     _store: QueueStore
     _records: KeyValueStore
     _known: dict[str, Subscription] = attrs.field(factory=dict)
+    _of_trigger: dict[str, Subscription] = attrs.field(factory=dict)
 
     def of_topic(self, topic: str) -> list[Subscription]:
         """The subscriptions of a topic, the oldest first."""
@@ -188,6 +189,7 @@ class Topics:
             )
         known.settings = settings
         known.triggers[trigger.trigger_id] = trigger
+        self._of_trigger[trigger.trigger_id] = known
         self._enter(known)
         if known.stored == settings:
             return None
@@ -195,11 +197,15 @@ class Topics:
 
     def unbind(self, trigger: Trigger) -> None:
         """End a trigger; if that is what its worker wanted, the subscription too."""
-        for one in self.all():
-            if one.triggers.pop(trigger.trigger_id, None) is None:
-                continue
-            if not one.triggers and not trigger.lost:
-                self._end(one)
+        one = self._release(trigger)
+        if one is not None and not one.triggers and not trigger.lost:
+            self._end(one)
+
+    def _release(self, trigger: Trigger) -> Subscription | None:
+        one = self._of_trigger.pop(trigger.trigger_id, None)
+        if one is not None:
+            del one.triggers[trigger.trigger_id]
+        return one
 
     def _enter(self, one: Subscription) -> None:
         self._known[one.queue] = one
@@ -220,7 +226,7 @@ class Topics:
             await self._hand_over(one)
             one.stored = settings
         except AdapterError as exc:
-            one.triggers.pop(trigger.trigger_id, None)
+            self._release(trigger)
             if one.stored is None and not one.triggers:
                 self._end(one)
             elif one.stored is not None and one.settings is settings:
