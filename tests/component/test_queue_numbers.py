@@ -73,6 +73,31 @@ async def test_the_largest_numbers_work(
         assert (await rig.stats("q"))["failed"] == 1
 
 
+@pytest.mark.parametrize("asked_by", ["queue", "subscriber"])
+async def test_a_backlog_is_not_taken_into_memory_whole(
+    autojump_clock: MockClock, asked_by: str
+) -> None:
+    async with open_queue_rig({"q": NamedQueue(concurrency=MOST)}) as rig:
+        began = 0
+
+        async def hang(_data: Any) -> None:
+            nonlocal began
+            began += 1
+            await trio.sleep_forever()
+
+        topic = {"topic": "q", "queue_config": {"concurrency": MOST}}
+        if asked_by == "subscriber":
+            await rig.client.bind("durable:subscriber", "job::run", topic)
+        for number in range(1010):
+            if asked_by == "subscriber":
+                await rig.call("iii::durable::publish", topic="q", data=number)
+            else:
+                await rig.enqueue(number, queue="q")
+        rig.client.register_function("job::run", hang)
+        await trio.sleep(1)
+        assert began == 1000
+
+
 @pytest.mark.parametrize(
     "page", [{"limit": MOST}, {"offset": MOST, "limit": MOST}, {"offset": MOST}]
 )

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from iii_trio.adapters import Dead, Done, Retry
 from iii_trio.builtins.queue import NamedQueue
+from iii_trio.builtins.queue._config import MOST
 from iii_trio.builtins.queue._delivery import (
     LONGEST_BACKOFF,
     GroupError,
@@ -70,6 +71,12 @@ def test_a_subscriber_without_settings_gets_three_deliveries() -> None:
     assert Policy.of_subscriber(SubscriberQueueConfig()) == Policy(
         concurrency=10, deliveries=3, backoff=1.0, timeout=1800.0
     )
+
+
+def test_nobody_gets_more_than_a_thousand_messages_at_a_time() -> None:
+    assert Policy.of_queue(NamedQueue(concurrency=MOST)).concurrency == 1000
+    subscriber = SubscriberQueueConfig(concurrency=MOST)
+    assert Policy.of_subscriber(subscriber).concurrency == 1000
 
 
 def test_a_fifo_subscriber_gets_one_message_at_a_time() -> None:

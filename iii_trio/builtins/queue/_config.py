@@ -36,7 +36,7 @@ class NamedQueue:
         message_group_field: the top-level key of the data that names the group; a fifo
             queue needs it.
         max_retries: deliveries in total until a message is dead; 0 is taken as 1.
-        concurrency: deliveries at a time.
+        concurrency: deliveries at a time; more than 1000 is taken as that.
         backoff_ms: milliseconds before the second delivery; doubled for each further.
         timeout_ms: milliseconds after which a delivery is cancelled and has failed.
         priority_field: the top-level key of the data that holds the priority, a whole

@@ -20,6 +20,9 @@ from iii_trio.builtins.queue._inputs import SubscriberQueueConfig
 
 JSON = Any
 
+MOST_AT_ONCE: Final = 1000
+"""Deliveries of a queue at a time, whatever is asked for: each is a message in memory."""
+
 LONGEST_BACKOFF: Final = 10 * 365 * 86400.0
 """Ten years in seconds. Doubling has no other limit, and must not overflow."""
 
@@ -42,7 +45,7 @@ class Policy:
     """How the messages of a queue are delivered. Times are seconds.
 
     Attributes:
-        concurrency: deliveries at a time.
+        concurrency: deliveries at a time, at most `MOST_AT_ONCE`.
         deliveries: how often a message is tried in total.
         backoff: wait before the second delivery.
         timeout: how long a delivery may take.
@@ -57,7 +60,7 @@ class Policy:
     def of_queue(cls, queue: NamedQueue) -> "Policy":
         """The policy of a named queue, whose ``max_retries`` counts deliveries."""
         return cls(
-            concurrency=queue.concurrency,
+            concurrency=min(queue.concurrency, MOST_AT_ONCE),
             deliveries=max(queue.max_retries, 1),
             backoff=queue.backoff_ms / 1000,
             timeout=queue.timeout_ms / 1000,
@@ -66,8 +69,9 @@ class Policy:
     @classmethod
     def of_subscriber(cls, config: SubscriberQueueConfig) -> "Policy":
         """The policy of a subscriber, whose ``maxRetries`` come after the first."""
+        concurrency = 1 if config.type == "fifo" else config.concurrency
         return cls(
-            concurrency=1 if config.type == "fifo" else config.concurrency,
+            concurrency=min(concurrency, MOST_AT_ONCE),
             deliveries=config.maxRetries + 1,
             backoff=config.backoffDelayMs / 1000,
             timeout=TIMEOUT_MS / 1000,

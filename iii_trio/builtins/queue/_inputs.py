@@ -104,7 +104,7 @@ class SubscriberQueueConfig:
     Attributes:
         type: ``fifo`` delivers one message after another; anything else concurrently.
         maxRetries: retries AFTER the first delivery.
-        concurrency: deliveries at a time.
+        concurrency: deliveries at a time; more than 1000 is taken as that.
         backoffDelayMs: milliseconds before the second delivery; doubled for each
             further.
         backoffType: accepted without effect, as are the three below.
