@@ -1,5 +1,6 @@
 """Numbers that callers choose, as large as they like: refused, or they work."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -116,15 +117,25 @@ async def test_a_page_may_end_far_behind_the_last_dead_message(
         assert [row["payload"] for row in rows] == [1][page.get("offset", 0) :]
 
 
-async def test_a_delay_that_is_no_number_of_seconds_is_refused(
-    autojump_clock: MockClock,
+@pytest.mark.parametrize("delay", [1e300, 2.0**63, 2**63, 10**400])
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("iii::durable::publish", {"topic": "default"}),
+        ("iii::durable::publish", {"queue": "default"}),
+        ("engine::queue::enqueue", {"queue": "default", "function_id": "job::run"}),
+    ],
+)
+async def test_too_long_a_delay_is_refused(
+    autojump_clock: MockClock, call: tuple[str, dict[str, Any]], delay: float
 ) -> None:
+    function_id, payload = call
     async with open_queue_rig() as rig:
-        error = await rig.failure(
-            "iii::durable::publish", {"topic": "t", "delay_ms": 10**400}
-        )
+        error = await rig.failure(function_id, {**payload, "delay_ms": delay})
         assert error.code == "deserialization_error"
         assert error.message.endswith(f"delay_ms must be at most {MOST}")
+        longest = math.nextafter(MOST, 0)
+        await rig.client.invoke(function_id, {**payload, "delay_ms": longest})
 
 
 @attrs.define

@@ -1,5 +1,6 @@
 """What the queue functions take and what a subscriber is configured with. Pure."""
 
+import math
 from typing import Annotated, Any
 
 import attrs
@@ -26,8 +27,11 @@ def _at_least(least: int) -> Any:  # noqa: ANN401 - a validator
     return check
 
 
-Delay = Annotated[float, msgspec.Meta(ge=0)]
-"""Milliseconds; the decoder of an `InputReader` knows nothing of attrs validators."""
+Delay = Annotated[float, msgspec.Meta(ge=0, le=math.nextafter(MOST, 0))]
+"""Milliseconds; the decoder of an `InputReader` knows nothing of attrs validators.
+
+As a float `MOST` is larger than it is.
+"""
 
 
 @attrs.frozen
