@@ -231,6 +231,7 @@ async def test_what_a_function_does_not_find_has_failed(
 
         @rig.here.worker.function("on::t")
         async def ask() -> None:
+            await trio.lowlevel.checkpoint()
             raise FunctionNotFoundError("no such", function_id="other")
 
         await rig.here.worker.bind("durable:subscriber", "on::t", ONCE)

@@ -1,16 +1,18 @@
 """Queues at the edges: link workers, another provider, cancellation, late failures."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock
 
+from iii_trio._util import open_background_nursery
 from iii_trio.adapters import (
     Change,
     KeyValueStore,
@@ -21,15 +23,17 @@ from iii_trio.adapters import (
 from iii_trio.adapters.memory import open_memory
 from iii_trio.adapters.sqlite import open_sqlite, run_inline
 from iii_trio.builtins.queue import NamedQueue
+from iii_trio.builtins.queue._consumers import Consumers
 from iii_trio.builtins.queue._names import unread_topic
+from iii_trio.builtins.queue._topics import Topics
 from iii_trio.errors import (
     AdapterError,
     FunctionFailedError,
     InvocationError,
     RegistrationError,
 )
-from iii_trio.testing import cancel_at_every_step
-from iii_trio.worker import Worker
+from iii_trio.testing import Clock, cancel_at_every_step
+from iii_trio.worker import Trigger, Worker
 from tests.component.queue_rig import QueueRig, open_queue_rig
 
 TYPE = "durable:subscriber"
@@ -470,3 +474,74 @@ async def test_a_refused_trigger_takes_no_settings_from_one_that_came_later() ->
         await rig.call("iii::durable::publish", topic="t", data=1)
         await rig.settle()
         assert (await rig.stats("t"))["dlq_depth"] == 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+async def test_settings_of_triggers_bound_at_once_are_stored_as_they_hold(
+    order: tuple[int, int], fails: bool
+) -> None:
+    """Whoever goes on first, and if that one is refused."""
+    async with (
+        open_failing_records() as (rig, records),
+        open_background_nursery("test over") as nursery,
+    ):
+        kept: Any = records
+        records.broken = False
+        records.failing = trio.Event() if fails else None
+        topics = Topics(
+            worker=rig.client,
+            consumers=Consumers(nursery=nursery, store=rig.store, now=Clock()),
+            store=rig.store,
+            records=kept,
+        )
+        refused: list[int] = []
+
+        async def finish(at: int, bind: Awaitable[None]) -> None:
+            await trio.lowlevel.checkpoint()
+            try:
+                await bind
+            except RegistrationError:
+                refused.append(at)
+
+        binds: list[Any] = [topics.bind(with_retries(number)) for number in (0, 1)]
+        async with trio.open_nursery() as binding:
+            for at in order:
+                binding.start_soon(finish, at, binds[at])
+                for _ in range(4):
+                    await trio.lowlevel.checkpoint()  # it is being stored
+        assert refused == (list(order[:1]) if fails else [])
+        [one] = topics.all()
+        assert one.settings.maxRetries == (0 if refused == [1] else 1)
+        [(_, stored)] = await rig.records.items("subscriptions")
+        assert msgspec.json.decode(stored, type=type(one.settings)) == one.settings
+        assert one.stored == one.settings
+
+
+def with_retries(number: int) -> Trigger:
+    return Trigger(
+        trigger_id=str(number),
+        trigger_type=TYPE,
+        function_id="job::run",
+        config={"topic": "t", "queue_config": {"maxRetries": number}},
+    )
+
+
+async def test_settings_that_come_back_while_others_are_stored_are_stored_again(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_failing_records() as (rig, records):
+        records.broken = False
+
+        async def bind(retries: int) -> None:
+            config = {"topic": "t", "queue_config": {"maxRetries": retries}}
+            await rig.client.bind(TYPE, "job::run", config)
+
+        await bind(1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bind, 3)
+            for _ in range(3):
+                await trio.lowlevel.checkpoint()  # it is being stored
+            nursery.start_soon(bind, 1)
+        [(_, stored)] = await rig.records.items("subscriptions")
+        assert msgspec.json.decode(stored)["maxRetries"] == 1

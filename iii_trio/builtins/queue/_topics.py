@@ -49,6 +49,8 @@ class Subscription:
         settings: of the trigger that was bound last.
         triggers: those bound now, by id; the last one is delivered to.
         stored: the settings that a restart would find, ``None`` if it is not known.
+        storing: held while they change. What is stored last is to hold: whoever stores
+            two at once is told in any order.
     """
 
     queue: str
@@ -58,6 +60,7 @@ class Subscription:
     settings: SubscriberQueueConfig
     triggers: dict[str, Trigger] = attrs.field(factory=dict)
     stored: SubscriberQueueConfig | None = None
+    storing: trio.Lock = attrs.field(factory=trio.Lock)
     _worker: Worker
 
     @property
@@ -191,7 +194,7 @@ class Topics:
         known.triggers[trigger.trigger_id] = trigger
         self._of_trigger[trigger.trigger_id] = known
         self._enter(known)
-        if known.stored == settings:
+        if known.stored == settings and not known.storing.locked():
             return None
         return self._remember(known, trigger, settings)
 
@@ -220,18 +223,27 @@ class Topics:
     async def _remember(
         self, one: Subscription, trigger: Trigger, settings: SubscriberQueueConfig
     ) -> None:
-        try:
-            value = msgspec.json.encode(settings)
-            await self._records.set(SUBSCRIPTIONS, one.queue, value)
-            await self._hand_over(one)
-            one.stored = settings
-        except AdapterError as exc:
-            self._release(trigger)
-            if one.stored is None and not one.triggers:
-                self._end(one)
-            elif one.stored is not None and one.settings is settings:
-                one.settings = one.stored
-            raise RegistrationError(f"Could not store the subscription: {exc}") from exc
+        async with one.storing:
+            if next(reversed(one.triggers), None) == trigger.trigger_id:
+                one.settings = settings  # also if one that came later was refused
+            try:
+                if one.stored != one.settings:
+                    await self._store_settings(one)
+            except AdapterError as exc:
+                self._release(trigger)
+                if one.stored is None and not one.triggers:
+                    self._end(one)
+                elif one.stored is not None and one.settings is settings:
+                    one.settings = one.stored
+                msg = f"Could not store the subscription: {exc}"
+                raise RegistrationError(msg) from exc
+
+    async def _store_settings(self, one: Subscription) -> None:
+        settings = one.settings
+        value = msgspec.json.encode(settings)
+        await self._records.set(SUBSCRIPTIONS, one.queue, value)
+        await self._hand_over(one)
+        one.stored = settings
 
     async def _forget(self, one: Subscription) -> None:
         await trio.lowlevel.checkpoint()
