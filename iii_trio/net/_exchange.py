@@ -331,15 +331,19 @@ class HTTPExchange(metaclass=NoPublicConstructor):
 
     # For the carrier.
 
-    def break_off(self, reason: str) -> Callable[[str], None] | None:
-        """The client is gone: wake who waits, and give who wants to be told."""
+    def break_off(self, reason: str) -> None:
+        """The client is gone: wake who waits; see `tell_gone`."""
         if not self._gone:
             self._gone = reason
         self.body.break_off(reason)
         if self._writable_event is not None:
             self._writable_event.set()
+
+    def tell_gone(self) -> None:
+        """Tell who wants to know that the client is gone, unless it is over by now."""
         on_gone, self.on_gone = self.on_gone, None
-        return on_gone
+        if on_gone is not None and not self.done:
+            on_gone(self._gone)
 
     def on_writable(self) -> None:
         """The outbox is below its low-water mark."""

@@ -389,9 +389,9 @@ class HTTPConnection:
         """The client of the current exchange is gone: tell whoever works for it."""
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
-            on_gone = exchange.break_off(reason)
-            if on_gone is not None and not exchange.done:
-                self.connection.defer(partial(on_gone, reason))
+            exchange.break_off(reason)
+            # Whoever has its turn before may answer, and then nobody is told.
+            self.connection.defer(exchange.tell_gone)
 
     def on_lost(self, reason: str) -> None:
         """The connection is gone."""

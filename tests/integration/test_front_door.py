@@ -2,6 +2,7 @@
 
 import errno
 import socket
+from functools import partial
 
 import pytest
 import trio
@@ -199,6 +200,30 @@ async def test_an_aborted_stream_is_seen_as_cut_short(driver: Driver) -> None:
         with pytest.raises(LocalProtocolError):
             exchange.write_nowait(b"late")
         assert gone == []
+
+
+@each_driver
+async def test_who_has_answered_is_not_told_that_the_client_is_gone(
+    driver: Driver,
+) -> None:
+    gone: list[str] = []
+    async with open_rig(driver) as rig, rig.client() as one, rig.client() as two:
+        rig.host.on_path["/x"] = lambda exchange: None
+        for client in (one, two):
+            await client.send("GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
+        await rig.host.came(2)
+        first, second = rig.host.exchanges
+
+        def tell(other: HTTPExchange, reason: str) -> None:
+            gone.append(reason)
+            other.respond(200)
+
+        first.on_gone = partial(tell, second)
+        second.on_gone = partial(tell, first)
+        one.reset()
+        two.reset()
+        await rig.until_connections(0)
+    assert len(gone) == 1
 
 
 @each_driver
