@@ -6,7 +6,9 @@ are strings. Pure.
 
 import math
 import re
-from typing import Any, Final
+from collections.abc import Callable
+from reprlib import repr as shortened
+from typing import Any, ClassVar, Final, NoReturn
 
 import yaml
 
@@ -15,11 +17,15 @@ from iii_trio.errors import ConfigError
 PLACEHOLDER: Final = re.compile(r"\$\{([^}:]+)(?::([^}]*))?\}")
 """``${VAR}`` or ``${VAR:default}``; a default may be empty and may contain colons."""
 
+_TAG: Final = "tag:yaml.org,2002:"
+"""What ``!!`` stands for."""
+
 
 class _CoreLoader(yaml.CSafeLoader):
-    """The 1.2 core schema, and no key twice in one mapping."""
+    """The 1.2 core schema, no other types, and no key twice in one mapping."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own protocol
+    yaml_constructors: ClassVar[dict[Any, Any]] = {}
 
     def construct_mapping(
         self, node: yaml.MappingNode, deep: bool = False
@@ -51,6 +57,31 @@ def _float(loader: _CoreLoader, node: yaml.ScalarNode) -> float:
     return float(text.replace(".inf", "inf"))
 
 
+def _checked(construct: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Make of a construction one that tells where the text does not fit its tag."""
+
+    def checked(loader: _CoreLoader, node: yaml.ScalarNode) -> object:
+        try:
+            return construct(loader, node)
+        except (KeyError, ValueError) as exc:
+            problem = f"{shortened(node.value)} cannot be read as {_short(node.tag)}"
+            raise yaml.MarkedYAMLError(None, None, problem, node.start_mark) from exc
+
+    return checked
+
+
+def _refuse(_loader: _CoreLoader, node: yaml.Node) -> NoReturn:
+    problem = (
+        f"{_short(node.tag)} is not supported: a value is a text, a number, a boolean, "
+        "null, a list or a mapping"
+    )
+    raise yaml.MarkedYAMLError(None, None, problem, node.start_mark)
+
+
+def _short(tag: str) -> str:
+    return tag.replace(_TAG, "!!", 1)
+
+
 _RESOLVERS = (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
@@ -64,20 +95,30 @@ _RESOLVERS = (
         list("-+.0123456789"),
     ),
 )
-for _tag, _pattern, _first in _RESOLVERS:
+for _name, _pattern, _first in _RESOLVERS:
     _CoreLoader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _first
+        _TAG + _name, re.compile(rf"^(?:{_pattern})$"), _first
     )
-_CoreLoader.add_constructor("tag:yaml.org,2002:int", _int)
-_CoreLoader.add_constructor("tag:yaml.org,2002:float", _float)
+_CONSTRUCTORS: tuple[tuple[str, Callable[[Any, Any], Any]], ...] = (
+    ("null", _CoreLoader.construct_yaml_null),
+    ("bool", _checked(_CoreLoader.construct_yaml_bool)),
+    ("int", _checked(_int)),
+    ("float", _checked(_float)),
+    ("str", _CoreLoader.construct_yaml_str),
+    ("seq", _CoreLoader.construct_yaml_seq),
+    ("map", _CoreLoader.construct_yaml_map),
+)
+for _name, _construct in _CONSTRUCTORS:
+    _CoreLoader.add_constructor(_TAG + _name, _construct)
+_CoreLoader.add_constructor(None, _refuse)
 
 
 def parse_yaml(text: str) -> Any:  # noqa: ANN401
     """The document of a YAML text; ``None`` if it is empty.
 
     Raises:
-        ConfigError: not YAML, a key twice, or a type outside the core schema, with line
-            and column.
+        ConfigError: not YAML, a key twice, a type outside the core schema, or a text
+            that does not fit its type, with line and column.
     """
     try:
         return yaml.load(text, Loader=_CoreLoader)  # noqa: S506 - a CSafeLoader

@@ -167,6 +167,49 @@ def test_python_tags_are_refused() -> None:
         parse_yaml("a: !!python/object:os.system {}")
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("!!bool maybe", "'maybe' cannot be read as !!bool"),
+        ("!!int ''", "'' cannot be read as !!int"),
+        ("!!float x", "'x' cannot be read as !!float"),
+        ("9" * 5000, "cannot be read as !!int"),
+        ("!!timestamp x", "!!timestamp is not supported: a value is a text"),
+        ("!!timestamp 2001-01-01", "!!timestamp is not supported"),
+        ("!!binary aGk=", "!!binary is not supported"),
+        ("!!set {a}", "!!set is not supported"),
+        ("!!omap [a: 1]", "!!omap is not supported"),
+        ("!mine a", "!mine is not supported"),
+    ],
+)
+def test_a_value_that_json_has_not_is_refused_with_its_line(
+    text: str, problem: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_yaml(f"a: 1\nb: {text}\n")
+    assert str(caught.value).startswith("line 2, column 4: ")
+    assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("!!str 12", "12"),
+        ("!!int 12", 12),
+        ("!!float 12", 12.0),
+        ("!!bool true", True),
+        ("!!null ''", None),
+        ("!!seq [a]", ["a"]),
+        ("!!map {a: b}", {"a": "b"}),
+        ("2001-01-01", "2001-01-01"),
+    ],
+)
+def test_a_tag_may_say_what_json_has(text: str, value: object) -> None:
+    parsed = parse_yaml(f"k: {text}")["k"]
+    assert parsed == value
+    assert type(parsed) is type(value)
+
+
 @pytest.mark.parametrize("text", ["1: a", "true: a", "[a]: b", "~: x"])
 def test_keys_that_are_no_strings_are_refused(text: str) -> None:
     with pytest.raises(ConfigError):

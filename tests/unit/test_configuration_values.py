@@ -109,6 +109,11 @@ def test_a_scalar_has_the_type_that_a_config_file_gives_it(text: str) -> None:
     assert expand_value("${A}", {"A": text}).value == in_file
 
 
+@pytest.mark.parametrize("text", ["!!binary aGk=", "!!set {a}", "!!bool maybe"])
+def test_a_text_with_a_type_that_json_has_not_stays_text(text: str) -> None:
+    assert expand_value("${A}", {"A": text}) == Expanded(text)
+
+
 # --- schemas
 
 
