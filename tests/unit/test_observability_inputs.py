@@ -17,6 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 from iii_trio.builtins._payloads import InputError, structure
 from iii_trio.builtins.observability import _inputs as inputs
+from iii_trio.builtins.observability._config import Protocol
 from iii_trio.builtins.observability._logs import LogRecord
 from iii_trio.builtins.observability._metrics import CallMetrics
 from iii_trio.builtins.observability._otlp import read_message
@@ -175,12 +176,13 @@ def test_a_request_that_is_no_otlp_cannot_be_encoded() -> None:
         encode_request("traces", {"resourceSpans": "x"}, "http/protobuf")
 
 
-def test_a_request_that_nests_too_deep_cannot_be_encoded() -> None:
+@pytest.mark.parametrize("protocol", ["http/protobuf", "http/json"])
+def test_a_request_that_nests_too_deep_cannot_be_encoded(protocol: Protocol) -> None:
     deep: Any = {}
-    for _ in range(5000):
+    for _ in range(100_000):
         deep = {"arrayValue": {"values": [deep]}}
     with pytest.raises(ValueError, match="traces"):
-        encode_request("traces", {"resourceSpans": [deep]}, "http/protobuf")
+        encode_request("traces", {"resourceSpans": [deep]}, protocol)
 
 
 def test_protobuf_needs_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

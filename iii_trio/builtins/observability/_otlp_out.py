@@ -172,10 +172,14 @@ def encode_request(signal: Signal, request: JSON, protocol: Protocol) -> bytes:
     """Encode a request.
 
     Raises:
-        ValueError: it has parts that OTLP does not know.
+        ValueError: it has parts that OTLP does not know, or nests too deep.
     """
     if protocol == "http/json":
-        return msgspec.json.encode(request)
+        try:
+            return msgspec.json.encode(request)
+        except RecursionError as exc:
+            # What could just be read cannot always be written.
+            raise ValueError(f"{signal}: {exc}") from exc
     parse, error, classes = _protobuf_classes()
     message = classes[signal]()
     try:
