@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iii_trio.builtins.http._payload import (
+    _HUGE_NUMBER,
+    _STRING,
     MAX_DEPTH,
     NULL,
     PayloadFrame,
@@ -150,7 +152,11 @@ def payload_of(body: bytes = b'{"z": 1}') -> dict[str, object]:
                     "1" * 300,
                     "1" * 4300,
                     "1" * 4301,
+                    "-" + "1" * 4300,
                     "1" * 400 + ".0",
+                    "9" * 210 + "e0099",
+                    "9" * 209 + "E+99",
+                    "1e" + "0" * 5000 + "1",
                     "1e308",
                     "1e309",
                 ),
@@ -211,6 +217,12 @@ def test_looking_for_huge_numbers_builds_no_values(item: bytes) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 4 * len(body)
+
+
+def test_of_a_body_with_a_huge_number_only_such_numbers_are_looked_at() -> None:
+    body = b"[-1e100," + b"12,0.5e-400,1e99," * 1000 + b'"1e100",' + b"1" * 210 + b"]"
+    found = [match[0] for match in _HUGE_NUMBER.finditer(_STRING.sub(b"", body))]
+    assert found == [b"-1e100", b"1" * 210]
 
 
 def test_the_payload_has_the_documented_keys() -> None:

@@ -22,16 +22,20 @@ MAX_DEPTH: Final = 127
 """Bodies nested deeper are null, as in the reference (serde_json's limit)."""
 
 MAX_DIGITS: Final = 4300
-"""Of an integer; Python reads no longer ones."""
+"""Of an integer, with its sign; msgspec reads no longer ones."""
 
 NULL: Final = msgspec.Raw(b"null")
 
 _RAW: Final = msgspec.json.Decoder(msgspec.Raw)
 
-# A number that may be too large for a double: a large exponent, or many digits.
-_HUGE_NUMBER: Final = re.compile(rb"[eE]\+?0*[0-9]{3}|(?<![0-9])[0-9]{300}")
-_NUMBER: Final = re.compile(
-    rb"(?<![0-9])[0-9]++(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?"  # but for its sign
+# What may be a number too large for a double: an exponent from 100 on, or so many digits
+# that one below suffices.
+_HUGE: Final = re.compile(rb"[eE]\+?0*+[0-9]{3}|(?<![0-9])[0-9]{210}")
+# The whole of such a number; it begins where no number goes on.
+_HUGE_NUMBER: Final = re.compile(
+    rb"(?<![0-9.eE+-])-?"
+    rb"(?=[0-9]{210}|[0-9]++(?:\.[0-9]++)?[eE]\+?0*+[0-9]{3})"
+    rb"[0-9]++(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?"
 )
 _STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _RUN: Final = re.compile(rb"(\[+)(\]*)")
@@ -140,8 +144,10 @@ def _has_no_value(text: bytes) -> bool:
     Nothing else is decoded: as values a body can take thirty times its size.
     """
     return any(
-        len(number) > MAX_DIGITS if number.isdigit() else math.isinf(float(number))
-        for number in map(itemgetter(0), _NUMBER.finditer(_STRING.sub(b"", text)))
+        len(number) > MAX_DIGITS
+        if number.lstrip(b"-").isdigit()
+        else math.isinf(float(number))
+        for number in map(itemgetter(0), _HUGE_NUMBER.finditer(_STRING.sub(b"", text)))
     )
 
 
@@ -159,7 +165,7 @@ def parse_json_body(body: bytes) -> msgspec.Raw:
             str(body, "utf-8")
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return NULL
-    if _HUGE_NUMBER.search(body) and _has_no_value(body):
+    if _HUGE.search(body) and _has_no_value(body):
         return NULL
     return NULL if _is_too_deep(body) else checked
 
