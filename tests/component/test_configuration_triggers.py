@@ -328,12 +328,31 @@ async def test_a_trigger_of_an_entry_that_never_was_does_no_harm(
 ) -> None:
     async with open_configuration_rig(config=EXPIRING) as rig:
         watched = Watched(rig)
-        await watched.bind("never")
-        watched.unbind()
+        for name in ("never", "soon"):
+            await watched.bind(name)
+            watched.unbind()
+        await rig.declare("soon", True)
         await trio.sleep(61)
         await rig.declare("never", True)
         await trio.sleep(61)
-        assert await ids(rig) == ["never"]
+        assert await ids(rig) == ["never", "soon"]
+
+
+async def test_a_trigger_may_come_to_name_another_entry(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_configuration_rig(config=EXPIRING) as rig:
+        one, two = Watched(rig, "one"), Watched(rig, "two")
+        await rig.declare("a", True)
+        await rig.declare("b", True)
+        await one.bind("a")
+        await two.bind("a")
+        await one.bind("b")
+        await trio.sleep(61)
+        assert await ids(rig) == ["a", "b"]
+        await two.bind("b")
+        await trio.sleep(61)
+        assert await ids(rig) == ["b"]
 
 
 async def test_the_time_may_change_meanwhile(autojump_clock: MockClock) -> None:

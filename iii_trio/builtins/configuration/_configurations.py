@@ -79,7 +79,7 @@ class Configurations:
     _records: dict[str, bytes] = attrs.field(init=False, factory=dict)
     _writer: trio.StrictFIFOLock = attrs.field(init=False, factory=trio.StrictFIFOLock)
     _triggers: ConfigurationTriggers = attrs.field(init=False)
-    # When the last trigger that named an id went.
+    # By id of an entry, when the last trigger that named it went.
     _left_at: dict[str, float] = attrs.field(init=False, factory=dict)
     _left: trio.Event = attrs.field(init=False, factory=trio.Event)
 
@@ -271,7 +271,7 @@ class Configurations:
     def _on_named(self, configuration_id: str, named: bool) -> None:
         if named:
             self._left_at.pop(configuration_id, None)
-        else:
+        elif configuration_id in self._entries:
             self._left_at[configuration_id] = trio.current_time()
             self._left.set()
 
@@ -294,10 +294,7 @@ class Configurations:
             left_at = self._left_at.get(key)
             if left_at is None or trio.current_time() < left_at + ttl:
                 return  # somebody named it meanwhile
-            entry = self._entries.get(key)
-            if entry is None:
-                del self._left_at[key]
-                return
+            entry = self._entries[key]
             try:
                 if key in self._records:
                     await self._store.delete(SPACE, key)

@@ -53,6 +53,7 @@ class ConfigurationTriggers:
         self._worker = worker
         self._on_named = on_named
         self._bound: dict[str, _Bound] = {}
+        self._naming: dict[str, int] = {}  # by id, how many triggers name it
         self._telling = 0
         self._all_told = trio.lowlevel.ParkingLot()
 
@@ -63,9 +64,11 @@ class ConfigurationTriggers:
             RegistrationError: its config does not fit.
         """
         config = _config_of(trigger)
+        old = self._bound.get(trigger.trigger_id)
         self._bound[trigger.trigger_id] = _Bound(trigger, config)
-        if config.configuration_id is not None:
-            self._on_named(config.configuration_id, True)
+        self._count(config.configuration_id, 1)
+        if old is not None:
+            self._count(old.config.configuration_id, -1)
 
     def unbind(self, trigger: Trigger) -> None:
         """Stop listening for a trigger; it is not told what it did not hear yet."""
@@ -73,15 +76,18 @@ class ConfigurationTriggers:
         if bound is None:
             return
         bound.waiting.clear()
-        named = bound.config.configuration_id
-        if named is not None and not self._names(named):
-            self._on_named(named, False)
+        self._count(bound.config.configuration_id, -1)
 
-    def _names(self, configuration_id: str) -> bool:
-        return any(
-            bound.config.configuration_id == configuration_id
-            for bound in self._bound.values()
-        )
+    def _count(self, configuration_id: str | None, change: int) -> None:
+        if configuration_id is None:
+            return
+        count = self._naming.get(configuration_id, 0) + change
+        if count:
+            self._naming[configuration_id] = count
+        else:
+            del self._naming[configuration_id]
+        if change > 0 or not count:
+            self._on_named(configuration_id, change > 0)
 
     def fire(self, event: JSON) -> None:
         """Tell whom it concerns; sync, never waits."""
