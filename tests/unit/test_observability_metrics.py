@@ -152,7 +152,13 @@ def test_other_metrics_and_gauges_without_a_worker_are_passed_over() -> None:
 
 @pytest.mark.parametrize(
     ("language", "runtime"),
-    [("nodejs", "node"), ("webjs", "browser"), ("python", "python"), (None, "unknown")],
+    [
+        ("nodejs", "node"),
+        ("webjs", "browser"),
+        ("python", "python"),
+        (None, "unknown"),
+        ("x" * 1_000_000, "x" * 64),
+    ],
 )
 def test_the_runtime_comes_from_the_sdk_s_language(
     language: str | None, runtime: str

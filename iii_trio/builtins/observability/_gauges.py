@@ -12,6 +12,9 @@ MAX_WORKERS: Final = 10_000
 MAX_ID_CHARACTERS: Final = 128
 """What has a longer id is none of ours."""
 
+MAX_LANGUAGE_CHARACTERS: Final = 64
+"""Of a worker's language; the rest is cut."""
+
 LATEST_FOR: Final = 120.0
 """Seconds that a worker's gauges count as its latest ones (observability, section 6)."""
 
@@ -76,6 +79,6 @@ class LatestGauges:
 
 
 def _runtime(language: str | None) -> str:
-    return {"nodejs": "node", "webjs": "browser"}.get(
-        language or "", language or "unknown"
-    )
+    known = {"nodejs": "node", "webjs": "browser"}
+    shown = (language or "unknown")[:MAX_LANGUAGE_CHARACTERS]
+    return known.get(shown, shown)
