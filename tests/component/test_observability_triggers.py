@@ -9,9 +9,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from iii_trio.builtins.observability import EngineLines
 from iii_trio.builtins.observability import _triggers as triggers_module
+from iii_trio.builtins.observability._otlp import read_message
 from iii_trio.errors import FunctionFailedError, RegistrationError
 from iii_trio.protocol import InvokeFunction
-from iii_trio.worker import current_invocation
+from iii_trio.worker import Trigger, current_invocation
 from tests.component.observability_rig import (
     SPAN_ID,
     TRACE,
@@ -76,6 +77,45 @@ async def test_a_condition_and_the_end_of_a_binding_stop_firings() -> None:
         rig.client.unbind("t")
         await rig.tell(log_frame(body="mine"))
         assert len(got) == 1
+
+
+@pytest.mark.parametrize("condition", [None, "is::any"])
+async def test_what_was_started_for_a_trigger_that_is_gone_is_not_delivered(
+    condition: str | None,
+) -> None:
+    called: list[str] = []
+    async with open_observability_rig() as rig:
+
+        @rig.client.function("is::any")
+        async def is_any(_record: Any) -> bool:
+            called.append("is::any")
+            await trio.lowlevel.checkpoint()
+            return True
+
+        @rig.client.function("on::log")
+        async def on_log(_record: Any) -> None:
+            called.append("on::log")
+            await trio.lowlevel.checkpoint()
+
+        # Not by a call: only here event and end are one step.
+        deliverer = triggers_module.Deliverer(rig.server, rig.telemetry)
+        triggers = triggers_module.LogTriggers(deliverer, rig.telemetry)
+        [record] = read_message(log_frame(), now=1).logs
+        trigger = Trigger(
+            trigger_id="t",
+            trigger_type="log",
+            function_id="on::log",
+            config={},
+            condition=condition,
+        )
+        triggers.bind(trigger)
+        triggers.tell(record, None)
+        await deliverer.wait_all_done()
+        told = [*called]
+        triggers.tell(record, None)
+        triggers.unbind(trigger)
+        await deliverer.wait_all_done()
+    assert called == told == ([condition] if condition else []) + ["on::log"]
 
 
 async def test_a_function_in_another_namespace_is_found() -> None:

@@ -44,6 +44,7 @@ MAX_TRACE_IDS: Final = 1000
 class _Bound(Generic[ConfigT]):
     trigger: Trigger
     config: ConfigT
+    is_over: bool = False  # nothing more is delivered, not even what was started
     under_way: int = 0
     dropped: int = 0
     # Of a `trace` trigger: what it will tell of, in the order in which it came.
@@ -101,7 +102,7 @@ class Deliverer:
         workers = {owner for owner in owners if owner is not None}
         telemetry.guard.begin(trace_id, workers)
         try:
-            await self._call(trigger, payload, traceparent)
+            await self._call(bound, payload, traceparent)
         finally:
             telemetry.guard.end(trace_id, workers, telemetry.now())
             bound.under_way -= 1
@@ -117,12 +118,14 @@ class Deliverer:
             if not self._under_way:
                 self._all_done.unpark_all()
 
-    async def _call(self, trigger: Trigger, payload: JSON, traceparent: str) -> None:
+    async def _call(self, bound: _Bound[Any], payload: JSON, traceparent: str) -> None:
         await trio.lowlevel.checkpoint()
+        trigger = bound.trigger
         try:
-            if await self._worker.check_condition(
+            wanted = not bound.is_over and await self._worker.check_condition(
                 trigger, payload, traceparent=traceparent, while_bound=True
-            ):
+            )
+            if wanted and not bound.is_over:
                 await self._worker.deliver_json(
                     trigger, msgspec.json.encode(payload), traceparent=traceparent
                 )
@@ -148,11 +151,14 @@ class _Triggers(Generic[ConfigT]):
         except ValueError as exc:
             msg = f"{trigger.trigger_type} trigger: {exc}"
             raise RegistrationError(msg) from exc
+        self.unbind(trigger)
         self._bound[trigger.trigger_id] = _Bound(trigger, config)
 
     def unbind(self, trigger: Trigger) -> None:
         """Stop listening for a trigger."""
-        self._bound.pop(trigger.trigger_id, None)
+        bound = self._bound.pop(trigger.trigger_id, None)
+        if bound is not None:
+            bound.is_over = True
 
 
 @final
@@ -217,5 +223,5 @@ class TraceTriggers(_Triggers[TraceTriggerConfig]):
     async def _fire(self, bound: _Bound[TraceTriggerConfig]) -> None:
         await trio.sleep(GATHER)
         trace_ids, bound.traces = list(bound.traces), {}
-        if self._bound.get(bound.trigger.trigger_id) is bound:
+        if not bound.is_over:
             self._deliverer.start(bound, {"trace_ids": trace_ids})
