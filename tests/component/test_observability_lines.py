@@ -47,6 +47,19 @@ async def test_lines_become_records_of_the_service_iii() -> None:
     assert "RuntimeError: boom" in record["attributes"]["exception.stacktrace"]
 
 
+async def test_a_line_with_what_is_no_character_can_be_listed() -> None:
+    async with open_observability_rig() as rig:
+        with captured(rig.telemetry):
+            try:
+                raise RuntimeError("no \udce9.txt")  # noqa: TRY301 - as above
+            except RuntimeError as exc:
+                logger.exception("it broke: %s", exc)  # noqa: TRY401 - for its text
+        await rig.settle()
+        [record] = (await rig.call("engine::logs::list"))["logs"]
+    assert record["body"] == r"it broke: no \udce9.txt"
+    assert r"no \udce9.txt" in record["attributes"]["exception.stacktrace"]
+
+
 @pytest.mark.parametrize(
     ("level", "shown"),
     [

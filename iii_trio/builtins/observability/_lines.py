@@ -11,6 +11,7 @@ import trio
 from iii_trio.builtins.observability._calls import read_traceparent
 from iii_trio.builtins.observability._logs import SEVERITIES, LogRecord
 from iii_trio.builtins.observability._telemetry import WORKER_LINES, Telemetry
+from iii_trio.protocol import sayable
 from iii_trio.worker import current_invocation
 
 
@@ -52,7 +53,7 @@ def log_record_of(record: logging.LogRecord) -> LogRecord:
     attributes = {"logger": record.name}
     if record.exc_info and record.exc_info[1] is not None:
         text = "".join(traceback.format_exception(record.exc_info[1]))
-        attributes["exception.stacktrace"] = text
+        attributes["exception.stacktrace"] = sayable(text)
     try:
         trace = read_traceparent(current_invocation().traceparent)
     except LookupError:
@@ -62,7 +63,7 @@ def log_record_of(record: logging.LogRecord) -> LogRecord:
         observed_timestamp_unix_nano=at,
         severity_number=SEVERITIES[level],
         severity_text=level.upper(),
-        body=record.getMessage(),
+        body=sayable(record.getMessage()),
         attributes=attributes,
         trace_id=trace.trace_id if trace else None,
         span_id=trace.span_id if trace else None,
