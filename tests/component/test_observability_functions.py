@@ -557,6 +557,38 @@ async def test_the_baggage_of_one_caller_is_not_shown_to_another() -> None:
         assert await other.invoke("engine::baggage::get", asked) == {"value": None}
 
 
+async def test_nobody_takes_the_room_of_another_caller_s_baggage() -> None:
+    most = functions_module.MAX_BAGGAGE
+    async with (
+        open_observability_rig() as rig,
+        rig.under_test.open_worker("other") as other,
+    ):
+        await rig.call("engine::baggage::set", key="a", value="1")
+        for number in range(most + 1):
+            entry = {"key": str(number), "value": "x"}
+            await other.invoke("engine::baggage::set", entry)
+        assert await rig.call("engine::baggage::get", key="a") == {"value": "1"}
+        kept = await other.invoke("engine::baggage::get_all")
+        assert [*kept["baggage"]] == [str(number) for number in range(1, most + 1)]
+
+
+async def test_of_many_callers_the_baggage_of_the_last_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(functions_module, "MAX_BAGGAGE_CALLERS", 2)
+    async with (
+        open_observability_rig() as rig,
+        rig.under_test.open_worker("b") as second,
+        rig.under_test.open_worker("c") as third,
+    ):
+        callers = rig.client, second, third
+        for caller in (rig.client, second, rig.client, third):
+            await caller.invoke("engine::baggage::set", {"key": "k", "value": "v"})
+        asked = {"key": "k"}
+        kept = [await one.invoke("engine::baggage::get", asked) for one in callers]
+    assert kept == [{"value": "v"}, {"value": None}, {"value": "v"}]
+
+
 async def test_baggage_that_the_engine_keeps() -> None:
     async with open_observability_rig() as rig:
         await rig.call("engine::baggage::set", key="a", value="1")

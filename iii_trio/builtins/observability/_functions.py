@@ -1,7 +1,7 @@
 """The functions of the observability worker."""
 
 from functools import partial
-from typing import Any, Final, final
+from typing import Any, Final, TypeVar, final
 
 import attrs
 import trio
@@ -32,6 +32,8 @@ from iii_trio.worker import current_invocation
 
 JSON = Any
 
+Kept = TypeVar("Kept")
+
 ROLLUP_LEVELS: Final = (60, 300, 3600)
 """Seconds of a window, by level."""
 
@@ -39,7 +41,10 @@ LATEST_TIME: Final = (2**63 - 1) // 1_000_000
 """Milliseconds whose nanoseconds still fit 64 bits."""
 
 MAX_BAGGAGE: Final = 64
-"""Entries that ``engine::baggage::set`` keeps; the oldest are dropped."""
+"""Entries that ``engine::baggage::set`` keeps of a caller; the oldest are dropped."""
+
+MAX_BAGGAGE_CALLERS: Final = 64
+"""Callers whose entries are kept: those that set one last."""
 
 MAX_BAGGAGE_TEXT: Final = 4096
 
@@ -65,7 +70,7 @@ class ObservabilityFunctions:
         self._intake = intake
         self._exporter = exporter
         # By caller: what one session leaves is nobody else's to read.
-        self._baggage: dict[tuple[str, str], str] = {}
+        self._baggage: dict[str, dict[str, str]] = {}
 
     def by_id(self) -> Table:
         """Handler, input class and description of every function."""
@@ -299,7 +304,7 @@ class ObservabilityFunctions:
     async def _baggage_get(self, payload: JSON) -> JSON:
         await trio.lowlevel.checkpoint()
         given = read_input("engine::baggage::get", payload, inputs.BaggageKeyInput)
-        return {"value": self._baggage.get((_caller(), given.key))}
+        return {"value": self._baggage.get(_caller(), {}).get(given.key)}
 
     async def _baggage_set(self, payload: JSON) -> JSON:
         await trio.lowlevel.checkpoint()
@@ -309,26 +314,26 @@ class ObservabilityFunctions:
                 f"key and value may have {MAX_BAGGAGE_TEXT} characters together",
                 code="baggage_too_large",
             )
-        place = (_caller(), given.key)
-        self._baggage.pop(place, None)
-        self._baggage[place] = given.value
-        if len(self._baggage) > MAX_BAGGAGE:
-            del self._baggage[next(iter(self._baggage))]
+        caller = _caller()
+        own = self._baggage.get(caller, {})
+        _set_last(self._baggage, caller, own, MAX_BAGGAGE_CALLERS)
+        _set_last(own, given.key, given.value, MAX_BAGGAGE)
         return {"success": True}
 
     async def _baggage_get_all(self, _payload: JSON) -> JSON:
         await trio.lowlevel.checkpoint()
-        own = _caller()
-        return {
-            "baggage": {
-                key: value
-                for (caller, key), value in self._baggage.items()
-                if caller == own
-            }
-        }
+        return {"baggage": self._baggage.get(_caller(), {})}
 
     def _now_ms(self) -> int:
         return int(self._telemetry.now() * 1000)
+
+
+def _set_last(kept: dict[str, Kept], key: str, value: Kept, most: int) -> None:
+    """Put a value at the end; the first one makes room if they are too many."""
+    kept.pop(key, None)
+    kept[key] = value
+    if len(kept) > most:
+        del kept[next(iter(kept))]
 
 
 def _caller() -> str:
