@@ -176,22 +176,20 @@ class App(metaclass=NoPublicConstructor):
             self._running[key].rename(key)
 
     async def drain(self, grace: float) -> None:
-        """Stop gracefully: no new connections, let requests and calls finish.
+        """Stop gracefully: no new clients or workers, let requests and calls finish.
 
         Front doors finish first, since their requests may need further calls; then the
-        engine refuses calls and those in flight settle. At most ``grace`` seconds in
-        all, then what is left is stopped. Nothing is started or changed any more. Leave
-        the `open_app` block afterwards.
+        engine refuses calls and those in flight settle. Ports of workers stay open, for
+        the channels that calls in flight still open. At most ``grace`` seconds in all,
+        then what is left is stopped. Nothing is started or changed any more. Leave the
+        `open_app` block afterwards.
         """
-        self._is_draining = True
+        self._is_draining, self.engine.gate.is_open = True, False
         deadline = trio.current_time() + grace
         with trio.move_on_at(deadline):
             async with trio.open_nursery() as nursery:
                 for running in self._running.values():
-                    if running.entry.kind != LISTENER:
-                        nursery.start_soon(running.drain, grace)
-                    elif running.handle is not None:
-                        running.handle.stop_accepting()
+                    nursery.start_soon(running.drain, grace)
         await self.engine.drain(max(0.0, deadline - trio.current_time()))
 
     async def _start(self, running: RunningEntry) -> None:

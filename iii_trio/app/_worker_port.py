@@ -31,10 +31,6 @@ class WorkerPort:
         """Host and port of every socket that listens."""
         return self.door.addresses
 
-    def stop_accepting(self) -> None:
-        """Close the listening sockets; connections stay."""
-        self.door.stop_accepting()
-
     def takes(self, config: ListenerConfig) -> bool:
         """Whether it can run on with these settings, no connection dropped."""
         kept = {name: getattr(self.config, name) for name in _CHANGEABLE}

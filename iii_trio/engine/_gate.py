@@ -80,6 +80,10 @@ class Gate:
         inquiries: asks auth functions.
         hooks: takes the registrations of workers that were let in.
         denials: told of what is not allowed.
+
+    Attributes:
+        is_open: whether listeners, also those without rules, let new workers in; ends
+            of channels do not depend on it. For whoever drains an app.
     """
 
     def __init__(
@@ -90,6 +94,7 @@ class Gate:
         hooks: Hooks,
         denials: Denials,
     ) -> None:
+        self.is_open = True
         self._router = router
         self._supervisor = supervisor
         self._inquiries = inquiries

@@ -38,6 +38,10 @@ class _EngineDoor:
         self._engine = engine
         self._access = access
 
+    @property
+    def admits_workers(self) -> bool:
+        return self._engine.gate.is_open
+
     def attach(self, link: Link, request: HTTPRequest) -> object:
         if self._access is None:
             return self._engine.supervisor.attach(link)

@@ -31,6 +31,10 @@ class ChannelSocket(WebSocketSink, Protocol):
 class ListenerHandler(Protocol):
     """What a listener needs from an engine."""
 
+    @property
+    def admits_workers(self) -> bool:
+        """False while the engine ends: no new workers, but ends of channels."""
+
     def attach(self, link: Link, request: HTTPRequest) -> object:
         """A worker connected; start its link."""
 
@@ -166,20 +170,28 @@ class Listener:
             _answer(exchange, 405, "Method Not Allowed", ("allow", "GET"))
         elif not request.is_websocket_upgrade:
             _answer(exchange, 426, "Upgrade Required", ("upgrade", "websocket"))
-        elif request.path == "/otel":
-            # Its silence says nothing: some workers never read from it.
-            self.handler.attach_telemetry(self._link(exchange), request)
         else:
             self._upgrade(exchange)
 
     def _upgrade(self, exchange: HTTPExchange) -> None:
-        wanted = _channel_request(exchange.request)
-        if wanted is None:
+        request = exchange.request
+        is_telemetry = request.path == "/otel"
+        wanted = None if is_telemetry else _channel_request(request)
+        if wanted is not None:
+            self._join_channel(exchange, *wanted)
+        elif not self.handler.admits_workers:
+            _answer(exchange, 503, "The engine is shutting down")
+        elif is_telemetry:
+            # Its silence says nothing: some workers never read from it.
+            self.handler.attach_telemetry(self._link(exchange), request)
+        else:
             link = self._link(exchange)
             self.links[link] = None
-            self.handler.attach(link, exchange.request)
-            return
-        channel_id, query = wanted
+            self.handler.attach(link, request)
+
+    def _join_channel(
+        self, exchange: HTTPExchange, channel_id: str, query: dict[str, list[str]]
+    ) -> None:
         keys, directions = query.get("key", []), query.get("dir", [])
         if len(keys) != 1 or directions not in (["read"], ["write"]):
             _answer(exchange, 400, "key and dir=read|write are needed")

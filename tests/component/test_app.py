@@ -43,6 +43,19 @@ async def request(port: int, target: str, body: bytes = b"") -> bytes:
         return b"".join([piece async for piece in stream])
 
 
+async def upgrade(url: str, path: str) -> bytes:
+    """What a worker that connects is answered first."""
+    host, port = url.removeprefix("ws://").split(":")
+    async with await trio.open_tcp_stream(host, int(port)) as stream:
+        head = (
+            f"GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        await stream.send_all(head.encode())
+        return bytes(await stream.receive_some())
+
+
 # --- running
 
 
@@ -631,6 +644,39 @@ async def test_drain_lets_calls_finish_and_refuses_new_ones() -> None:
             await trio.testing.wait_all_tasks_blocked()
             release.set()
         assert results == ["done"]
+
+
+async def test_a_call_may_still_open_its_channel_while_the_app_drains() -> None:
+    async with open_app(config(HTTP)) as app, open_worker(url_of(app)) as remote:
+        started, release = trio.Event(), trio.Event()
+
+        @remote.function("slow::stream")
+        async def stream(payload: Any) -> None:
+            started.set()
+            await release.wait()
+            async with remote.open_writer(payload["response"]) as writer:
+                await writer.send('{"type":"set_status","status_code":201}')
+                await writer.send(b"all of it")
+
+        await remote.bind(
+            "http", "slow::stream", {"http_method": "POST", "api_path": "/s"}
+        )
+        await remote.invoke("engine::workers::list", {})
+        answers: list[bytes] = []
+
+        async def ask() -> None:
+            answers.append(await request(app.addresses["iii-http"][0][1], "/s"))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await started.wait()
+            nursery.start_soon(app.drain, 30.0)
+            await trio.testing.wait_all_tasks_blocked()
+            for path in ("/", "/otel"):
+                assert b"HTTP/1.1 503" in await upgrade(url_of(app), path)
+            release.set()
+        assert answers[0].startswith(b"HTTP/1.1 201")
+        assert b"all of it" in answers[0]
 
 
 async def test_drain_is_bounded() -> None:

@@ -14,6 +14,8 @@ from iii_trio.transport import Link, Listener, open_trio_websocket_link
 class Host:
     """Takes links, and nothing else."""
 
+    admits_workers = True
+
     def __init__(self) -> None:
         self._send, self.links = trio.open_memory_channel[Link](1)
 
