@@ -80,6 +80,7 @@ class Gate:
         inquiries: asks auth functions.
         hooks: takes the registrations of workers that were let in.
         denials: told of what is not allowed.
+        take_back: ends registrations of restricted workers, by function id.
 
     Attributes:
         is_open: whether listeners, also those without rules, let new workers in; ends
@@ -93,6 +94,7 @@ class Gate:
         inquiries: Inquiries,
         hooks: Hooks,
         denials: Denials,
+        take_back: Callable[[str], None],
     ) -> None:
         self.is_open = True
         self._router = router
@@ -100,6 +102,7 @@ class Gate:
         self._inquiries = inquiries
         self._hooks = hooks
         self._denials = denials
+        self._take_back = take_back
         self._handlers: dict[type[Frame], Callable[[LinkPort, Any], None]] = {
             **router.handlers,
             InvokeFunction: self._on_invoke,
@@ -115,9 +118,14 @@ class Gate:
 
     @contextmanager
     def using(self, access: Access) -> Iterator[None]:
-        """Keep restricted workers from offering what these rules rest on."""
+        """Keep restricted workers from offering what these rules rest on.
+
+        One that offers it already offers it no more, and is told.
+        """
         self._in_use.append(access)
         try:
+            for function_id in sorted(access.own_functions):
+                self._take_back(function_id)
             yield
         finally:
             self._in_use.remove(access)
@@ -332,14 +340,19 @@ def compose_gate(
     denials = Denials(on_event)
     inquiries = Inquiries(router)
     hooks = Hooks(router.registry, inquiries, denials)
-    gate = Gate(router, supervisor, inquiries, hooks, denials)
-    Vetting(
+
+    def is_protected(function_id: str) -> bool:
+        return gate.is_protected(function_id)
+
+    vetting = Vetting(
+        registry=router.registry,
         triggers=triggers,
         registrar=registrar,
         hooks=hooks,
         denials=denials,
-        is_protected=gate.is_protected,
+        is_protected=is_protected,
     )
+    gate = Gate(router, supervisor, inquiries, hooks, denials, vetting.take_back)
     return gate, TriggerVetting(
         registry=router.registry,
         triggers=triggers,

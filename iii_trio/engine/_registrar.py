@@ -153,6 +153,11 @@ class Registrar:
         if function is not None:
             self._report_unregistered(function)
 
+    def withdraw_function(self, port: LinkPort, function_id: str) -> None:
+        """Unregister a function that its worker may not offer any more, and tell it."""
+        self.remove_function(port, function_id)
+        self._reject_function(port, function_id, "")
+
     def _report_unregistered(self, function: Function[AnyPort]) -> None:
         self._on_event(
             FunctionUnregistered(

@@ -25,7 +25,7 @@ from iii_trio.engine._hooks import Hooks
 from iii_trio.engine._link_port import LinkPort
 from iii_trio.engine._ports import AnyPort
 from iii_trio.engine._registrar import Registrar
-from iii_trio.engine._registry import PROVIDER_IDS
+from iii_trio.engine._registry import PROVIDER_IDS, Registry
 from iii_trio.engine._triggers import Triggers
 from iii_trio.protocol import (
     RegisterFunction,
@@ -38,12 +38,15 @@ from iii_trio.protocol import (
 
 NO_RULES: Final = AccessRules()
 
+_RESTED_ON: Final = "access rules rest on it, and allowed_functions lacks it"
+
 
 @final
 class Vetting:
     """Registers functions and trigger types as far as a session allows it.
 
     Args:
+        registry: functions.
         triggers: trigger types.
         registrar: does what is allowed.
         hooks: asks, and keeps the order.
@@ -54,12 +57,14 @@ class Vetting:
     def __init__(
         self,
         *,
+        registry: Registry[AnyPort],
         triggers: Triggers[AnyPort],
         registrar: Registrar,
         hooks: Hooks,
         denials: Denials,
         is_protected: Callable[[str], bool],
     ) -> None:
+        self._registry = registry
         self._triggers = triggers
         self._registrar = registrar
         self._hooks = hooks
@@ -98,9 +103,9 @@ class Vetting:
         session = guard.session
         public = session.prefixed(frame.id)
         reason = ""
-        trusted = session.rules is None or public in session.allowed_functions
+        trusted = _is_trusted(session, public)
         if self._is_protected(public) and not trusted:
-            reason = "access rules rest on it, and allowed_functions lacks it"
+            reason = _RESTED_ON
         elif public in PROVIDER_IDS and not trusted:
             reason = "it would take the queue over, and allowed_functions lacks it"
         elif not session.allow_trigger_type_registration and _serves_actions(frame):
@@ -121,6 +126,18 @@ class Vetting:
             public = guard.session.prefixed(frame.id)
         self._registrar.register(port, UnregisterFunction(id=public))
         guard.functions.discard(frame.id)
+
+    def take_back(self, function_id: str) -> None:
+        """End registrations that would be refused now: rules rest on the function."""
+        for function in self._registry.all_of(function_id):
+            port = function.owner
+            if not isinstance(port, LinkPort) or port.guard is None:
+                continue
+            names = port.guard.functions
+            if not _is_trusted(port.guard.session, function_id):
+                self._denials.tell(port, "register", function_id, _RESTED_ON)
+                self._registrar.withdraw_function(port, function_id)
+                names.discard(names.own(function_id))
 
     # Trigger types
 
@@ -165,6 +182,11 @@ class Vetting:
         public = guard.types.public(frame.id)
         self._registrar.register(port, msgspec.structs.replace(frame, id=public))
         guard.types.discard(frame.id)
+
+
+def _is_trusted(session: Session, function_id: str) -> bool:
+    """Tell whether a session may offer what only few may."""
+    return session.rules is None or function_id in session.allowed_functions
 
 
 def _refuses_functions(session: Session, frame: RegisterFunction) -> str | None:

@@ -8,6 +8,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
+from iii_trio.access import Access, parse_rules
 from iii_trio.engine import LinkPort
 from iii_trio.protocol import (
     InvokeFunction,
@@ -150,6 +151,39 @@ async def test_what_access_rests_on_cannot_be_offered_by_a_session(
             assert not rig.has(AUTH)
             assert not rig.has("mw::all")
             assert rig.has("other::f")
+
+
+async def test_rules_that_come_later_take_back_what_they_rest_on(
+    autojump_clock: MockClock,
+) -> None:
+    """Such as those of a listener that a reload adds."""
+    async with open_access_rig() as rig:
+        stranger = await rig.enter("stranger", function_registration_prefix="auth")
+        trusted = await rig.enter("trusted", allowed_functions=["hook::late"])
+        stranger.register("late")
+        stranger.register("other")
+        trusted.register("hook::late")
+        in_namespace = rig.connect()
+        await in_namespace.accepted()
+        in_namespace.announce("elsewhere", namespace="team")
+        in_namespace.register("mw::late")
+        await rig.settle()
+        assert rig.has("auth::late")
+        assert rig.has("mw::late", "team")
+        rules = {"auth_function_id": "auth::late", HOOKS[0]: "hook::late"}
+        later = Access(rules=parse_rules(rules), middleware_function_id="mw::late")
+        with rig.t.engine.gate.using(later):
+            rejected = await stranger.expect(RegistrationRejected)
+            assert rejected.function_id == "auth::late"
+            assert not rig.has("auth::late")
+            assert not rig.has("mw::late", "team")
+            assert rig.has("auth::other")
+            assert rig.has("hook::late")
+            assert ("register", "auth::late") in rig.denied
+            await rig.serve("auth::late")
+        stranger.register("late")
+        conflict = await stranger.expect(RegistrationRejected)
+        assert conflict.owner_worker_id == rig.operator.worker_id
 
 
 async def test_a_session_that_is_trusted_by_name_may_offer_a_hook(

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from iii_trio.app import App, open_app
 from iii_trio.errors import ConfigError
 from iii_trio.net import OP_TEXT
+from iii_trio.worker import open_worker
 from tests.integration.net_rig import Client
 
 pytestmark = pytest.mark.slow
@@ -63,6 +65,35 @@ async def test_a_reload_locks_a_listener_and_drops_who_came_before(
                 await app.reload(document(rbac={"auth_function": "x"}))
             async with dial(app) as after:
                 assert await lists(after) == "FORBIDDEN"
+
+
+async def test_who_offers_the_auth_function_of_a_listener_to_come_is_not_asked(
+    tmp_path: pathlib.Path,
+) -> None:
+    asked: list[Any] = []
+
+    async def open_to_all(request: Any) -> dict[str, Any]:
+        await trio.lowlevel.checkpoint()
+        asked.append(request)
+        return {"allowed_functions": ["engine::functions::list"]}
+
+    with trio.fail_after(45):
+        async with open_app(document(rbac={}), data_dir=tmp_path) as app:
+            host, port = app.addresses["iii-worker-manager"][0]
+            async with open_worker(f"ws://{host}:{port}") as stranger:
+                stranger.register_function("auth::late", open_to_all)
+                while app.engine.registry.find("default", "auth::late") is None:
+                    await trio.testing.wait_all_tasks_blocked()
+                later = document(rbac={"auth_function_id": "auth::late"})
+                config = document(rbac={})
+                config["workers"] += later["workers"]
+                report = await app.reload(config)
+                assert report.added == ("iii-worker-manager#1",)
+                async with dial(app, "iii-worker-manager#1") as client:
+                    assert (await frame(client))["error"]["code"] == "AUTH_ERROR"
+                while "auth::late" not in stranger.rejections:
+                    await trio.testing.wait_all_tasks_blocked()
+        assert asked == []
 
 
 async def test_listeners_beside_each_other_keep_to_their_own_rules(
