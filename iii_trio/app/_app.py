@@ -21,11 +21,7 @@ from typing import Any, Final, NoReturn, TypeVar, final
 import attrs
 import trio
 
-from iii_trio._util import (
-    ConflictDetector,
-    NoPublicConstructor,
-    open_background_nursery,
-)
+from iii_trio._util import NoPublicConstructor, open_background_nursery
 from iii_trio.adapters.sqlite import RunSync, run_in_thread
 from iii_trio.app._config import (
     DEFAULT_DOCUMENT,
@@ -101,9 +97,7 @@ class App(metaclass=NoPublicConstructor):
     _workers: trio.Nursery
     _listeners: trio.Nursery
     _running: dict[str, RunningEntry] = attrs.field(factory=dict)
-    _reloading: ConflictDetector = attrs.field(
-        factory=lambda: ConflictDetector("a reload is under way already")
-    )
+    _reloading: trio.Lock = attrs.field(factory=trio.Lock)
     # Held while entries come, go and change.
     _changing: trio.Lock = attrs.field(factory=trio.Lock)
     _is_draining: bool = False
@@ -123,22 +117,28 @@ class App(metaclass=NoPublicConstructor):
         return tuple(running.entry for running in self._running.values())
 
     async def reload(
-        self, config: AppConfig | Mapping[str, Any] | None
+        self, config: AppConfig | Mapping[str, Any] | None, *, wait: bool = False
     ) -> ReloadReport:
         """Run another configuration: changed, then removed, then added entries.
 
         Entries that are equal are not touched, nor are connections of workers. An entry
         that cannot be changed, such as to a busy port, runs on as it was.
 
+        Args:
+            config: as of `open_app`.
+            wait: for another task that is reloading.
+
         Raises:
             ConfigError: the configuration cannot be used; everything runs on as it was.
-            trio.BusyResourceError: another task is reloading.
+            trio.BusyResourceError: another task is reloading, and ``wait`` is false.
             trio.ClosedResourceError: the app drains.
 
         Cancellation: the entry under way may be left stopped, further ones untouched.
         """
         parsed = _parsed(config, self._runner.specs.values())
-        with self._reloading:
+        if self._reloading.locked() and not wait:
+            raise trio.BusyResourceError("a reload is under way already")
+        async with self._reloading:
             if self._is_draining:
                 raise trio.ClosedResourceError(_DRAINS)
             _log_notes(parsed)

@@ -164,7 +164,11 @@ async def _apply(
             path,
         )
     on_config(config)
-    report = await app.reload(config)
+    try:
+        report = await app.reload(config, wait=True)
+    except trio.ClosedResourceError as exc:
+        logger.info("%s is not applied: %s", path, exc)
+        return
     logger.info("%s applied: %s", path, report)
     for key, error in report.failed.items():
         logger.error("%s could not be started or changed: %s", key, error)

@@ -1,12 +1,15 @@
 """Edits of config.yaml under a running server."""
 
 import os
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 
+from iii_trio.app import App, AppConfig, WorkerEntry, serve
 from iii_trio.app._reload import watch_text
 from iii_trio.worker import open_worker
 from tests.integration.server_rig import (
@@ -147,6 +150,56 @@ async def test_a_file_that_is_emptied_keeps_the_running_configuration(
         await edit(server, tmp_path, BASE, "applied: removed iii-state")
         assert await server.stop() == 0
     assert sum("applied" in line for line in server.lines) == 1
+
+
+@pytest.mark.parametrize("by", ["reload", "drain"])
+async def test_an_edit_while_the_host_reloads_or_drains_ends_nothing(
+    by: str, tmp_path: Path
+) -> None:
+    held, release, edited = trio.Event(), trio.Event(), trio.Event()
+    path = tmp_path / "config.yaml"
+    listener = {"name": "iii-worker-manager", "config": {"port": 0}}
+    without_http = {"workers": [listener]}
+    await write(tmp_path, f"workers: [{LISTENER}, {HTTP}]")
+
+    async def hold() -> None:
+        held.set()
+        await release.wait()
+
+    def on_config(config: AppConfig) -> None:
+        if has_state(config.entries):
+            edited.set()
+
+    def has_state(entries: Iterable[WorkerEntry]) -> bool:
+        return any(entry.kind == "iii-state" for entry in entries)
+
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            run = partial(serve, path, data_dir=tmp_path / "data", signals=False)
+            app: App = await nursery.start(
+                partial(run, reload_delay=0.05, on_config=on_config)
+            )
+            async with open_worker(app.engine) as worker:
+                worker.register_function("slow::call", hold)
+                route = {"http_method": "GET", "api_path": "/slow"}
+                await worker.bind("http", "slow::call", route)
+                address = app.addresses["iii-http"][0]
+                async with await trio.open_tcp_stream(*address) as client:
+                    await client.send_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+                    await held.wait()
+                    async with trio.open_nursery() as host:
+                        if by == "reload":
+                            host.start_soon(app.reload, without_http)
+                        else:
+                            host.start_soon(app.drain, 30)
+                        await trio.testing.wait_all_tasks_blocked()
+                        await write(tmp_path, f"workers: [{LISTENER}, {VOLATILE}]")
+                        await edited.wait()
+                        await trio.testing.wait_all_tasks_blocked()
+                        release.set()
+                while by == "reload" and not has_state(app.entries):
+                    await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
 
 
 async def test_what_is_read_at_start_only_is_said(tmp_path: Path) -> None:
