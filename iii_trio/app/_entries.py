@@ -23,6 +23,7 @@ from iii_trio.app._worker_port import WorkerPort, door_limits
 from iii_trio.builtins import BuiltinSpec, Resources
 from iii_trio.builtins.observability import Telemetry
 from iii_trio.engine import Engine, open_listener
+from iii_trio.errors import ConfigError
 from iii_trio.net import Pump
 from iii_trio.worker import Worker, open_worker
 
@@ -223,6 +224,36 @@ class EntryRunner:
                 running.handle = None
 
     async def _serve_builtin(
+        self, running: RunningEntry, task_status: trio.TaskStatus[Any]
+    ) -> None:
+        """Serve it as it was set, or as the file says if it cannot start like that."""
+        started = False
+
+        def ready(handle: object) -> None:
+            nonlocal started
+            started = True
+            task_status.started(handle)
+
+        if not running.keeps_entry:
+            try:
+                await self._serve_once(running, StartedCallback(ready))
+            except (ConfigError, OSError) as exc:
+                if started or running.entry == running.declared:
+                    raise
+                logger.error(  # noqa: TRY400 - it says all there is
+                    "%s cannot start with the stored value of configuration %r: %s; "
+                    "it runs with its block of the config file, until another value "
+                    "is set with configuration::set",
+                    running.declared.key,
+                    running.declared.name,
+                    exc,
+                )
+                running.entry, running.keeps_entry = running.declared, True
+            else:
+                return
+        await self._serve_once(running, StartedCallback(ready))
+
+    async def _serve_once(
         self, running: RunningEntry, task_status: trio.TaskStatus[Any]
     ) -> None:
         spec = self.specs[running.entry.kind]

@@ -361,6 +361,35 @@ async def test_a_stored_value_that_cannot_be_used_any_more_is_left_out(
         assert "references unset environment variable(s)" in caplog.text
 
 
+async def test_the_block_holds_where_a_stored_value_cannot_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_scene(tmp_path, {"color": "red"}) as scene:
+        await scene.set({"color": "busy"})
+        await eventually(lambda: "could not be applied" in caplog.text)
+    async with open_scene(tmp_path, {"color": "red"}) as scene:
+        assert scene.lamp.ran_with == [LampConfig(color="red")]
+        told = "iii-lamp cannot start with the stored value of configuration 'lamp'"
+        assert f"{told}: the color is busy" in caplog.text
+        assert await scene.value() == {"color": "busy"}
+        await scene.set({"color": "blue"})
+        await scene.lamp.runs_with(color="blue")
+        scene.lamp.crash.set()
+        await eventually(lambda: len(scene.lamp.ran_with) > 2)
+        assert scene.lamp.ran_with[-1] == LampConfig(color="blue")
+
+
+async def test_a_block_that_cannot_start_is_no_fault_of_a_stored_value(
+    tmp_path: Path,
+) -> None:
+    async with open_scene(tmp_path, {"color": "red"}) as scene:
+        await scene.set({"color": "busy", "level": 2})
+    for block in ({"color": "busy"}, {"color": "busy", "level": 2}):
+        with pytest.raises(OSError, match="the color is busy"):
+            async with open_scene(tmp_path, block):
+                pass
+
+
 async def test_a_worker_without_settings_is_not_declared(tmp_path: Path) -> None:
     async with open_scene(tmp_path, spec={"has_settings": False}) as scene:
         known = (await scene.call("list"))["configurations"]
