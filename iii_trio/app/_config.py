@@ -21,6 +21,8 @@ LISTENER = "iii-worker-manager"
 """The entry that opens a port for workers; the only one that may appear twice."""
 
 GRACE_VARIABLE = "III_NAMESPACE_GRACE_MS"
+MAX_GRACE_MS = 86_400_000
+"""A day: no worker takes that long, and a slip of the pen is no number for ever."""
 
 
 class KnownWorker(Protocol):
@@ -254,11 +256,12 @@ def _grace(top: Mapping[str, Any], environ: Mapping[str, str]) -> float:
     value = top.get(path, 5000)
     if GRACE_VARIABLE in environ:
         path, text = GRACE_VARIABLE, environ[GRACE_VARIABLE].strip()
-        value = int(text) if text.isdecimal() else text
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        msg = f"expected milliseconds (an integer from 0), got {describe(value)}"
-        raise ConfigError(msg, path=path)
-    return value / 1000
+        value = int(text) if text.isdecimal() and len(text) < 20 else text
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if is_whole and 0 <= int(value) <= MAX_GRACE_MS:
+        return int(value) / 1000
+    wanted = f"milliseconds (an integer from 0 to {MAX_GRACE_MS})"
+    raise ConfigError(f"expected {wanted}, got {describe(value)}", path=path)
 
 
 class _Reader:

@@ -67,6 +67,8 @@ def describe(value: object) -> str:
             return "a list"
         case bool():
             return str(value).lower()
+        case int() if value.bit_length() > 200:
+            return "an integer that is far too large"
         case _:
             text = repr(value)
             return text if len(text) <= 60 else text[:57] + "..."

@@ -271,11 +271,19 @@ def test_grace_of_the_environment_wins() -> None:
     assert config.registration_namespace_grace == 0.02
 
 
-@pytest.mark.parametrize("value", ["-1", "soon", "1.5", "true"])
+@pytest.mark.parametrize(
+    "value", ["-1", "soon", "1.5", "true", "86400001", "9" * 400, "0x" + "f" * 5000]
+)
 def test_bad_grace_is_refused(value: str) -> None:
     text = f"registration_namespace_grace_ms: {value}"
     assert refused(text).path == "registration_namespace_grace_ms"
     assert refused("{}", III_NAMESPACE_GRACE_MS=value).path == "III_NAMESPACE_GRACE_MS"
+
+
+def test_a_number_with_thousands_of_digits_is_refused_wherever_it_stands() -> None:
+    huge = "0x" + "f" * 5000
+    assert "far too large" in str(refused(f"workers: [{{name: {huge}}}]"))
+    assert "III_" in str(refused("{}", III_NAMESPACE_GRACE_MS="9" * 5000))
 
 
 # --- entries
