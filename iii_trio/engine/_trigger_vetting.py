@@ -111,6 +111,9 @@ class TriggerVetting:
         if not isinstance(verdict, ErrorBody):
             guard.triggers.add(asked.id, verdict.id)
             self._registrar.register(port, verdict)
+            held = self._triggers.get(verdict.id)
+            if held is None or held.owner is not port:
+                guard.triggers.discard(asked.id)  # it was refused
             return
         spec = TriggerSpec(
             trigger_id=asked.id,

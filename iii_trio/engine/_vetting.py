@@ -175,6 +175,9 @@ class Vetting:
             return
         guard.types.add(own_id, frame.id)
         self._registrar.register(port, frame)
+        known = self._triggers.find_type(namespace, frame.id)
+        if known is None or known.provider is not port:
+            guard.types.discard(own_id)  # it was refused
 
     def _unregister_type(
         self, port: LinkPort, guard: Guard, frame: UnregisterTriggerType

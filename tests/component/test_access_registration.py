@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import attrs
 import msgspec
 import pytest
 import trio
@@ -120,6 +121,38 @@ async def test_what_is_refused_leaves_no_alias(autojump_clock: MockClock) -> Non
         ]
         assert port.guard is not None
         assert len(port.guard.functions) == 1
+
+
+async def test_what_a_hook_renamed_and_the_quota_refused_leaves_no_alias(
+    autojump_clock: MockClock,
+) -> None:
+    async def rename(asked: Any) -> dict[str, str]:
+        await trio.lowlevel.checkpoint()
+        keys = ("function_id", "trigger_type_id", "trigger_id")
+        return {key: f"team::{asked[key]}" for key in keys if key in asked}
+
+    async with open_access_rig() as rig:
+        quotas = rig.t.engine.invocations.quotas
+        quotas.limits = attrs.evolve(quotas.limits, registrations_per_worker=2)
+        rig.operator.register_function(HOOK, rename)
+        rig.rules |= dict.fromkeys(HOOKS, HOOK)
+        peer = await rig.enter(
+            "w", allowed_functions=["team::f"], allow_trigger_type_registration=True
+        )
+        for number in range(9):
+            bind(peer, f"t{number}", "later", "f")
+            peer.send({"type": "registertriggertype", "id": f"k{number}"})
+        for number in range(2, 9):
+            code, _ = await refused_trigger(peer, f"t{number}")
+            assert code == "invocation_refused"
+        await rig.settle()
+        [port] = [
+            port
+            for port in rig.t.engine.supervisor.ports
+            if isinstance(port, LinkPort) and port.guard is not None
+        ]
+        assert port.guard is not None
+        assert (len(port.guard.triggers), len(port.guard.types)) == (2, 2)
 
 
 async def test_two_sessions_with_prefixes_do_not_meet(
