@@ -137,6 +137,11 @@ class TLSConfig:
         default=10_000, validator=_between(10, 86_400_000)
     )
 
+    def __attrs_post_init__(self) -> None:
+        for path in self.files:
+            if "\0" in path:
+                raise ValueError("a path with a NUL character names no file")
+
     @property
     def check_every(self) -> float:
         """In seconds."""

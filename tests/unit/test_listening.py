@@ -29,6 +29,7 @@ def test_every_file_is_watched() -> None:
         ),
         ({"minimum_version": "1.1"}, "minimum_version must be '1.2' or '1.3'"),
         ({"check_every_ms": 9}, "check_every_ms must be 10 to 86400000, not 9"),
+        ({"key": "a\0b"}, "a path with a NUL character names no file"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused(
