@@ -122,7 +122,8 @@ class App(metaclass=NoPublicConstructor):
         """Run another configuration: changed, then removed, then added entries.
 
         Entries that are equal are not touched, nor are connections of workers. An entry
-        that cannot be changed, such as to a busy port, runs on as it was.
+        that cannot be changed, such as to a busy port, is tried again after the others,
+        then runs on as it was: two entries cannot swap their ports in one reload.
 
         Args:
             config: as of `open_app`.
@@ -147,17 +148,15 @@ class App(metaclass=NoPublicConstructor):
 
     async def _apply(self, wanted: dict[str, WorkerEntry]) -> ReloadReport:
         await trio.lowlevel.checkpoint()
-        failed: dict[str, str] = {}
         self._renumber_listeners(wanted)
         changed, removed, added = difference(self._running, wanted)
-        for key in changed:
-            error = await self._change(self._running[key], wanted[key])
-            failed |= {key: error} if error else {}
+        failed = await self._bring_about(changed, wanted)
         for key in removed:
             await self._remove(key)
-        for key in added:
-            error = await self._try_start(_from_file(wanted[key]))
-            failed |= {key: error} if error else {}
+        failed |= await self._bring_about(added, wanted)
+        if removed or len(failed) < len(changed) + len(added):
+            # What stood in their way, such as a port in use, may be gone now.
+            failed = await self._bring_about(failed, wanted)
         return ReloadReport(
             kept=tuple(key for key in wanted if key not in {*changed, *added}),
             changed=tuple(key for key in changed if key not in failed),
@@ -165,6 +164,20 @@ class App(metaclass=NoPublicConstructor):
             added=tuple(key for key in added if key not in failed),
             failed=failed,
         )
+
+    async def _bring_about(
+        self, keys: Iterable[str], wanted: Mapping[str, WorkerEntry]
+    ) -> dict[str, str]:
+        """Change or start entries; what went wrong, by key."""
+        await trio.lowlevel.checkpoint()
+        failed: dict[str, str] = {}
+        for key in keys:
+            if key in self._running:
+                error = await self._change(self._running[key], wanted[key])
+            else:
+                error = await self._try_start(_from_file(wanted[key]))
+            failed |= {key: error} if error else {}
+        return failed
 
     def _renumber_listeners(self, wanted: Mapping[str, WorkerEntry]) -> None:
         declared = {key: running.declared for key, running in self._running.items()}

@@ -21,7 +21,7 @@ logger = logging.getLogger("iii_trio.app")
 async def watch_text(
     path: Path,
     known: str,
-    apply: Callable[[str], Awaitable[None]],
+    apply: Callable[[str], Awaitable[bool]],
     *,
     settle: float = 0.5,
 ) -> NoReturn:
@@ -33,16 +33,18 @@ async def watch_text(
     Args:
         path: absolute.
         known: the text that is in use already.
-        apply: handles one text; the next one waits for it.
+        apply: handles one text; the next one waits for it. False: something of it
+            failed, and may not when the same text is saved again.
         settle: seconds without a further event before a change counts as finished.
     """
+    done = True
 
     async def look(seen: bool) -> None:
-        nonlocal known
+        nonlocal known, done
         text = await _read(path, quiet=not seen)
-        if text is not None and text != known:
+        if text is not None and (text != known or (seen and not done)):
             known = text
-            await apply(text)
+            done = await apply(text)
 
     try:
         await watch(

@@ -48,9 +48,10 @@ async def serve(
     """Run an app until a signal ends it, as ``python -m iii_trio`` does.
 
     The configuration file is watched: a new text is applied while everything runs, an
-    invalid or empty one is logged and changes nothing. What is no regular file, such as
-    a pipe, is read once. SIGINT and SIGTERM drain; a second one ends at once, and so
-    does one that comes before everything listens.
+    invalid or empty one is logged and changes nothing. What could not be applied, such
+    as a busy port, is tried again when the file is saved again. What is no regular
+    file, such as a pipe, is read once. SIGINT and SIGTERM drain; a second one ends at
+    once, and so does one that comes before everything listens.
 
     Args:
         config_path: default: ``config.yaml`` if there is one, else http, state, queue,
@@ -137,8 +138,8 @@ async def _find_source(config_path: str | os.PathLike[str] | None) -> _Source:
 
 async def _apply(
     app: App, source: _Source, on_config: Callable[[AppConfig], None], text: str
-) -> None:
-    """Apply a new text of the file, or log why not."""
+) -> bool:
+    """Apply a new text of the file, or log why not; false if it should be retried."""
     path = source.path
     if not text.strip():
         # Who writes it anew empties it first, and may take its time.
@@ -148,7 +149,7 @@ async def _apply(
             "write `workers: []`)",
             path,
         )
-        return
+        return True
     try:
         config = config_of_text(text, os.environ)
     except ConfigError as exc:
@@ -156,7 +157,7 @@ async def _apply(
         logger.error(  # noqa: TRY400 - the mistake is in the file, not in our stack
             "%s: parse failed, the running configuration is kept: %s", path, exc
         )
-        return
+        return True
     if _of_the_engine(config) != _of_the_engine(source.config):
         logger.warning(
             "%s: limits and registration_namespace_grace_ms are read at start: the "
@@ -168,10 +169,11 @@ async def _apply(
         report = await app.reload(config, wait=True)
     except trio.ClosedResourceError as exc:
         logger.info("%s is not applied: %s", path, exc)
-        return
+        return True
     logger.info("%s applied: %s", path, report)
     for key, error in report.failed.items():
         logger.error("%s could not be started or changed: %s", key, error)
+    return not report.failed
 
 
 def _of_the_engine(config: AppConfig | None) -> object:

@@ -152,16 +152,21 @@ async def test_a_worker_that_crashes_while_it_is_changed_ends_nobody_else(
             assert await worker.invoke("greeter::greet", "x") == "new x"
 
 
+async def free_ports() -> list[int]:
+    """Two that nobody listens on."""
+    first, second = trio.socket.socket(), trio.socket.socket()
+    with first, second:
+        await first.bind(("127.0.0.1", 0))
+        await second.bind(("127.0.0.1", 0))
+        return [first.getsockname()[1], second.getsockname()[1]]
+
+
 async def test_a_listener_that_comes_or_goes_before_another_leaves_that_alone() -> None:
     def listener(port: int) -> dict[str, Any]:
         settings = {"host": "127.0.0.1", "port": port}
         return {"name": "iii-worker-manager", "config": settings}
 
-    first, second = trio.socket.socket(), trio.socket.socket()
-    with first, second:
-        await first.bind(("127.0.0.1", 0))
-        await second.bind(("127.0.0.1", 0))
-        ports = [first.getsockname()[1], second.getsockname()[1]]
+    ports = await free_ports()
     both = {"workers": [listener(port) for port in ports]}
     alone = {"workers": [listener(ports[1])]}
     async with (
@@ -179,6 +184,47 @@ async def test_a_listener_that_comes_or_goes_before_another_leaves_that_alone() 
         assert app.addresses["iii-worker-manager#1"] == (("127.0.0.1", ports[1]),)
         await worker.invoke("engine::workers::list", {})
         assert worker.worker_id == before
+
+
+@pytest.mark.parametrize("goes", ["away", "elsewhere"])
+async def test_one_reload_hands_a_port_on(goes: str) -> None:
+    def entries(http: int, stream: int | None) -> dict[str, Any]:
+        memory = {"name": "memory"}
+        listed = [{"name": "iii-http", "config": {"port": http}}]
+        if stream is not None:
+            settings = {"port": stream, "adapter": memory}
+            listed.append({"name": "iii-stream", "config": settings})
+        return config(*listed)
+
+    port = (await free_ports())[0]
+    async with open_app(entries(0, port)) as app:
+        report = await app.reload(entries(port, None if goes == "away" else 0))
+        assert not report.failed
+        assert "iii-http" in report.changed
+        assert app.addresses["iii-http"][0][1] == port
+
+
+async def test_what_waits_for_another_change_of_the_reload_is_tried_again() -> None:
+    """Here for a listener, whose rules take an id from a stranger."""
+    listener = {"name": "iii-worker-manager", "config": {"port": 0, "rbac": {}}}
+    ours = {"port": 0, "rbac": {"auth_function_id": "auth::check"}}
+    token = {"name": "ops", "token": "0123456789abcdef0123"}
+    async with open_app({"workers": [listener]}) as app:
+        host, port = app.addresses["iii-worker-manager"][0]
+        async with open_worker(f"ws://{host}:{port}") as stranger:
+            stranger.register_function("auth::check", lambda: None)
+            while app.engine.registry.find("default", "auth::check") is None:
+                await trio.testing.wait_all_tasks_blocked()
+            report = await app.reload(
+                {
+                    "workers": [
+                        listener,
+                        {"name": "iii-worker-manager", "config": ours},
+                        {"name": "iii-auth", "config": {"tokens": [token]}},
+                    ]
+                }
+            )
+            assert report.added == ("iii-auth", "iii-worker-manager#1")
 
 
 async def test_what_a_changed_worker_offers_no_more_is_free_for_others() -> None:

@@ -114,6 +114,23 @@ async def test_busy_port_keeps_the_old_door_and_is_told(tmp_path: Path) -> None:
         assert await server.stop() == 0
 
 
+async def test_what_failed_is_tried_again_when_the_same_text_is_saved(
+    tmp_path: Path,
+) -> None:
+    with trio.socket.socket() as other:
+        await other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        text = f"workers: [{LISTENER}, {{name: http, config: {{port: {port}}}}}]"
+        async with open_server(tmp_path, BASE, *PROMPT) as server:
+            await server.port()
+            await edit(server, tmp_path, text, "iii-http could not be .*")
+            other.close()
+            await edit(server, tmp_path, text, "applied: added iii-http")
+            assert await server.port("iii-http") == port
+            assert await server.stop() == 0
+
+
 async def test_file_that_is_replaced_or_recreated_is_followed(tmp_path: Path) -> None:
     async with open_server(tmp_path, BASE, *PROMPT) as server:
         await server.port()
@@ -233,10 +250,11 @@ async def test_a_file_that_cannot_be_watched_is_looked_at(
     path = trio.Path(tmp_path, "later", "config.yaml")
     got: list[str] = []
 
-    async def apply(text: str) -> None:
+    async def apply(text: str) -> bool:
         await trio.lowlevel.checkpoint()
         got.append(text)
         nursery.cancel_scope.cancel(reason="it was told")
+        return True
 
     with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
