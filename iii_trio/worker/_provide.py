@@ -263,6 +263,8 @@ class TriggerProvider(Caller):
         Raises:
             InvocationError: the function failed, or does not exist.
         """
+        if trigger.condition is None:
+            return await self.deliver(trigger, payload)  # now: it may end at any step
         try:
             wanted = await self.check_condition(trigger, payload, while_bound=True)
         except InvocationError as exc:

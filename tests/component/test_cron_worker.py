@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import math
 import time
 import tracemalloc
 from collections.abc import AsyncIterator
@@ -15,6 +16,7 @@ import trio
 from trio.testing import MockClock
 
 from iii_trio.errors import RegistrationError
+from iii_trio.protocol import TriggerChanged
 from iii_trio.testing import cancel_at_every_step
 from tests.component.builtin_rig import BuiltinRig, open_cron_rig
 
@@ -144,6 +146,25 @@ async def test_an_unbound_trigger_fires_no_more_and_its_call_runs_on(
         await trio.sleep(600)
         assert len(ended) == 1
         assert rig.handle.statistics().jobs == 0
+
+
+@pytest.mark.parametrize("steps", range(6))
+async def test_a_trigger_that_is_unbound_as_it_is_due_is_called_before_or_never(
+    autojump_clock: MockClock, steps: int
+) -> None:
+    async with open_cron_rig() as rig:
+        every_second = {"expression": "* * * * * *"}
+        got = await rig.record("cron", "job::run", {"expression": "@yearly"})
+        for _ in range(10):  # Trio lets tasks go on in any order
+            await rig.client.bind("cron", "job::run", every_second, trigger_id="one")
+            await trio.sleep_until(math.floor(trio.current_time()) + 1)
+            for _ in range(steps):
+                await trio.lowlevel.checkpoint()
+            rig.client.unbind("one")
+            await trio.sleep(0.5)
+        # A call is noted on its trigger while that is bound.
+        fired = {"trigger_id": "one", "state": "invoked"}
+        assert len(got) == len(rig.under_test.events.of(TriggerChanged, **fired))
 
 
 async def test_triggers_that_come_and_go_leave_the_others_on_time(

@@ -101,6 +101,10 @@ class Jobs:
         """The job of a trigger, ``None`` if there is none."""
         return self._by_id.get(trigger_id)
 
+    def is_live(self, job: Job) -> bool:
+        """Tell whether the trigger of a job is still bound, and this is its job."""
+        return self._by_id.get(job.trigger.trigger_id) is job
+
     def __len__(self) -> int:
         return len(self._by_id)
 
@@ -121,7 +125,7 @@ class Jobs:
         """Drop a trigger; a call that runs is left alone."""
         self._by_id.pop(trigger_id, None)
         if len(self._heap) > 2 * len(self._by_id) + MIN_STALE:
-            self._heap = [entry for entry in self._heap if self._is_live(entry[2])]
+            self._heap = [entry for entry in self._heap if self.is_live(entry[2])]
             heapq.heapify(self._heap)
 
     def schedule(self, expression: Any, timezone: Any = None) -> Schedule:  # noqa: ANN401
@@ -146,7 +150,7 @@ class Jobs:
 
     def next_due(self) -> datetime | None:
         """When the next job is due; ``None`` if none is."""
-        while self._heap and not self._is_live(self._heap[0][2]):
+        while self._heap and not self.is_live(self._heap[0][2]):
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
@@ -190,9 +194,6 @@ class Jobs:
             )
         job.running = False
         job.missed_running = 0
-
-    def _is_live(self, job: Job) -> bool:
-        return self._by_id.get(job.trigger.trigger_id) is job
 
     def _schedule_next(self, job: Job, after: datetime) -> None:
         job.due = job.schedule.next_after(after)

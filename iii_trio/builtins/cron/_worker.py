@@ -289,6 +289,8 @@ class _Cron:
 
     async def _call(self, job: Job, tick: datetime) -> None:
         await trio.lowlevel.checkpoint()
+        if not self._jobs.is_live(job):
+            return  # it was unbound as it was due
         payload = {
             "trigger": TRIGGER_TYPE,
             "job_id": job.trigger.trigger_id,
