@@ -196,6 +196,33 @@ async def test_the_same_trigger_id_again_moves_the_schedule(
     assert [one["scheduled_time"] for one in got] == ["2026-01-01T01:00:00+00:00"]
 
 
+async def test_a_trigger_that_is_bound_anew_waits_for_its_call(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    starts: list[float] = []
+    async with open_cron_rig() as rig:
+
+        @rig.client.function("slow::job")
+        async def slow(_payload: Any) -> None:
+            starts.append(trio.current_time())
+            await trio.sleep(150)
+
+        began = trio.current_time()
+        for _ in range(3):
+            await rig.client.bind(
+                "cron", "slow::job", {"expression": "* * * * *"}, trigger_id="one"
+            )
+            await trio.sleep(61)
+        [listed] = await rig.client.invoke("cron::list", {})
+        assert (listed["running"], listed["missed_ticks"]) == (True, 1)
+        await trio.sleep(60)
+        [listed] = await rig.client.invoke("cron::list", {})
+        assert (listed["running"], listed["missed_ticks"]) == (True, 1)
+        assert rig.handle.statistics().running == 1
+    assert [start - began for start in starts] == [60, 240]
+    assert caplog.text.count("1 ticks dropped while slow::job ran") == 1
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [

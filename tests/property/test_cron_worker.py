@@ -29,7 +29,7 @@ TAKES = (0.5, 90.5, 3600.5, 10_000.5)
 """How long functions run, in seconds."""
 
 LIVE = ("one", "two", "three")
-"""Trigger ids; bound again, one has a new schedule."""
+"""Trigger ids; bound again, one has a new schedule, and waits for its last call."""
 
 JUMPS = (
     datetime(2026, 3, 29, tzinfo=UTC),  # Europe
@@ -87,6 +87,7 @@ class Model:
 
     now: datetime
     live: dict[str, Binding] = attrs.field(factory=dict)
+    busy_until: dict[str, datetime] = attrs.field(factory=dict)
     expected: dict[str, list[str]] = attrs.field(factory=lambda: defaultdict(list))
     got: dict[str, list[str]] = attrs.field(factory=lambda: defaultdict(list))
     dropped: int = 0
@@ -97,7 +98,7 @@ class Model:
         if what == "bind":
             await self.bind(rig, number, about)
         elif what == "unbind":
-            if self.live.pop(about, None) is not None:
+            if self._end(about):
                 rig.client.unbind(about)
         else:
             await self.wait(rig, about)
@@ -106,6 +107,7 @@ class Model:
         self, rig: BuiltinRig, number: int, about: tuple[str, str, str, float]
     ) -> None:
         trigger_id, expression, zone_name, takes = about
+        self._end(trigger_id)
         function_id = f"job::{number}"
         self._register(rig, function_id, takes)
         config = {"expression": expression, "timezone": zone_name}
@@ -115,10 +117,16 @@ class Model:
             CronSim(expression, self.now.astimezone(ZoneInfo(zone_name))),
             takes,
             due=self.now,
-            busy_until=self.now,
+            busy_until=self.busy_until.get(trigger_id, self.now),
         )
         binding.move_on()
         self.live[trigger_id] = binding
+
+    def _end(self, trigger_id: str) -> bool:
+        binding = self.live.pop(trigger_id, None)
+        if binding is not None:
+            self.busy_until[trigger_id] = binding.busy_until
+        return binding is not None
 
     def _register(self, rig: BuiltinRig, function_id: str, takes: float) -> None:
         async def job(payload: Any) -> None:

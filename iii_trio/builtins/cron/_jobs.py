@@ -42,7 +42,7 @@ class Job:
 
     Attributes:
         due: the next time to fire; ``None``: never again.
-        running: whether its function is being called now.
+        running: whether its function is being called now, also for a job that it replaced.
         missed: ticks that were dropped in all.
         missed_running: those dropped by the call that runs.
     """
@@ -86,6 +86,8 @@ class Jobs:
     # (due, number, job): the number keeps the order of equal times, and jobs apart.
     _heap: list[tuple[datetime, int, Job]] = attrs.field(init=False, factory=list)
     _number: int = attrs.field(init=False, default=0)
+    # Whose calls run, by id: a trigger that is bound anew waits for its last call.
+    _called: set[str] = attrs.field(init=False, factory=set)
     # Triggers of one expression share its schedule, and so the answer it remembers.
     _schedules: WeakValueDictionary[tuple[str, str], Schedule] = attrs.field(
         init=False, factory=WeakValueDictionary
@@ -116,7 +118,8 @@ class Jobs:
         """
         config = trigger.config if isinstance(trigger.config, dict) else {}
         schedule = self.schedule(config.get("expression"), config.get("timezone"))
-        job = Job(trigger=trigger, schedule=schedule)
+        running = trigger.trigger_id in self._called
+        job = Job(trigger=trigger, schedule=schedule, running=running)
         self._by_id[trigger.trigger_id] = job
         self._schedule_next(job, moment_of(self._now()))
         return job
@@ -180,11 +183,20 @@ class Jobs:
                     late,
                 )
             job.running = True
+            self._called.add(job.trigger.trigger_id)
             self.fired += 1
             yield job, due
 
     def done(self, job: Job) -> None:
         """Note that a job's call has ended."""
+        trigger_id = job.trigger.trigger_id
+        self._called.remove(trigger_id)
+        self._end_call(job)
+        heir = self._by_id.get(trigger_id, job)
+        if heir is not job:
+            self._end_call(heir)
+
+    def _end_call(self, job: Job) -> None:
         if job.missed_running:
             logger.warning(
                 "cron trigger %s: %d ticks dropped while %s ran",
