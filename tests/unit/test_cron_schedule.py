@@ -186,3 +186,12 @@ def test_asking_backwards_and_far_ahead_gives_the_same_answers() -> None:
     for place in (40, 3, 11, 0, 49):
         before = ahead[place - 1] if place else NOW
         assert schedule.next_after(before) == ahead[place]
+
+
+def test_what_cannot_be_answered_leaves_other_answers_alone() -> None:
+    schedule = Schedule("0 0 0 * * *")
+    schedule.next_after(NOW)
+    with pytest.raises(OverflowError):
+        schedule.next_after(datetime(1, 1, 1, tzinfo=UTC))
+    after = datetime(2000, 1, 1, tzinfo=UTC)
+    assert schedule.next_after(after) == datetime(2000, 1, 2, tzinfo=UTC)

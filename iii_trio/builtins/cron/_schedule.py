@@ -81,8 +81,8 @@ class Schedule:
         return self._times[first : first + count]
 
     def _look_ahead(self, moment: datetime) -> None:
-        self._asked = moment
         self._times = list(islice(self._after(moment), _AHEAD))
+        self._asked = moment  # last: at the ends of the calendar the above raises
 
     def _after(self, moment: datetime) -> Iterator[datetime]:
         for minute in self._minutes(moment):
