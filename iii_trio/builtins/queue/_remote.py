@@ -233,16 +233,16 @@ class Relays:
 
     def _look_for(self, relay: Relay) -> None:
         """Offer a relay, or no longer, by whether there is whom to deliver to."""
-        exists = self._worker.exists(relay.function_id, relay.namespace)
-        wanted = exists and bool(relay.triggers) and not self._retiring
-        if wanted == relay.offered:
+        needed = bool(relay.triggers) and not self._retiring
+        offered = needed and self._worker.exists(relay.function_id, relay.namespace)
+        if offered == relay.offered:
             return
-        relay.offered = wanted
-        if wanted:
+        relay.offered = offered
+        if offered:
             self._remote.serve(relay.relay_id, partial(self._deliver, relay))
             return
         self._remote.withdraw(relay.relay_id)
-        if not exists:
+        if needed:
             self._look_again_for(relay)
 
     def _look_again_for(self, relay: Relay) -> None:
