@@ -14,7 +14,7 @@ from cattrs.cols import is_sequence, list_structure_factory
 from cattrs.gen import make_dict_structure_fn
 
 from iii_trio.builtins._update_ops import UPDATE_OPS, UpdateOp
-from iii_trio.errors import FunctionFailedError, RegistrationError
+from iii_trio.errors import AdapterError, FunctionFailedError, RegistrationError
 
 T = TypeVar("T")
 
@@ -42,6 +42,22 @@ def structure_input(function_id: str, payload: object, kind: type[T]) -> T:
             f"Failed to deserialize input for {function_id}: {exc}",
             code="deserialization_error",
         ) from exc
+
+
+def read_answer(answer: bytes, kind: type[T]) -> T:
+    """What a function over there answered.
+
+    Args:
+        answer: JSON text, ``b""`` for no result.
+        kind: what it should be, as msgspec knows types.
+
+    Raises:
+        AdapterError: it is something else.
+    """
+    try:
+        return msgspec.json.decode(answer or b"null", type=kind)
+    except (msgspec.DecodeError, RecursionError) as exc:
+        raise AdapterError(f"the other engine's answer does not fit: {exc}") from exc
 
 
 @final

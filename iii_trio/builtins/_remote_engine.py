@@ -11,7 +11,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from functools import partial
-from typing import Any, Final, TypeVar, final
+from typing import Any, Final, final
 
 import attrs
 import msgspec
@@ -43,8 +43,6 @@ from iii_trio.worker import (
 )
 
 logger = logging.getLogger("iii_trio.builtins.bridge")
-
-T = TypeVar("T")
 
 Connect = Callable[[str], Attachment]
 """Gives what a worker attaches to for a URL; dials nothing yet."""
@@ -316,22 +314,6 @@ class RemoteEngine(metaclass=NoPublicConstructor):
                 await trio.sleep_forever()
             finally:
                 self._forget(worker)
-
-
-def read_answer(answer: bytes, kind: type[T]) -> T:
-    """What a function over there answered.
-
-    Args:
-        answer: JSON text, ``b""`` for no result.
-        kind: what it should be, as msgspec knows types.
-
-    Raises:
-        AdapterError: it is something else.
-    """
-    try:
-        return msgspec.json.decode(answer or b"null", type=kind)
-    except (msgspec.DecodeError, RecursionError) as exc:
-        raise AdapterError(f"the other engine's answer does not fit: {exc}") from exc
 
 
 def _register(worker: Worker, function_id: str, handler: Callable[..., Any]) -> None:

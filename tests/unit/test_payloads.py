@@ -12,11 +12,12 @@ from iii_trio.builtins._payloads import (
     InputError,
     InputReader,
     describe,
+    read_answer,
     structure,
     structure_input,
     structure_trigger_config,
 )
-from iii_trio.errors import FunctionFailedError, RegistrationError
+from iii_trio.errors import AdapterError, FunctionFailedError, RegistrationError
 
 
 @attrs.frozen
@@ -159,3 +160,11 @@ def test_a_reader_says_what_cannot_be_decoded(text: bytes) -> None:
     with pytest.raises(FunctionFailedError) as caught:
         InputReader("x::y", Often).read(msgspec.Raw(text))
     assert caught.value.code == "invalid_payload"
+
+
+def test_an_answer_of_another_engine_is_read_or_does_not_fit() -> None:
+    assert read_answer(b"[1]", list[int]) == [1]
+    assert read_answer(b"", type(None)) is None
+    for text in (b"", b"{", b'["1"]', b"[" * 100_000):
+        with pytest.raises(AdapterError, match="the other engine's answer does not"):
+            read_answer(text, list[int])

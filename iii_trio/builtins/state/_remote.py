@@ -9,7 +9,8 @@ import attrs
 import msgspec
 
 from iii_trio.adapters import Change
-from iii_trio.builtins._remote_engine import RemoteEngine, read_answer
+from iii_trio.builtins._payloads import read_answer
+from iii_trio.builtins._remote_engine import RemoteEngine
 from iii_trio.builtins.state._inputs import CompareAndSetInput, UpdateInput
 
 JSON = Any

@@ -12,8 +12,8 @@ import attrs
 import msgspec
 import trio
 
-from iii_trio.builtins._payloads import InputError, structure
-from iii_trio.builtins._remote_engine import TIMEOUT, RemoteEngine, read_answer
+from iii_trio.builtins._payloads import InputError, read_answer, structure
+from iii_trio.builtins._remote_engine import TIMEOUT, RemoteEngine
 from iii_trio.builtins.stream._inputs import Place
 from iii_trio.builtins.stream._providers import Providers
 from iii_trio.builtins.stream._subscriptions import Subscriptions
