@@ -12,6 +12,7 @@ from iii_trio.transport import (
 from iii_trio.worker._channels import Channel, ChannelReader, ChannelWriter
 from iii_trio.worker._context import (
     Invocation,
+    beyond_deadline,
     current_invocation,
     passing_baggage,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "TriggerTypeHandle",
     "WebSocketDialler",
     "Worker",
+    "beyond_deadline",
     "current_invocation",
     "open_worker",
     "passing_baggage",

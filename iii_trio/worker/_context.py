@@ -79,7 +79,27 @@ def passing_baggage(baggage: str) -> Iterator[None]:
     if call is None:
         msg = "passing_baggage() works only inside a handler"
         raise LookupError(msg)
-    inside = structs.replace(call, baggage=baggage)
+    with _as_if(structs.replace(call, baggage=baggage)):
+        yield
+
+
+@contextmanager
+def beyond_deadline() -> Iterator[None]:
+    """Do not bind the calls that a handler makes in the block to its deadline.
+
+    For what was begun and has to be finished, in a shield with a bound of its own.
+    Outside of a handler it changes nothing.
+    """
+    call = current_call.get()
+    if call is None:
+        yield
+        return
+    with _as_if(structs.replace(call, deadline=math.inf)):
+        yield
+
+
+@contextmanager
+def _as_if(inside: IncomingCall) -> Iterator[None]:
     token = current_call.set(inside)
     try:
         yield

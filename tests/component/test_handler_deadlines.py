@@ -10,7 +10,12 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from iii_trio.errors import InvocationTimeoutError
 from iii_trio.testing import open_test_engine
-from iii_trio.worker import Trigger, current_invocation, passing_baggage
+from iii_trio.worker import (
+    Trigger,
+    beyond_deadline,
+    current_invocation,
+    passing_baggage,
+)
 from tests.component.http_rig import open_http_rig
 from tests.component.worker_kinds import KINDS, opening
 
@@ -116,6 +121,36 @@ async def test_what_a_handler_leaves_behind_has_no_deadline_any_more(
 
         await worker.invoke("starts::work", deadline=10)
     assert outcomes == [("too late", 10.0), ("done", 22.0), ("done", 23.0)]
+
+
+@KINDS
+async def test_what_must_be_finished_is_not_bound_by_the_deadline(
+    kind: str, autojump_clock: MockClock
+) -> None:
+    outcomes: list[object] = []
+    async with open_test_engine() as t, opening(t, kind, "worker") as worker:
+
+        @worker.function("slow::one")
+        async def slow() -> str:
+            await trio.sleep(20)
+            return "done"
+
+        @worker.function("begins::work")
+        async def begin() -> None:
+            before = current_invocation().deadline
+            with trio.CancelScope(shield=True), beyond_deadline():
+                outcomes.append(current_invocation().deadline)
+                outcomes.append(await worker.invoke("slow::one"))
+            assert current_invocation().deadline == before
+
+        await wait_all_tasks_blocked()
+        with pytest.raises(InvocationTimeoutError):
+            await worker.invoke("begins::work", deadline=10)
+        await trio.sleep(20)
+        with beyond_deadline():  # outside of a handler it changes nothing
+            with pytest.raises(InvocationTimeoutError):
+                await worker.invoke("slow::one", deadline=10)
+    assert outcomes == [math.inf, "done"]
 
 
 @pytest.mark.parametrize("waits", [False, True])
