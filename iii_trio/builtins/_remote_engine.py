@@ -23,6 +23,7 @@ from iii_trio._util import (
     url_without_secrets,
 )
 from iii_trio.builtins._crossings import Crossings, LoopError
+from iii_trio.builtins._finish import finish
 from iii_trio.errors import (
     AdapterError,
     FunctionFailedError,
@@ -109,7 +110,12 @@ class RemoteEngine(metaclass=NoPublicConstructor):
     # Calls
 
     async def invoke_json(
-        self, function_id: str, payload: bytes, *, seconds: float = TIMEOUT
+        self,
+        function_id: str,
+        payload: bytes,
+        *,
+        seconds: float = TIMEOUT,
+        writes: bool = False,
     ) -> bytes:
         """Call a function over there.
 
@@ -120,6 +126,7 @@ class RemoteEngine(metaclass=NoPublicConstructor):
             function_id: over there.
             payload: JSON text.
             seconds: how long it may take, with waiting for the connection.
+            writes: not cancelled any more once there is a connection; see `finish`.
 
         Returns:
             JSON text, ``b""`` for no result.
@@ -132,11 +139,21 @@ class RemoteEngine(metaclass=NoPublicConstructor):
         with self._crossing(), trio.move_on_after(seconds) as scope:
             while True:
                 worker = await self._connected()
-                left = scope.deadline - trio.current_time()
                 try:
-                    return await worker.invoke_json(
-                        function_id, payload, namespace="default", deadline=left
+                    while writes and not self.is_connected:  # a question does no harm
+                        with suppress(InvocationError):
+                            await worker.invoke("engine::workers::info", {"id": ""})
+                    call = partial(
+                        worker.invoke_json,
+                        function_id,
+                        payload,
+                        namespace="default",
+                        deadline=scope.deadline - trio.current_time(),
                     )
+                    return await (finish(call, function_id) if writes else call())
+                except InvocationTimeoutError:
+                    if trio.current_time() < scope.deadline:
+                        raise
                 except RegistrationError:
                     # Refused before anything was sent; the next has another name.
                     self._forget(worker)
@@ -151,12 +168,15 @@ class RemoteEngine(metaclass=NoPublicConstructor):
             function_id=function_id,
         )
 
-    async def request(self, function_id: str, payload: object) -> bytes:
+    async def request(
+        self, function_id: str, payload: object, *, writes: bool = False
+    ) -> bytes:
         """`invoke_json` for whoever keeps data over there.
 
         Args:
             function_id: over there.
             payload: any JSON value.
+            writes: see `invoke_json`.
 
         Returns:
             JSON text, ``b""`` for no result.
@@ -164,8 +184,9 @@ class RemoteEngine(metaclass=NoPublicConstructor):
         Raises:
             AdapterError: it failed, with where and why.
         """
+        text = msgspec.json.encode(payload)
         try:
-            return await self.invoke_json(function_id, msgspec.json.encode(payload))
+            return await self.invoke_json(function_id, text, writes=writes)
         except InvocationError as exc:
             raise AdapterError(f"{self.url}: {exc}") from exc
 
@@ -176,11 +197,10 @@ class RemoteEngine(metaclass=NoPublicConstructor):
             InvocationRefusedError: too many such calls wait for the connection already,
                 there was none yet in `TIMEOUT`, or it is a loop.
         """
-        with self._crossing():
-            with trio.move_on_after(TIMEOUT):
-                worker = await self._connected()
-                worker.fire(function_id, msgspec.Raw(payload), namespace="default")
-                return
+        with self._crossing(), trio.move_on_after(TIMEOUT):
+            worker = await self._connected()
+            worker.fire(function_id, msgspec.Raw(payload), namespace="default")
+            return
         msg = f"not connected to {self.url}"
         raise InvocationRefusedError(msg, function_id=function_id)
 

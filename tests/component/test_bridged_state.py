@@ -4,12 +4,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from iii_trio.adapters.memory import open_memory
+from iii_trio.builtins._finish import FINISH_SECONDS
 from iii_trio.builtins.state import StateConfig, serve_bridged_state, serve_state
+from iii_trio.errors import InvocationTimeoutError
+from iii_trio.testing import cancel_at_every_step
 from iii_trio.worker import NULL
 from tests.component.bridge_rig import BridgeRig, open_bridge_rig
 
@@ -172,3 +176,102 @@ async def test_two_engines_that_keep_each_others_state_are_a_loop(
         )
         failure = await rig.here.failure("state::get", {"scope": "s", "key": "k"})
     assert "form a loop" in failure.message
+
+
+WRITES: dict[str, dict[str, Any]] = {
+    "set": {"value": 1},
+    "update": {"ops": [{"type": "set", "path": "", "value": 1}]},
+    "compare_and_set": {"value": 1},
+    "delete": {},
+}
+
+
+@attrs.define
+class Scene:
+    """An engine that keeps state slowly, one that asks it, and the events of both."""
+
+    rig: BridgeRig
+    here: list[Any]
+    there: list[Any]
+
+    async def write(self, name: str, **options: Any) -> None:
+        payload = {"scope": "s", "key": "k", **WRITES[name]}
+        await self.rig.here.worker.invoke(f"state::{name}", payload, **options)
+
+
+@asynccontextmanager
+async def open_scene(seconds: float) -> AsyncIterator[Scene]:
+    async with open_bridge_rig() as rig:
+
+        async def answer() -> Any:
+            await trio.sleep(seconds)
+            return {"old_value": 0, "new_value": 1, "swapped": True, "value": 1}
+
+        there: list[Any] = []
+        for name in (*WRITES, "get"):
+
+            async def write(_given: Any, name: str = name) -> Any:
+                there.append(name)
+                return await answer()
+
+            rig.there.worker.register_function(f"state::{name}", write)
+        await rig.serve_bridged(serve_bridged_state, StateConfig())
+        here = await rig.here.record("state", "on::here", {"scope": "s"})
+        yield Scene(rig, here, there)
+
+
+@pytest.mark.cancellation
+@pytest.mark.parametrize("gone", ["cancelled", "late"])
+@pytest.mark.parametrize("name", WRITES)
+async def test_a_write_that_was_sent_is_waited_for_and_fires_here(
+    autojump_clock: MockClock, name: str, gone: str
+) -> None:
+    async with open_scene(seconds=FINISH_SECONDS - 10) as scene:
+        if gone == "cancelled":
+            with trio.move_on_after(1):
+                await scene.write(name)
+        else:
+            with pytest.raises(InvocationTimeoutError):
+                await scene.write(name, deadline=1)
+        await trio.sleep(FINISH_SECONDS)
+        assert scene.there == [name]
+        assert len(scene.here) == 1
+
+
+@pytest.mark.cancellation
+async def test_a_read_and_what_is_not_sent_end_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_scene(seconds=20) as scene:
+        began = trio.current_time()
+        with trio.move_on_after(1):
+            await scene.rig.here.worker.invoke("state::get", {"scope": "s", "key": "k"})
+        scene.rig.here.wire.cut(stay_down=True)
+        with trio.move_on_after(1):
+            await scene.write("set")
+        assert trio.current_time() - began == pytest.approx(2, abs=0.1)
+        await scene.rig.here.wire.come_back()
+        await trio.sleep(100)
+        assert scene.there == ["get"]
+        assert scene.here == []
+
+
+@pytest.mark.cancellation
+@pytest.mark.parametrize("name", WRITES)
+def test_a_write_cancelled_anywhere_fires_here_if_it_was_sent(name: str) -> None:
+    happened: set[int] = set()
+
+    @asynccontextmanager
+    async def setup() -> AsyncIterator[Scene]:
+        async with open_scene(seconds=1) as scene:
+            yield scene
+
+    async def scenario(scene: Scene) -> None:
+        await scene.write(name)
+
+    def invariant(scene: Scene) -> None:
+        assert len(scene.here) == len(scene.there)
+        happened.add(len(scene.here))
+
+    cancel_at_every_step(scenario, invariant, setup=setup)
+    assert happened == {0, 1}

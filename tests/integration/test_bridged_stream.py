@@ -203,6 +203,27 @@ async def test_triggers_fire_where_it_was_written_and_where_it_is_kept() -> None
         assert await at_two.until(1) == [event("update", 2)]
 
 
+async def test_a_write_that_was_sent_is_told_though_its_caller_is_cancelled() -> None:
+    async with open_fronts() as (keeper, one, two), two.subscriber() as at_two:
+        await at_two.join()
+        begun, release = trio.Event(), trio.Event()
+
+        async def write(given: Any) -> Any:
+            begun.set()
+            await release.wait()
+            return {"old_value": None, "new_value": given["data"]}
+
+        keeper.direct.client.register_function("stream::set(s)", write)
+        fired = await one.record("stream", {"stream_name": "s"})
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.set, 1)
+            await begun.wait()
+            nursery.cancel_scope.cancel(reason="no longer wanted")
+            release.set()
+        assert await fired.until(1) == [event("create", 1)]
+        assert await at_two.next() == event("create", 1)
+
+
 async def test_a_custom_provider_here_comes_first() -> None:
     async with open_fronts() as (_, one, two):
         one.answer("stream::get(s)", "mine")

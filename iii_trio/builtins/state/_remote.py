@@ -38,8 +38,9 @@ class _Groups(msgspec.Struct):
 class RemoteState:
     """Reads and writes as a store of ours has them, and `Updates`.
 
-    A key that does not exist, and one that holds a null, look the same from here where
-    an old value is told.
+    A write that was sent is waited for though its caller is cancelled, as by a store; but
+    whether one that failed happened is not known. A key that does not exist, and one that
+    holds a null, look the same from here where an old value is told.
     """
 
     _remote: RemoteEngine
@@ -52,13 +53,13 @@ class RemoteState:
     async def set(self, scope: str, key: str, value: bytes) -> Change:
         """Store a value."""
         fields = {"scope": scope, "key": key, "value": msgspec.Raw(value)}
-        answer = await self._remote.request("state::set", fields)
+        answer = await self._remote.request("state::set", fields, writes=True)
         return Change(_present(read_answer(answer, _Written).old_value), value)
 
     async def delete(self, scope: str, key: str) -> Change:
         """Remove a key."""
         fields = {"scope": scope, "key": key}
-        old = await self._remote.request("state::delete", fields)
+        old = await self._remote.request("state::delete", fields, writes=True)
         return Change(old or None, None)
 
     async def items(self, scope: str) -> list[tuple[str, bytes]]:
@@ -74,7 +75,7 @@ class RemoteState:
     async def update(self, given: UpdateInput, ops: JSON) -> tuple[Change, list[JSON]]:
         """Apply operations over there, in one step."""
         fields = {"scope": given.scope, "key": given.key, "ops": ops}
-        answer = await self._remote.request("state::update", fields)
+        answer = await self._remote.request("state::update", fields, writes=True)
         written = read_answer(answer, _Written)
         change = Change(_present(written.old_value), bytes(written.new_value))
         return change, written.errors
@@ -92,7 +93,9 @@ class RemoteState:
         if given.expected is not msgspec.UNSET:
             fields["expected"] = given.expected
             old = msgspec.json.encode(given.expected)
-        answer = await self._remote.request("state::compare_and_set", fields)
+        answer = await self._remote.request(
+            "state::compare_and_set", fields, writes=True
+        )
         compared = read_answer(answer, _Compared)
         return compared.swapped, Change(old, _present(compared.value))
 

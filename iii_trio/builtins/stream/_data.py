@@ -203,6 +203,7 @@ class StreamData:
         return Updated(self._told(place, _change(answer)), errors)
 
     def _told(self, place: Place, change: Change) -> Change:
+        """Tell a change in the step that ends its write: the next may be cancelled."""
         if change.new is not None:
             existed = change.old is not None
             new = msgspec.Raw(change.new)

@@ -1,11 +1,13 @@
 """Custom providers: functions that take the place of the store for one stream."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final, TypeVar, final
 
 import msgspec
 import trio
 
+from iii_trio.builtins._finish import finish
 from iii_trio.builtins._payloads import InputError, structure
 from iii_trio.errors import (
     FunctionFailedError,
@@ -59,7 +61,7 @@ class Providers:
     async def write(
         self, operation: str, fields: Mapping[str, JSON], kind: type[T]
     ) -> T | None:
-        """Let a provider write.
+        """Let a provider write; it is waited for as by `finish`.
 
         Returns:
             What it answered, ``None``: there is no provider.
@@ -69,7 +71,7 @@ class Providers:
             FunctionFailedError: with code ``JSON_ERROR``: the result does not fit.
         """
         try:
-            answer = await self._call(operation, fields, None)
+            answer = await self._call(operation, fields, None, writes=True)
         except InvocationError as exc:
             raise ProviderError(f"Failed to invoke function: {exc}") from exc
         if answer is None:
@@ -89,7 +91,12 @@ class Providers:
         return None
 
     async def _call(
-        self, operation: str, fields: Mapping[str, JSON], deadline: float | None
+        self,
+        operation: str,
+        fields: Mapping[str, JSON],
+        deadline: float | None,
+        *,
+        writes: bool = False,
     ) -> bytes | None:
         await trio.lowlevel.checkpoint()
         function_id = _function_id(operation, fields["stream_name"])
@@ -97,13 +104,15 @@ class Providers:
             # Asked for first: a missing function costs no error on the usual way.
             if not self._worker.exists(function_id, NAMESPACE):
                 return None
-            return await self._worker.invoke_json(
+            call = partial(
+                self._worker.invoke_json,
                 function_id,
                 msgspec.json.encode(fields),
                 namespace=NAMESPACE,
                 deadline=deadline,
                 kind="delivery",
             )
+            return await (finish(call, function_id) if writes else call())
         except FunctionNotFoundError as exc:
             # Gone meanwhile, or attached by URL, where only the engine knows. Another
             # function that a provider misses is a failure: its data is not in the store.

@@ -93,7 +93,7 @@ class RemoteStreams:
         written = await self._local.write(operation, fields, kind)
         if written is not None:
             return written
-        answer = await self._remote.request(f"stream::{operation}", fields)
+        answer = await self._remote.request(f"stream::{operation}", fields, writes=True)
         try:
             return structure(msgspec.json.decode(answer or b"null"), kind)
         except InputError as exc:
