@@ -68,6 +68,7 @@ async def test_initial_value_replaces_the_value_and_null_is_none() -> None:
         ({"$ref": "file:///etc/passwd"}, "is not fetched"),
         ({"$schema": "http://nowhere/"}, "Unknown meta-schema"),
         ({"pattern": "("}, "is not a"),
+        ({"allOf": [{"$ref": "#"}, {"$ref": "#"}]}, "refers to itself"),
     ],
 )
 async def test_a_bad_schema_is_refused_also_without_a_value(

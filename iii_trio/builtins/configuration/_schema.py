@@ -3,9 +3,12 @@
 Nothing is fetched: a schema may refer to itself and to the standard drafts only.
 """
 
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, NoReturn, final
 
+import attrs
 import jsonschema_rs
+
+from iii_trio.builtins.configuration._steps import MAX_STEPS, Steps
 
 JSON = Any
 
@@ -19,59 +22,93 @@ before it shows one, each with 1.5 KiB, and with a copy of what it is about."""
 MAX_DEPTH: Final = 128
 """How deep values and schemas may nest; validating them takes stack for each level."""
 
+MAX_LOOKS: Final = 10_000_000
+"""How often a schema may be looked at while a value is checked, estimated: seconds."""
+
+TOLD_LOOKS: Final = 10_000
+"""Of more the first problem alone is told, and none that has others in it: each takes up
+to 0.1 ms to make."""
+
 SHOWN_CHARACTERS: Final = 200
 """How much a message tells of each; it may quote the value."""
 
 
-class Validator(Protocol):
+@final
+@attrs.frozen(eq=False)
+class Validator:
     """A compiled schema."""
 
-    def iter_errors(self, instance: JSON, /) -> Any:  # noqa: ANN401
-        """All that is wrong with a value."""
-
-    def validate(self, instance: JSON, /) -> None:
-        """Raise the first thing that is wrong with it."""
+    compiled: Any
+    steps: Steps
 
 
 class SchemaError(ValueError):
-    """Not a JSON Schema; the message says why."""
+    """Not a JSON Schema, or one that cannot be used; the message says why."""
 
 
 def compile_schema(schema: JSON) -> Validator:
     """Compile a schema of any draft; without ``$schema`` it is one of 2020-12.
 
     Raises:
-        SchemaError: it is none, or refers to what is not there.
+        SchemaError: it is none, refers to what is not there, or means so many schemas
+            that looking at a value would take too long.
     """
     if is_too_deep(schema):
         raise SchemaError(f"invalid JSON Schema: it nests deeper than {MAX_DEPTH}")
     try:
-        return jsonschema_rs.validator_for(schema, retriever=_refuse)
+        steps = Steps(schema)
+        steps.check()
+        compiled = jsonschema_rs.validator_for(schema, retriever=_refuse)
     except ValueError as exc:
         raise SchemaError(f"invalid JSON Schema: {_reason(exc)}") from exc
+    if steps.unknown:
+        reference = steps.unknown[0]
+        raise SchemaError(
+            f"invalid JSON Schema: reference {reference!r} cannot be followed: put what "
+            "it names under $defs, and refer to it as #/$defs/name"
+        )
+    return Validator(compiled, steps)
 
 
 def problems_of(value: JSON, validator: Validator) -> list[str]:
     """What is wrong with a value, each with its path: ``$.port: ...``; ``[]`` if fine."""
-    if is_too_deep(value):
+    depth, size = _measured(value)
+    if depth > MAX_DEPTH:
         return [f"$: it nests deeper than {MAX_DEPTH}"]
-    if _is_large(value):
-        try:
-            validator.validate(value)
-        except jsonschema_rs.ValidationError as error:
-            return [_told(error)]
+    compiled, steps = validator.compiled, validator.steps.at(depth)
+    if steps > MAX_STEPS or steps * size > MAX_LOOKS:
+        problem = "it is too large, or nests too deep, to be checked with this schema"
+        return [f"$: {problem}"]
+    if compiled.is_valid(value):
         return []
-    errors = list(validator.iter_errors(value))
-    problems = [_told(error) for error in errors[:MAX_PROBLEMS]]
-    if len(errors) > MAX_PROBLEMS:
-        problems.append(f"{len(errors) - MAX_PROBLEMS} more")
-    return problems
+    if steps * size <= TOLD_LOOKS and size <= MAX_ITEMS:
+        errors = list(compiled.iter_errors(value))
+        problems = [_told(error) for error in errors[:MAX_PROBLEMS]]
+        if len(errors) > MAX_PROBLEMS:
+            problems.append(f"{len(errors) - MAX_PROBLEMS} more")
+        return problems
+    if validator.steps.branches and steps * size > TOLD_LOOKS:
+        return ["$: it does not fit its schema; both are too large to tell where"]
+    return [_first(value, compiled)]
+
+
+def _first(value: JSON, compiled: Any) -> str:  # noqa: ANN401
+    try:
+        compiled.validate(value)
+    except jsonschema_rs.ValidationError as error:
+        return _told(error)
+    raise AssertionError  # pragma: no cover - it is not valid
 
 
 def is_too_deep(value: JSON) -> bool:
     """Whether a JSON value nests deeper than `MAX_DEPTH`; needs no stack itself."""
-    level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    return _measured(value)[0] > MAX_DEPTH
+
+
+def _measured(value: JSON) -> tuple[int, int]:
+    """How deep a value nests, at most one more than `MAX_DEPTH`, and how much is in it."""
+    level, size = [value], 1
+    for depth in range(MAX_DEPTH + 1):
         inner: list[JSON] = []
         for item in level:
             if isinstance(item, dict):
@@ -79,22 +116,10 @@ def is_too_deep(value: JSON) -> bool:
             elif isinstance(item, list):
                 inner.extend(item)
         if not inner:
-            return False
+            return depth, size
         level = inner
-    return True
-
-
-def _is_large(value: JSON) -> bool:
-    """Whether more than `MAX_ITEMS` values are in it."""
-    left, found = [value], 0
-    while left and found <= MAX_ITEMS:
-        item = left.pop()
-        found += 1
-        if isinstance(item, dict | list):
-            if len(item) > MAX_ITEMS:
-                return True
-            left.extend(item.values() if isinstance(item, dict) else item)
-    return found > MAX_ITEMS
+        size += len(inner)
+    return MAX_DEPTH + 1, size
 
 
 def _told(error: jsonschema_rs.ValidationError) -> str:
