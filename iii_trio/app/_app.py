@@ -30,6 +30,7 @@ from iii_trio.app._config import (
     WorkerEntry,
     parse_config,
 )
+from iii_trio.app._durations import as_grace
 from iii_trio.app._entries import (
     Address,
     EntryRunner,
@@ -196,7 +197,11 @@ class App(metaclass=NoPublicConstructor):
         the channels that calls in flight still open. At most ``grace`` seconds in all,
         then what is left is stopped. Nothing is started or changed any more. Leave the
         `open_app` block afterwards.
+
+        Raises:
+            ValueError: ``grace`` is negative, or not a number.
         """
+        as_grace(grace)
         self._is_draining, self.engine.gate.is_open = True, False
         deadline = trio.current_time() + grace
         with trio.move_on_at(deadline):

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 from cyclopts import App, Parameter
 
 from iii_trio._version import __version__
+from iii_trio.app._durations import as_delay, as_grace
 
 HELP: Final = (
     "Run an iii engine, or call a function on one.\n\n"
@@ -53,8 +54,12 @@ async def start(
     *,
     config: Annotated[Path | None, Parameter(name=["--config", "-c"])] = None,
     data_dir: Path = Path("data"),
-    drain_timeout: float = 10.0,
-    reload_delay: float = 0.5,
+    drain_timeout: Annotated[
+        float, Parameter(validator=lambda _type, value: as_grace(value))
+    ] = 10.0,
+    reload_delay: Annotated[
+        float, Parameter(validator=lambda _type, value: as_delay(value))
+    ] = 0.5,
     log_format: Literal["text", "json"] = "text",
     no_update_check: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:

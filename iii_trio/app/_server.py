@@ -15,6 +15,7 @@ import trio
 from iii_trio._util import open_background_nursery
 from iii_trio.app._app import DATA_DIR, App, open_app
 from iii_trio.app._config import DEFAULT_DOCUMENT, AppConfig
+from iii_trio.app._durations import as_delay, as_grace
 from iii_trio.app._load import config_of_text, read_text
 from iii_trio.app._reload import watch_text
 from iii_trio.errors import ConfigError
@@ -71,9 +72,12 @@ async def serve(
         ConfigError: the configuration cannot be used.
         OSError: an address is in use, or cannot be bound.
         AdapterError: the data directory cannot be used.
+        ValueError: ``drain_timeout`` or ``reload_delay`` is no such time.
 
     Cancellation: stops at once, without draining.
     """
+    as_grace(drain_timeout)
+    as_delay(reload_delay)
     source = await _find_source(config_path)
     if source.config is not None:
         on_config(source.config)

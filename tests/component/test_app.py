@@ -679,6 +679,15 @@ async def test_a_call_may_still_open_its_channel_while_the_app_drains() -> None:
         assert b"all of it" in answers[0]
 
 
+@pytest.mark.parametrize("grace", [-1.0, float("nan")])
+async def test_a_grace_that_is_none_drains_nothing(grace: float) -> None:
+    async with open_app(config(HTTP)) as app, open_worker(url_of(app)) as remote:
+        with pytest.raises(ValueError, match="must be 0 or more"):
+            await app.drain(grace)
+        assert await remote.invoke("engine::workers::list", {})
+        assert (await app.reload(config())).removed == ("iii-http",)
+
+
 async def test_drain_is_bounded() -> None:
     greeter = Greeter()
     async with (

@@ -40,6 +40,24 @@ def test_help_names_what_runs_without_a_file(
         assert entry["name"].removeprefix("iii-") in text
 
 
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("--drain-timeout", "nan"),
+        ("--drain-timeout", "-3"),
+        ("--reload-delay", "nan"),
+        ("--reload-delay", "inf"),
+    ],
+)
+def test_times_that_are_none_are_refused_before_anything_starts(
+    flag: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code("-c", "/nowhere/config.yaml", flag, value) == 2
+    told = capsys.readouterr()
+    assert flag in told.out + told.err
+    assert "seconds to wait must be" in told.out + told.err
+
+
 @pytest.mark.parametrize("name", ["trigger", "t"])
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_trigger_without_function_has_help_of_its_own(
