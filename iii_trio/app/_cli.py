@@ -73,7 +73,7 @@ async def start(
     data_dir
         Directory of durable data, made when it is needed.
     drain_timeout
-        Seconds that calls in flight may take after Ctrl-C or SIGTERM.
+        Seconds that calls in flight may take after Ctrl-C, SIGTERM or SIGHUP.
     reload_delay
         Seconds that the configuration file must be quiet before a change counts.
     log_format

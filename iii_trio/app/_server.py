@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -51,8 +52,9 @@ async def serve(
     The configuration file is watched: a new text is applied while everything runs, an
     invalid or empty one is logged and changes nothing. What could not be applied, such
     as a busy port, is tried again when the file is saved again. What is no regular
-    file, such as a pipe, is read once. SIGINT and SIGTERM drain; a second one ends at
-    once, and so does one that comes before everything listens.
+    file, such as a pipe, is read once. SIGINT, SIGTERM and, unless it is ignored or
+    handled already, SIGHUP drain; a second one ends at once, and so does one that comes
+    before everything listens.
 
     Args:
         config_path: default: ``config.yaml`` if there is one, else http, state, queue,
@@ -208,7 +210,7 @@ async def _watch_signals(
     *,
     task_status: trio.TaskStatus[None],
 ) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+    with trio.open_signal_receiver(*_ending_signals()) as received:
         task_status.started()
         async for number in received:
             name = signal.Signals(number).name
@@ -220,3 +222,11 @@ async def _watch_signals(
                 stop.requested.set()
                 if stop.starting is not None:
                     stop.starting.cancel(reason=name)
+
+
+def _ending_signals() -> list[signal.Signals]:
+    ending = [signal.SIGINT, signal.SIGTERM]
+    # Its terminal closes; under nohup that is ignored.
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        ending.append(signal.SIGHUP)
+    return ending

@@ -39,7 +39,7 @@ async def test_server_says_where_it_listens_and_drains_on_sigterm(
     assert not any("Traceback" in line for line in server.lines)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_signal_lets_calls_in_flight_finish(
     number: signal.Signals, tmp_path: Path
 ) -> None:
@@ -68,6 +68,20 @@ async def test_signal_lets_calls_in_flight_finish(
                 release.set()
             assert results == ["done"]
             assert await server.wait() == 0
+
+
+async def test_a_terminal_that_closes_ends_nothing_under_nohup(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        async with open_server(tmp_path, f"workers: [{LISTENER}]") as server:
+            url = f"ws://127.0.0.1:{await server.port()}"
+            server.process.send_signal(signal.SIGHUP)
+            async with open_worker(url) as worker:
+                assert await worker.invoke("engine::workers::list", {})
+            assert await server.stop() == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert not any("SIGHUP" in line for line in server.lines)
 
 
 async def test_second_signal_ends_at_once(tmp_path: Path) -> None:
