@@ -166,13 +166,23 @@ def functions_named_in(config: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
     """The functions that a trigger's config names, such as ``condition_function_id``.
 
     A provider calls them with rights of its own, so who binds the trigger must be
-    allowed to call them.
+    allowed to call them. What nests in the config counts too: providers differ in where
+    they look.
     """
-    if not isinstance(config, dict):
-        return
-    for key, value in config.items():
-        name = key.replace("_", "").lower()
-        if name.endswith("functionid") and isinstance(value, str):
-            yield value
-        elif name.endswith("functionids") and isinstance(value, list):
-            yield from (one for one in value if isinstance(one, str))
+    inside = [config]
+    while inside:
+        value = inside.pop()
+        if isinstance(value, list):
+            inside += value
+        elif isinstance(value, dict):
+            for key, member in value.items():
+                yield from _functions_at(key, member)
+            inside += value.values()
+
+
+def _functions_at(key: str, value: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
+    name = key.replace("_", "").lower()
+    if name.endswith("functionid") and isinstance(value, str):
+        yield value
+    elif name.endswith("functionids") and isinstance(value, list):
+        yield from (one for one in value if isinstance(one, str))

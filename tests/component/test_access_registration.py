@@ -615,6 +615,7 @@ async def test_the_prefix_is_put_on_targets(autojump_clock: MockClock) -> None:
         {"condition_function_id": "shut::f"},
         {"conditionFunctionId": "shut::f"},
         {"middleware_function_ids": ["open::f", "shut::f"]},
+        {"steps": [{"before": {"function_id": "shut::f"}}]},
     ],
 )
 async def test_a_config_cannot_call_what_the_session_may_not(

@@ -176,6 +176,14 @@ def test_functions_that_a_config_names_are_found() -> None:
     assert list(functions_named_in("condition_function_id")) == []
 
 
+def test_functions_that_are_named_deep_in_a_config_are_found() -> None:
+    config: dict[str, object] = {"steps": [{"hook": {"function_id": "a"}}, [None]]}
+    assert list(functions_named_in(config)) == ["a"]
+    for _ in range(5000):  # whatever the stack takes
+        config = {"more": [config]}
+    assert list(functions_named_in(config)) == ["a"]
+
+
 def raw(value: object) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode(value))
 
