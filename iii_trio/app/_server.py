@@ -174,6 +174,7 @@ async def _apply(
     try:
         report = await app.reload(config, wait=True)
     except trio.ClosedResourceError as exc:
+        await trio.lowlevel.checkpoint()
         logger.info("%s is not applied: %s", path, exc)
         return True
     logger.info("%s applied: %s", path, report)
