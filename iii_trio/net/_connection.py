@@ -12,6 +12,7 @@ from functools import partial
 from typing import Final
 
 from iii_trio.net._byte_handler import NOBODY, ByteHandler, ByteSocket
+from iii_trio.net._gathering import JOIN_BYTES, send_many
 from iii_trio.net._peer_certificate import PeerCertificate
 from iii_trio.net._pump import Pump
 from iii_trio.net._readiness import READ, WRITE
@@ -32,18 +33,6 @@ READ_BYTES: Final = 32 * 1024
 BULK_READ_BYTES: Final = 256 * 1024
 """A usual read, which makes its own bytes, and one that goes into the pump's buffer:
 after a read that came out full, and while a large frame is under way."""
-
-_JOIN_BYTES: Final = 32 * 1024
-"""Up to this, the outbox is joined for one send."""
-
-_COPY_BYTES: Final = 2048
-"""Pieces that are larger on average are gathered by the kernel instead: joining 64 KB
-costs more than the call."""
-
-_GATHERED: Final = 64
-"""Pieces in one gathering send; systems take at least 16, Linux and macOS 1024."""
-
-_HAS_SENDMSG: Final = hasattr(socket.socket, "sendmsg")  # not on Windows
 
 _WRITE_STALL_SECONDS: Final = 30.0
 """A connection that only waits for its outbox to empty must move within this."""
@@ -214,14 +203,14 @@ class Connection:
             self._on_empty()
             return
         try:
-            if self.outbox_bytes <= _JOIN_BYTES:
+            if self.outbox_bytes <= JOIN_BYTES:
                 data = b"".join(outbox)
                 outbox.clear()
                 sent = self._send(data)
                 if sent < len(data):
                     outbox.append(memoryview(data)[sent:])
             else:
-                sent = self._send_many()
+                sent = send_many(self.sock, outbox)
         except OSError as exc:
             self.lose(f"connection lost: {exc.strerror or exc}")
             return
@@ -242,37 +231,6 @@ class Connection:
             return self.sock.send(data)
         except BlockingIOError:
             return 0
-
-    def _send_many(self) -> int:
-        """Send from a long outbox: large pieces as they are, small ones joined."""
-        outbox = self.outbox
-        pieces = outbox[:_GATHERED]
-        if _HAS_SENDMSG and sum(map(len, pieces)) >= len(pieces) * _COPY_BYTES:
-            try:
-                sent = self.sock.sendmsg(pieces)
-            except BlockingIOError:
-                return 0
-        else:
-            size = count = 0
-            while count < len(outbox) and size < _JOIN_BYTES:
-                size += len(outbox[count])
-                count += 1
-            data = b"".join(outbox[:count])
-            outbox[:count] = [data]
-            sent = self._send(data)
-        self._take_off(sent)
-        return sent
-
-    def _take_off(self, sent: int) -> None:
-        """Remove what was sent from the front of the outbox."""
-        outbox = self.outbox
-        done = 0
-        while sent and sent >= len(outbox[done]):
-            sent -= len(outbox[done])
-            done += 1
-        del outbox[:done]
-        if sent:
-            outbox[0] = memoryview(outbox[0])[sent:]
 
     def _tell_writable(self) -> None:
         self.handler.on_writable()
