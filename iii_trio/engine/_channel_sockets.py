@@ -107,7 +107,7 @@ class ChannelReaderSocket:
                 socket.send_binary_nowait(data)
         if channel.is_finished and not channel.broken:
             channel.free()
-            socket.close(None)
+            socket.close(None, patient=True)  # its writer was told that all is well
 
     def on_broken(self, reason: str) -> None:
         """The channel was aborted."""

@@ -60,6 +60,7 @@ class Connection:
         "_blocked",
         "_bulk",
         "_end_reason",
+        "_grace",
         "_interest",
         "_linger",
         "_on_gone",
@@ -110,7 +111,8 @@ class Connection:
         self._blocked = False
         self._bulk = False  # the last read came out full
         self._linger = 0.0
-        self._end_reason = ""
+        self._grace = 0.0  # to the deadline, once the outbox is empty
+        self._end_reason = "the peer does not read"
         self._sent = 0
         self._weighed = 0  # bytes that count among those of all outboxes
         self._seen = 0
@@ -253,6 +255,9 @@ class Connection:
             self._weigh()
         self._watch(self._interest & ~WRITE)
         if not self.ending:
+            if self._grace:
+                self.expire_in(self._grace)
+                self._grace = 0.0
             return
         if not self._linger:
             self.lose(self._end_reason)
@@ -284,14 +289,24 @@ class Connection:
         """How long a turn is."""
         return self.pump.turns
 
-    def expire_in(self, seconds: float) -> None:
-        """Set the deadline, ``math.inf`` for none."""
+    def expire_in(self, seconds: float, *, when_sent: bool = False) -> None:
+        """Set the deadline, ``math.inf`` for none.
+
+        Args:
+            seconds: from now on.
+            when_sent: from when the outbox is empty instead; until then it must move.
+        """
+        if when_sent and not self.closed:
+            self._grace = seconds
+            self._watch(self._interest | WRITE)  # so that `_on_empty` is called
+            self._expect_move()
+            return
         due = math.inf if seconds == math.inf else self.pump.now() + seconds
         self.pump.schedule(self, due)
 
     def on_deadline(self) -> None:
-        """Let the handler decide, or see whether an ending connection still moves."""
-        if not self.ending:
+        """Let the handler decide, or see whether what has to be sent still moves."""
+        if not self.ending and not self._grace:
             self.handler.on_deadline()
         elif self.outbox_bytes and not self.is_stalled():
             self.expire_in(_WRITE_STALL_SECONDS)
@@ -302,6 +317,10 @@ class Connection:
         """Whether bytes wait for the peer and none were taken since the last call."""
         seen, self._seen = self._seen, self._sent
         return self.outbox_bytes > 0 and self._sent == seen
+
+    def _expect_move(self) -> None:
+        self.is_stalled()
+        self.expire_in(_WRITE_STALL_SECONDS)
 
     # The end.
 
@@ -317,8 +336,7 @@ class Connection:
         self.ending = True
         self._linger = linger
         self._end_reason = reason
-        self.is_stalled()
-        self.expire_in(_WRITE_STALL_SECONDS)
+        self._expect_move()
         if not self.dirty:
             self.pump.touch(self)
 

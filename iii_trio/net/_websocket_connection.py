@@ -41,14 +41,10 @@ __all__ = ["WebSocket"]
 _FIN_TEXT = 0x80 | OP_TEXT
 _FIN_BINARY = 0x80 | OP_BINARY
 
-_NEAR_HIGH = HIGH_WATER - 2 * SHORT_BYTES
-"""Bytes that wait, up to which a short message cannot be too much."""
+_NEAR_HIGH = HIGH_WATER - 2 * SHORT_BYTES  # waiting: a short message is not too much
 
-_BRIEF = 4
-"""Requests in one read up to which a connection is brief; and not for as many reads after
-a longer one as `_TALKATIVE` says."""
-
-_TALKATIVE = 64
+_BRIEF = 4  # requests in one read, up to which a connection is brief,
+_TALKATIVE = 64  # but not for so many reads after a longer one
 
 _LARGE = b"\xff"
 """Second byte of the header of a masked frame of 64 KiB or more."""
@@ -375,7 +371,9 @@ class WebSocket(metaclass=NoPublicConstructor):
 
     # Ending.
 
-    def close(self, code: int | None = 1000, reason: str = "") -> None:
+    def close(
+        self, code: int | None = 1000, reason: str = "", *, patient: bool = False
+    ) -> None:
         """Say goodbye after what was sent, wait (bounded) for the peer's Close, close.
 
         Messages that come meanwhile are dropped.
@@ -383,12 +381,13 @@ class WebSocket(metaclass=NoPublicConstructor):
         Args:
             code: ``None`` sends a Close without one.
             reason: UTF-8, cut at 123 bytes.
+            patient: wait for a slow peer to take what was sent; see `Connection`.
         """
         if self.closed:
             return
         self._connection.write(encode_frame(OP_CLOSE, close_payload(code, reason)))
         self.closed = True
-        self._connection.expire_in(self._close_seconds)
+        self._connection.expire_in(self._close_seconds, when_sent=patient)
         self._held = False
         self._connection.set_reading(True)
         if self._rest is not None:

@@ -14,6 +14,7 @@ from iii_trio.net import (
     OP_PING,
     OP_PONG,
     OP_TEXT,
+    _connection,
     close_payload,
 )
 from iii_trio.net._turns import ALONE, IN_COMPANY
@@ -398,6 +399,34 @@ async def test_a_peer_that_does_not_answer_our_close_is_dropped(driver: Driver) 
         ear.websocket.close()
         assert await client.close_code() == 1000
         assert await ear.lost() == "the peer did not answer our Close"
+
+
+@each_driver
+async def test_a_slow_reader_gets_everything_and_our_close(driver: Driver) -> None:
+    async with (
+        open_rig(driver, close_timeout=0.001) as rig,
+        rig.websocket(receive_buffer=4096) as (slow, ear),
+        rig.websocket() as (_, other),
+    ):
+        ear.websocket.send_binary_nowait(b"x" * 16 * MIB)
+        ear.websocket.close(patient=True)
+        other.websocket.close()
+        await other.lost()  # so the time to answer would be over for the slow one
+        assert not ear.closed
+        assert await slow.event() == (OP_BINARY, b"x" * 16 * MIB)
+        assert await slow.close_code() == 1000
+        assert await ear.lost() == "the peer did not answer our Close"
+
+
+@each_driver
+async def test_a_peer_that_takes_nothing_never_gets_our_close(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_connection, "_WRITE_STALL_SECONDS", 0.01)
+    async with open_rig(driver) as rig, rig.websocket(receive_buffer=4096) as (_, ear):
+        ear.websocket.send_binary_nowait(b"x" * 16 * MIB)
+        ear.websocket.close(patient=True)
+        assert await ear.lost() == "the peer does not read"
 
 
 @each_driver

@@ -1,6 +1,7 @@
 """The worker port on real sockets: its paths, its links, its channel sockets."""
 
 import json
+import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -42,16 +43,22 @@ class Port:
     door: FrontDoor
 
     @asynccontextmanager
-    async def client(self) -> AsyncIterator[Client]:
-        stream = await trio.open_tcp_stream(*self.address)
+    async def client(self, *, receive_buffer: int = 0) -> AsyncIterator[Client]:
+        sock = trio.socket.socket()
+        if receive_buffer:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        await sock.connect(self.address)
+        stream = trio.SocketStream(sock)
         try:
             yield Client(stream)
         finally:
             stream.socket.close()
 
     @asynccontextmanager
-    async def socket(self, target: str) -> AsyncIterator[Client]:
-        async with self.client() as client:
+    async def socket(
+        self, target: str, *, receive_buffer: int = 0
+    ) -> AsyncIterator[Client]:
+        async with self.client(receive_buffer=receive_buffer) as client:
             yield await client.upgrade(target)
 
     @asynccontextmanager
@@ -477,6 +484,21 @@ async def test_a_writer_may_be_gone_before_the_reader_comes() -> None:
         async with port.socket(target(channel, "read")) as reader:
             assert await reader.event() == (OP_TEXT, b"early")
             assert await reader.close_code() is None
+
+
+async def test_a_slow_reader_gets_everything_and_the_end() -> None:
+    async with open_port(close_timeout=0.001) as port:
+        channel, other = port.channel(), port.channel()
+        async with (
+            port.socket(target(channel, "read"), receive_buffer=4096) as slow,
+            port.socket(target(other, "read")),
+        ):
+            channel.put(b"x" * 12 * 2**20, text=False)
+            channel.end("")
+            async with port.socket(target(other, "read")) as late:  # it is taken
+                await late.at_end()  # so the time to answer a Close is over for slow
+            assert await slow.event() == (OP_BINARY, b"x" * 12 * 2**20)
+            assert await slow.close_code() is None
 
 
 async def test_a_writer_that_is_lost_ends_the_stream_too() -> None:
