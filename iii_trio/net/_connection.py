@@ -34,6 +34,9 @@ BULK_READ_BYTES: Final = 256 * 1024
 """A usual read, which makes its own bytes, and one that goes into the pump's buffer:
 after a read that came out full, and while a large frame is under way."""
 
+_MANY_PIECES: Final = 64
+"""No more wait than are written in a turn, unless the socket is full."""
+
 _WRITE_STALL_SECONDS: Final = 30.0
 """A connection that only waits for its outbox to empty must move within this."""
 
@@ -194,6 +197,19 @@ class Connection:
             if self._outbox_limit < self.outbox_bytes > size:
                 self.pump.outboxes.overflown += 1
                 self.lose(f"the peer does not read: {self.outbox_bytes} bytes waiting")
+
+    def write_newer(self, piece: Piece, older: Piece) -> Piece:
+        """Queue and give a piece; in the place of ``older`` if that is last of many.
+
+        So a peer that reads none of them does not fill the memory with tiny pieces.
+        """
+        outbox = self.outbox
+        if len(outbox) > _MANY_PIECES and outbox[-1] is older:
+            outbox[-1] = piece
+            self.outbox_bytes += len(piece) - len(older)
+        else:
+            self.write(piece)
+        return piece
 
     def flush(self) -> None:
         """Send what is queued, one non-blocking send, unless the socket is full."""

@@ -4,7 +4,7 @@ Back-pressure: `RequestBody.size` tells the carrier how much waits; the carrier 
 socket out of the readiness set while it is too much.
 """
 
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import trio
 
@@ -14,6 +14,8 @@ from iii_trio.net._http1_events import BodyTooLargeError, HTTPRequest
 from iii_trio.net._http1_response import CONTINUE
 
 __all__ = ["BodySource", "RequestBody"]
+
+_MANY_PIECES: Final = 1024
 
 
 class BodySource(Protocol):
@@ -81,6 +83,8 @@ class RequestBody:
         self.expecting = False
         self._pieces.append(piece)
         self.size += len(piece)
+        if len(self._pieces) > _MANY_PIECES:  # tiny ones cost more than their bytes
+            self._pieces = [b"".join(self._pieces)]
         self._wake()
 
     def end(self) -> None:

@@ -46,13 +46,10 @@ _NEAR_HIGH = HIGH_WATER - 2 * SHORT_BYTES  # waiting: a short message is not too
 _BRIEF = 4  # requests in one read, up to which a connection is brief,
 _TALKATIVE = 64  # but not for so many reads after a longer one
 
-_LARGE = b"\xff"
-"""Second byte of the header of a masked frame of 64 KiB or more."""
+_LARGE = b"\xff"  # second byte of the header of a masked frame of 64 KiB or more
 
 _WATCH_BYTES = 16 * 1024  # are read, and one read more, of a peer that is on hold
-
-_FAILURE_LINGER_SECONDS = 2.0
-"""After a Close for a broken protocol: time for the peer to read it."""
+_FAILURE_LINGER_SECONDS = 2.0  # to read our Close for a broken protocol
 
 
 @final
@@ -77,6 +74,7 @@ class WebSocket(metaclass=NoPublicConstructor):
         "_events",
         "_held",
         "_on_oversize",
+        "_pong",
         "_reader",
         "_rest",
         "_sink",
@@ -112,6 +110,7 @@ class WebSocket(metaclass=NoPublicConstructor):
         self._events: list[Event] = []
         self._rest: Iterator[Event] | None = None  # those that wait, if any do
         self._on_oversize: OnOversize | None = None
+        self._pong: Piece = b""  # the last one
         self.peer = peer
         self.heard = True
         self.closed = False
@@ -319,7 +318,8 @@ class WebSocket(metaclass=NoPublicConstructor):
                 self._sink.on_binary(payload)
         elif opcode == OP_PING:
             if not self.closed:
-                self._connection.write(encode_frame(OP_PONG, payload))
+                pong = encode_frame(OP_PONG, payload)
+                self._pong = self._connection.write_newer(pong, self._pong)
         elif opcode == OP_CLOSE:
             self._on_close(payload)
         elif opcode == OP_OVERSIZE and self._on_oversize is not None:

@@ -332,6 +332,22 @@ async def test_an_unread_body_holds_the_client_back(driver: Driver) -> None:
 
 
 @each_driver
+async def test_a_body_in_tiny_pieces_is_kept_in_few(driver: Driver) -> None:
+    async with open_rig(driver) as rig, rig.client() as client:
+        rig.host.on_path["/body"] = lambda _: None
+        await client.send(
+            POST.format(path="/body", head="Transfer-Encoding: chunked\r\n")
+            + "1\r\nx\r\n" * 10_000
+        )
+        exchange = await rig.host.came(1)
+        while exchange.body.size < 10_000:
+            await trio.testing.wait_all_tasks_blocked()
+        assert len(exchange.body._pieces) <= 1024
+        await client.send("0\r\n\r\n")
+        assert await exchange.read_body(10_000) == b"x" * 10_000
+
+
+@each_driver
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_a_body_that_is_too_large_is_refused(
     driver: Driver, *, chunked: bool

@@ -354,6 +354,27 @@ async def test_a_client_that_never_reads_is_dropped_alone(driver: Driver) -> Non
         await client.echo(b"still here")
 
 
+@each_driver
+async def test_pongs_that_nobody_reads_are_one(driver: Driver) -> None:
+    async with (
+        open_rig(driver) as rig,
+        rig.websocket(receive_buffer=4096) as (client, ear),
+    ):
+        ear.websocket.send_binary_nowait(b"x" * 16 * MIB)
+        pings = [frame(OP_PING, b"%d" % number) for number in range(10_000)]
+        await client.send(b"".join(pings) + frame(OP_TEXT, b"here"))
+        await ear.heard(1)
+        assert len(ear.websocket._connection.outbox) < 200
+        assert (await client.event())[0] == OP_BINARY
+        payload = b""
+        while payload != b"9999":
+            opcode, payload = await client.event()
+            assert opcode == OP_PONG
+        await client.send(b"".join(pings[:10]))
+        for number in range(10):
+            assert await client.event() == (OP_PONG, b"%d" % number)
+
+
 # Closing.
 
 
