@@ -25,7 +25,8 @@ DEFAULT_PORT: Final = 49134
 
 PING_EVERY: Final = 25.0
 """Seconds between WebSocket pings on worker links; a link that was silent for two of
-them in a row is dropped, so a half-open worker gives its name free."""
+them in a row, and took nothing of what waited for it, is dropped, so a half-open worker
+gives its name free."""
 
 _log: Final = logging.getLogger("iii_trio.engine.listener")
 
@@ -161,7 +162,9 @@ async def _keep_alive(listener: Listener, ping_every: float) -> NoReturn:
         await trio.sleep(ping_every)
         still: dict[object, int] = {}
         for link in list(listener.links):
-            missed = 0 if link.socket.heard else silent.get(link, 0) + 1
+            # Who takes a large message has to take all of it before our ping.
+            alive = link.outbox.was_taken() or link.socket.heard
+            missed = 0 if alive else silent.get(link, 0) + 1
             link.socket.heard = False
             if missed > 1:
                 link.socket.drop(f"silent for {missed} pings ({ping_every:g} s each)")

@@ -334,6 +334,14 @@ class Connection:
         seen, self._seen = self._seen, self._sent
         return self.outbox_bytes > 0 and self._sent == seen
 
+    def was_taken(self) -> bool:
+        """Whether the peer took some of what waited for it at the last call.
+
+        What the system alone takes, such as all that fits in its buffer, is none of it.
+        """
+        seen, self._seen = self._seen, self._sent if self._blocked else -1
+        return seen not in {-1, self._sent}
+
     def _expect_move(self) -> None:
         self.is_stalled()
         self.expire_in(_WRITE_STALL_SECONDS)

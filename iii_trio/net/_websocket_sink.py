@@ -15,6 +15,9 @@ class Outbox(Protocol):
 
     outbox_bytes: int
 
+    def was_taken(self) -> bool:
+        """Whether the peer took some of what waited for it at the last call."""
+
 
 OnOversize = Callable[[int, bytes], None]
 """Gets the size of a message that was too large, and its begin and its end."""

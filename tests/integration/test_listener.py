@@ -26,6 +26,7 @@ from iii_trio.net import (
 )
 from iii_trio.protocol import WorkerDetached
 from iii_trio.testing import EventRecorder
+from iii_trio.worker import open_worker
 from tests.integration.net_rig import UPGRADE, Client
 
 STRANGER = "00000000-0000-4000-8000-00000000dead"
@@ -110,13 +111,13 @@ async def send(client: Client, **fields: object) -> None:
     await client.text(json.dumps(fields).encode())
 
 
-async def announce(client: Client, name: str) -> None:
+async def announce(client: Client, name: str, **more: str) -> None:
     await send(
         client,
         type="invokefunction",
         invocation_id=STRANGER,
         function_id="engine::workers::register",
-        data={"name": name},
+        data={"name": name, **more},
     )
     assert (await frame(client))["result"] == {"success": True}
 
@@ -382,6 +383,45 @@ async def test_a_silent_peer_is_dropped_and_one_that_answers_is_kept() -> None:
         assert gone[0].worker_id == silent.worker_id
         assert "silent for 2 pings" in gone[0].reason
         await is_served(alive)
+
+
+async def test_a_peer_is_kept_while_it_takes_a_large_message() -> None:
+    async with (
+        open_port(ping_every=0.5) as port,
+        open_worker(port.engine, name="giver") as giver,
+        port.peer() as slow,
+        port.peer("alive") as alive,
+    ):
+        await announce(slow, "slow", runtime="go", version="0.25.0")  # takes 64 MiB
+
+        @giver.function("give")
+        async def give(_: object) -> str:
+            await trio.lowlevel.checkpoint()
+            return "x" * 40 * 2**20
+
+        await send(
+            slow,
+            type="invokefunction",
+            invocation_id=CALL.decode(),
+            function_id="give",
+            data={},
+        )
+
+        async def next_ping() -> None:
+            opcode, data = await alive.event()
+            assert opcode == OP_PING
+            await alive.frame(OP_PONG, data)
+
+        for _ in range(5):
+            await next_ping()
+            taken = 0
+            while taken < 4 * 2**20:
+                piece = await slow.receive()
+                assert piece, "dropped while it read"
+                taken += len(piece)
+        while not (gone := port.events.of(WorkerDetached)):
+            await next_ping()
+        assert "silent for 2 pings" in gone[0].reason
 
 
 # Handshakes that do not end
