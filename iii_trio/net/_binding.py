@@ -63,16 +63,14 @@ async def bind(
 
     Raises:
         HeldPortError: the port was held for longer than that.
-        OSError: an address is in use, or is not ours; the message names it.
+        OSError: an address is in use, or is not ours, or ``host`` means none; the
+            message names it.
     """
     if host is None or host == "localhost":
         await trio.lowlevel.checkpoint()
         hosts: tuple[str, ...] = _LOOPBACK
     else:
-        found = await trio.socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        hosts = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+        hosts = await _addresses_of(host, port)
     if port:
         return await _bind_when_free(hosts, port, held_seconds)
     for _ in range(_PORT_TRIES - 1):
@@ -82,6 +80,21 @@ async def bind(
             if exc.errno != errno.EADDRINUSE:
                 raise
     return _bind_all(hosts, port)
+
+
+async def _addresses_of(host: str, port: int) -> tuple[str, ...]:
+    try:
+        found = await trio.socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (OSError, ValueError) as exc:  # the latter: it cannot be a name at all
+        reason = exc.strerror if isinstance(exc, OSError) else "not a host name"
+        text = (
+            f"cannot listen on {host!r}: {reason}. host must be an address of this "
+            "machine, or a name of one"
+        )
+        raise OSError(errno.EADDRNOTAVAIL, text) from exc
+    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 async def _bind_when_free(

@@ -91,7 +91,7 @@ def _stamp(config: TLSConfig) -> Stamp:
 def _stamp_of(path: str) -> tuple[int, int, int, int] | None:
     try:
         found = os.stat(path)  # noqa: PTH116 - follows links
-    except OSError:
+    except (OSError, ValueError):  # such as one that is no text
         return None
     return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
 
@@ -130,8 +130,8 @@ def _check_readable(path: str) -> None:
     try:
         with open(path, "rb"):  # noqa: PTH123 - in a thread
             pass
-    except OSError as exc:
-        msg = f"tls: cannot read {path}: {exc.strerror}"
+    except (OSError, ValueError) as exc:  # such as one that is no text
+        msg = f"tls: cannot read {path}: {_reason(exc)}"
         raise ConfigError(msg) from exc
 
 

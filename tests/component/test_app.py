@@ -553,6 +553,28 @@ async def test_busy_port_at_reload_keeps_the_old_door() -> None:
         )
 
 
+@pytest.mark.parametrize(
+    "typo", [{"host": "192.168..7"}, {"tls": {"certificate": "no\ud800path"}}]
+)
+@pytest.mark.parametrize("name", ["iii-http", "iii-worker-manager"])
+async def test_typo_in_a_reload_keeps_the_old_door(
+    name: str, typo: dict[str, Any]
+) -> None:
+    entries: dict[str, dict[str, Any]] = {
+        "iii-worker-manager": LISTENER,
+        "iii-http": HTTP,
+    }
+    async with open_app({"workers": [*entries.values()]}) as app:
+        before = app.addresses
+        entry = entries[name]
+        entries[name] = {**entry, "config": {**entry["config"], **typo}}
+        report = await app.reload({"workers": [*entries.values()]})
+        assert list(report.failed) == [name]
+        assert app.addresses == before
+        async with open_worker(url_of(app)) as worker:
+            assert worker.worker_id
+
+
 async def test_moved_listener_binds_the_new_port_and_leaves_the_old() -> None:
     async with open_app(config()) as app:
         old = app.addresses["iii-worker-manager"][0]

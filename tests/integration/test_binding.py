@@ -116,6 +116,17 @@ async def test_a_port_with_a_listener_is_busy_at_once(host: str) -> None:
         assert not isinstance(caught.value, HeldPortError)
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["192.168..7", ".example", "a" * 64, "€", "\ud800", "nobody.invalid"],
+)
+async def test_what_is_no_host_is_an_error_that_names_it(host: str) -> None:
+    for port in (0, 80):
+        with pytest.raises(OSError, match="host must be an address") as caught:
+            await bind(host, port)
+        assert repr(host) in str(caught.value)
+
+
 async def test_a_listener_that_never_accepts_is_busy() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
         address = server.getsockname()

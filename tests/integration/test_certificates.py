@@ -144,6 +144,10 @@ BAD: dict[str, tuple[Callable[[Authority], TLSConfig], str]] = {
         lambda a: TLSConfig(certificate=str(a.directory / "none.pem")),
         r"cannot read .*none\.pem: No such file",
     ),
+    "no path": (
+        lambda _: TLSConfig(certificate="no\ud800path"),
+        "cannot read no\ud800path: surrogates not allowed",
+    ),
     "no certificate": (
         lambda a: TLSConfig(certificate=write(a.directory / "x.pem", "hello")),
         r"x\.pem are no certificate and the private key",
