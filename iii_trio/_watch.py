@@ -28,7 +28,8 @@ async def watch(
         wanted: whether a change of that path counts.
         on_change: called with true after events, and with false every `LOOK_EVERY`
             seconds without one; the next call waits for it.
-        settle: seconds without a further event before a change counts as finished.
+        settle: seconds without a change of one more path before ``on_change`` is called;
+            the watching thread hears of the end no sooner.
         recursive: whether directories below count too.
 
     Raises:

@@ -7,7 +7,7 @@ events on the file itself count.
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import trio
 
@@ -16,6 +16,10 @@ from iii_trio.app._load import read_text
 from iii_trio.errors import ConfigError
 
 logger = logging.getLogger("iii_trio.app")
+
+_STEP: Final = 0.1
+"""Seconds in which events are gathered. A thread waits for them, which also hears of the
+end no sooner."""
 
 
 async def watch_text(
@@ -27,31 +31,36 @@ async def watch_text(
 ) -> NoReturn:
     """Call ``apply`` with each new text of a file, until cancelled.
 
-    A file that cannot be read is logged and waited for. Where the system does not tell
-    of changes, the file is looked at now and then.
+    A text counts once it was read twice, so that none is taken that is still being
+    written. A file that cannot be read is logged and waited for. Where the system does
+    not tell of changes, the file is looked at now and then.
 
     Args:
         path: absolute.
         known: the text that is in use already.
         apply: handles one text; the next one waits for it. False: something of it
             failed, and may not when the same text is saved again.
-        settle: seconds without a further event before a change counts as finished.
+        settle: seconds between the two readings.
     """
     done = True
 
     async def look(seen: bool) -> None:
         nonlocal known, done
         text = await _read(path, quiet=not seen)
-        if text is not None and (text != known or (seen and not done)):
-            known = text
-            done = await apply(text)
+        again = seen and not done
+        while text is not None and (text != known or again):
+            await trio.sleep(max(0.0, settle))
+            before, text = text, await _read(path, quiet=not seen)
+            if text == before:
+                known, again = text, False
+                done = await apply(text)
 
     try:
         await watch(
             path.parent,
             wanted=lambda changed: changed == path,
             on_change=look,
-            settle=settle,
+            settle=_STEP,
             recursive=False,
         )
     except* OSError as group:

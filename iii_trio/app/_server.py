@@ -61,7 +61,7 @@ async def serve(
             cron, pub/sub and stream with their defaults.
         data_dir: where durable data rests; made when it is needed.
         drain_timeout: seconds that calls in flight may take after a signal.
-        reload_delay: seconds without an event before a change of the file counts.
+        reload_delay: seconds that the file must stay the same before a change counts.
         signals: false outside the main thread, and where the host handles them.
         on_config: gets each configuration of the file before it is run.
         task_status: gets the app once everything listens.

@@ -1,15 +1,17 @@
 """Edits of config.yaml under a running server."""
 
+import math
 import os
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
-from iii_trio.app import App, AppConfig, WorkerEntry, serve
+from iii_trio.app import App, AppConfig, WorkerEntry, _reload, serve
 from iii_trio.app._reload import watch_text
 from iii_trio.worker import open_worker
 from tests.integration.server_rig import (
@@ -242,6 +244,49 @@ async def test_a_configuration_from_a_pipe_is_read_once(tmp_path: Path) -> None:
             assert await server.stop() == 0
     finally:
         os.close(reading)
+
+
+async def replace(path: trio.Path, text: str) -> None:
+    """Write all of it at once."""
+    fresh = path.with_suffix(".fresh")
+    await fresh.write_text(text)
+    await fresh.replace(path)
+
+
+async def test_a_text_counts_when_it_was_read_twice_with_time_between(
+    tmp_path: Path, mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = trio.Path(tmp_path, "config.yaml")
+    await path.write_text("old")
+    got: list[str] = []
+    send, readings = trio.open_memory_channel[str | None](math.inf)
+
+    async def read(*given: Any, **more: Any) -> str | None:
+        text = await really_read(*given, **more)
+        if text != "old":
+            send.send_nowait(text)
+        return text
+
+    async def apply(text: str) -> bool:
+        await trio.lowlevel.checkpoint()
+        got.append(text)
+        return True
+
+    really_read = _reload._read
+    monkeypatch.setattr(_reload, "_read", read)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(watch_text, Path(path), "old", apply, settle=3600))
+        await replace(path, "ne")
+        assert await readings.receive() == "ne"
+        await replace(path, "new")
+        mock_clock.jump(3600)
+        assert await readings.receive() == "new"
+        assert got == []
+        mock_clock.jump(3600)
+        assert await readings.receive() == "new"
+        assert await readings.receive() == "new"  # nothing more came of it
+        assert got == ["new"]
+        nursery.cancel_scope.cancel(reason="seen")
 
 
 async def test_a_file_that_cannot_be_watched_is_looked_at(
