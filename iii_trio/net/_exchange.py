@@ -185,6 +185,8 @@ class HTTPExchange(metaclass=NoPublicConstructor):
             date=self._carrier.date_line(),
         )
         self._keep_alive = keep_alive
+        if self.body.expecting:
+            self.body.answered = True
         if not self._gone:
             self._carrier.connection.write(head, body)
 
@@ -295,7 +297,8 @@ class HTTPExchange(metaclass=NoPublicConstructor):
     async def receive_some(self) -> bytes:
         """The next piece of the request's body, ``b""`` at its end.
 
-        A client that waits for ``100 Continue`` gets it by the first call.
+        A client that waits for ``100 Continue`` gets it by the first call, unless the
+        response has begun: then it sends its body of its own accord, or never.
 
         Raises:
             trio.BrokenResourceError: the client is gone, or the body was cut short or

@@ -43,6 +43,7 @@ class RequestBody:
         size: bytes that came and were not taken.
         state: ``whole``: nothing more comes; ``broken``: it never will.
         expecting: the client waits for ``100 Continue``.
+        answered: it waits in vain, since the response has begun.
     """
 
     __slots__ = (
@@ -50,6 +51,7 @@ class RequestBody:
         "_pieces",
         "_reason",
         "_source",
+        "answered",
         "expecting",
         "size",
         "state",
@@ -61,6 +63,7 @@ class RequestBody:
         self.size = 0
         self.state: Literal["open", "whole", "broken"] = "open"
         self.expecting = False
+        self.answered = False
         self._pieces: list[bytes] = []
         if whole is not None or request.content_length == 0:
             self.state = "whole"
@@ -119,7 +122,8 @@ class RequestBody:
                 raise trio.BusyResourceError("another task reads this body")
             if self.expecting:
                 self.expecting = False
-                self._source.connection.write(CONTINUE)
+                if not self.answered:
+                    self._source.connection.write(CONTINUE)
             self._source.on_body_wanted()
             self._event = trio.Event()
             try:

@@ -396,6 +396,24 @@ async def test_a_client_that_asks_is_told_to_continue_when_the_body_is_wanted(
         await client.send("hello")
         assert (await client.response()).body == b"hello"
 
+        async def echo(exchange: HTTPExchange) -> None:
+            exchange.start_response(200)
+            while piece := await exchange.receive_some():
+                exchange.write_nowait(piece)
+            exchange.finish()
+
+        async with rig.client() as other:
+            rig.host.on_path["/echo"] = lambda exchange: nursery.start_soon(
+                echo, exchange
+            )
+            await other.send(POST.format(path="/echo", head=head))
+            assert (await other.response(head_only=True)).status == 200
+            await other.send("hello")
+            rest = b""
+            while more := await other.receive():
+                rest += more
+            assert rest == b"5\r\nhello\r\n0\r\n\r\n"
+
         rig.host.on_path["/refuse"] = lambda exchange: exchange.respond(403)
         await client.send(POST.format(path="/refuse", head=head))
         response = await client.response()
