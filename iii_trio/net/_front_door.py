@@ -38,6 +38,27 @@ _ACCEPTS: Final = 128
 _REFUSED_PAUSE_SECONDS: Final = 0.1
 """After a refused accept (no descriptor left): the socket would be ready for ever."""
 
+_KEEP_ALIVE: Final = {
+    "TCP_KEEPIDLE": 60,
+    "TCP_KEEPALIVE": 60,  # the same on macOS
+    "TCP_KEEPINTVL": 15,
+    "TCP_KEEPCNT": 4,
+}
+"""Seconds of silence before the system asks whether the peer is there, seconds between
+two questions, and how many; where the platform lets us choose. Nobody else asks the peers
+of channels and of telemetry."""
+
+_OPTIONS: Final = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in _KEEP_ALIVE.items()
+        if hasattr(socket, name)
+    ),
+)
+"""Of every accepted socket."""
+
 
 class Listener:
     """One listening socket.
@@ -209,7 +230,8 @@ class FrontDoor(metaclass=NoPublicConstructor):
         self._speaking_http += 1
         HTTPConnection(connection, self, peer[:2])
         try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for option in _OPTIONS:
+                sock.setsockopt(*option)
             connection.set_reading(wanted=True)
         except OSError as exc:  # gone already, or the readiness set is full
             connection.lose(f"cannot be watched: {exc.strerror}")

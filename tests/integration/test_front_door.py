@@ -2,6 +2,7 @@
 
 import errno
 import socket
+import sys
 from functools import partial
 
 import pytest
@@ -658,6 +659,18 @@ async def test_a_port_busy_on_one_family_leaves_the_other_unbound() -> None:
                     pytest.fail("bound twice")
             async with open_front_door(pump, Host(), host="127.0.0.1", port=port):
                 pass
+
+
+async def test_a_client_that_vanished_is_found_by_the_system() -> None:
+    async with open_rig() as rig, rig.client() as client:
+        await client.get("/x")
+        for connection in rig.door._connections:
+            sock = connection.sock
+            assert isinstance(sock, socket.socket)
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            if sys.platform == "linux":  # some others have a system's setting only
+                seconds = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+                assert seconds == 60
 
 
 # The end.
