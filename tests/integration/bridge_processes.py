@@ -43,8 +43,10 @@ async def open_zoo(
             yield
 
 
-async def function_is_there(worker: Worker, function_id: str) -> None:
-    """Wait until a server offers a function."""
+async def function_is_there(
+    worker: Worker, function_id: str, *, is_there: bool = True
+) -> None:
+    """Wait until a server offers a function, or no longer."""
     changed = trio.Event()
     listening = f"test::changed::{function_id}"
 
@@ -57,8 +59,10 @@ async def function_is_there(worker: Worker, function_id: str) -> None:
     with trio.fail_after(PATIENCE):
         while True:
             changed = trio.Event()
-            listed = await worker.invoke("engine::functions::list", {})
-            if function_id in {row["function_id"] for row in listed["functions"]}:
+            asked = {"include_internal": True}
+            listed = await worker.invoke("engine::functions::list", asked)
+            offered = {row["function_id"] for row in listed["functions"]}
+            if (function_id in offered) == is_there:
                 break
             await changed.wait()
     worker.unbind(trigger_id)

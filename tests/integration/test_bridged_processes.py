@@ -3,6 +3,7 @@
 import os
 import pathlib
 import sys
+from functools import partial
 
 import msgspec
 import pytest
@@ -108,3 +109,53 @@ async def test_data_outlives_the_server_that_keeps_it(tmp_path: pathlib.Path) ->
                             await came.wait()
                 assert await server.stop() == 0
     assert set(heard) == {"new"}
+
+
+async def test_a_server_that_drains_leaves_messages_to_the_next(
+    tmp_path: pathlib.Path,
+) -> None:
+    got: list[object] = []
+    begun, may_end, came = trio.Event(), trio.Event(), trio.Event()
+
+    async def take_slowly(data: object) -> None:
+        begun.set()
+        await may_end.wait()
+        got.append(data)
+
+    async def take(data: object) -> None:
+        await trio.lowlevel.checkpoint()
+        got.append(data)
+        came.set()
+
+    once = {"topic": "t", "queue_config": {"maxRetries": 0}}
+    relay = "iii-queue-bridge::t::on::t@default"
+    with trio.fail_after(3 * PATIENCE):
+        async with (
+            open_engine_process(tmp_path / "keeper", keeper()) as (_, there),
+            open_client(there) as at_there,
+        ):
+            publish = partial(at_there.invoke, "iii::durable::publish")
+            async with (
+                open_engine_process(tmp_path / "front", front(there)) as (server, here),
+                open_client(here) as at_here,
+                trio.open_nursery() as nursery,
+            ):
+                at_here.register_function("on::t", take_slowly)
+                await at_here.bind("durable:subscriber", "on::t", once)
+                await function_is_there(at_there, relay)
+                await publish({"topic": "t", "data": 1})
+                await begun.wait()
+                nursery.start_soon(server.stop)
+                await function_is_there(at_there, relay, is_there=False)
+                await publish({"topic": "t", "data": 2})
+                may_end.set()
+            stats = await at_there.invoke("engine::queue::topic_stats", {"topic": "t"})
+            assert (got, stats["depth"], stats["dlq_depth"]) == ([1], 1, 0)
+            async with (
+                open_engine_process(tmp_path / "next", front(there)) as (_, here),
+                open_client(here) as at_here,
+            ):
+                at_here.register_function("on::t", take)
+                await at_here.bind("durable:subscriber", "on::t", once)
+                await came.wait()
+    assert got == [1, 2]
