@@ -98,7 +98,7 @@ class Steps:
         self._by_depth: dict[int, int] = {}
 
     def check(self) -> None:
-        """Look at the schemas for one value, wherever they stand.
+        """Look at the schemas for one value, wherever they stand; first, and once.
 
         Raises:
             TooLargeError: they are too many, or refer to themselves in several ways.
@@ -115,6 +115,7 @@ class Steps:
                 left += (one for one in new if not _is_leaf(one))
             if size > MAX_STEPS:
                 raise TooLargeError(_TOO_MANY)
+        self._named = _Names({})  # all were followed
 
     def at(self, depth: int) -> int:
         """How many schemas can be looked at for one of the innermost values.
