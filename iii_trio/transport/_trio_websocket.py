@@ -11,7 +11,7 @@ the hard limit of the outbox counts.
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Final, final
 
 import trio
@@ -149,7 +149,9 @@ class TrioWebSocketLink(metaclass=NoPublicConstructor):
                     deliver_binary(sink, message, peer=self.peer)
 
     async def _write(self) -> None:
-        with self._until_closed():
+        await trio.lowlevel.checkpoint()
+        # What came before the end is still to be read: the reader tells of the end.
+        with suppress(ConnectionClosed):
             while True:
                 await self._wake_writer.wait()
                 self._wake_writer = trio.Event()
@@ -161,8 +163,8 @@ class TrioWebSocketLink(metaclass=NoPublicConstructor):
                     self._outbox.popleft()
                     self._outbox_bytes -= len(text)
                 if self._closing is not None:
-                    self._flushed.set()
-                    return
+                    break
+        self._flushed.set()
 
     async def _close_when_asked(self) -> None:
         """Its own task, because the writer may be stuck in a send."""

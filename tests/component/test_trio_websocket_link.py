@@ -73,6 +73,19 @@ async def open_wire() -> AsyncIterator[Wire]:
         nursery.cancel_scope.cancel()
 
 
+async def test_last_words_are_heard_though_a_send_after_them_fails() -> None:
+    async with open_wire() as wire, trio.open_nursery() as nursery:
+        await wire.peer.send_message("not welcome")
+        nursery.start_soon(wire.peer.aclose)
+        await wait_all_tasks_blocked()
+        wire.link.send_nowait(b"hello")
+        await wait_all_tasks_blocked()
+        wire.link.start(wire.ear)
+        await wire.link.wait_closed()
+        assert wire.ear.frames == [b"not welcome"]
+        assert len(wire.ear.closed) == 1
+
+
 async def test_a_peer_that_answers_pings_is_kept(autojump_clock: MockClock) -> None:
     async with open_wire() as wire:
         wire.link.start(wire.ear)
