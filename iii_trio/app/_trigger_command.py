@@ -149,7 +149,21 @@ def _be_a_guest() -> None:
     ``III_WORKER_NAME`` belongs to the worker from whose shell this may be called.
     """
     os.environ.pop("III_WORKER_NAME", None)
-    logging.getLogger().addHandler(logging.NullHandler())
+    logging.getLogger().addHandler(_last_loss)
+
+
+class _LastLoss(logging.Handler):
+    """Keeps why there was no connection, which a worker only logs: it tries again."""
+
+    reason: str | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _, lost, reason = record.getMessage().partition(" disconnected: ")
+        if lost and record.name.startswith("iii_trio.worker"):
+            self.reason = reason
+
+
+_last_loss: Final = _LastLoss()
 
 
 @attrs.define(eq=False)
@@ -224,7 +238,7 @@ async def _report(answer: Awaitable[bytes], interrupt: _Interrupt) -> int:
     try:
         result = await answer
     except trio.TooSlowError:
-        return INTERRUPTED if interrupt.seen else fail(_TIMED_OUT)
+        return INTERRUPTED if interrupt.seen else fail(_timed_out())
     except InvocationError as exc:
         error = {
             "code": exc.code,
@@ -234,8 +248,23 @@ async def _report(answer: Awaitable[bytes], interrupt: _Interrupt) -> int:
         return fail(pretty(error))
     except (IIIError, OSError, ValueError, trio.BrokenResourceError) as exc:
         return fail(_with_causes(exc))
-    if result not in {b"", b"null"}:
+    return _print(result) if result not in {b"", b"null"} else 0
+
+
+def _timed_out() -> str:
+    if _last_loss.reason is None:
+        return _TIMED_OUT
+    return f"{_TIMED_OUT}\n  last failure: {_last_loss.reason}"
+
+
+def _print(result: bytes) -> int:
+    try:
         sys.stdout.write(_shown(result) + "\n")
+        sys.stdout.flush()
+    except OSError as exc:
+        # What is left in its buffer would fail once more when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return fail(f"the call is done, but its result cannot be written: {exc}")
     return 0
 
 
@@ -243,7 +272,7 @@ def _shown(result: bytes) -> str:
     """A result for people; as it came, if Python has no value for it."""
     try:
         return pretty(json.loads(result), sys.stdout.encoding or "utf-8")
-    except ValueError:
+    except (ValueError, RecursionError):
         return result.decode()
 
 

@@ -13,7 +13,12 @@ from typing import Final
 
 import attrs
 import trio
-from trio_websocket import HandshakeError, WebSocketConnection, wrap_client_stream
+from trio_websocket import (
+    ConnectionRejected,
+    HandshakeError,
+    WebSocketConnection,
+    wrap_client_stream,
+)
 
 from iii_trio._util import (
     open_background_nursery,
@@ -51,6 +56,13 @@ class _Reader:
             self.failure = exc
         finally:
             self.handshake.cancel(reason="the peer hung up")
+
+
+def _refusal(failure: HandshakeError) -> str:
+    if not isinstance(failure, ConnectionRejected):
+        return str(failure)
+    told = (failure.body or b"").decode(errors="replace").strip()
+    return f"HTTP {failure.status_code}: {told[:200]}".rstrip(": ")
 
 
 @asynccontextmanager
@@ -100,7 +112,9 @@ async def open_trio_websocket(
                 )
             if connection is None:
                 late = trio.current_time() >= deadline
-                why = reader.failure or ("no answer" if late else "the peer hung up")
+                why = "no answer" if late else "the peer hung up"
+                if reader.failure is not None:
+                    why = _refusal(reader.failure)
                 msg = f"cannot connect to {url_without_secrets(url)}: {why}"
                 raise trio.BrokenResourceError(msg) from reader.failure
             try:

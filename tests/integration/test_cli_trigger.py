@@ -4,20 +4,27 @@ import json
 import signal
 import socket
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import IO, Any
 
 import attrs
 import msgspec
 import pytest
 import trio
 
+from iii_trio.access import Access, parse_rules
 from iii_trio.app import open_app
+from iii_trio.app._trigger_command import _shown
+from iii_trio.engine import open_engine, open_listener
 from iii_trio.errors import FunctionFailedError
+from iii_trio.net import open_pump
 from iii_trio.worker import NULL, Worker, open_worker
 from tests.integration.server_rig import COMMAND, environment, run_cli
+from tests.integration.tls_rig import shared_config
 
+FULL = Path("/dev/full")
 CONFIG = {"workers": [{"name": "iii-worker-manager", "config": {"port": 0}}]}
 
 
@@ -140,7 +147,70 @@ async def test_stopped_engine_is_told_after_the_timeout() -> None:
     code, out, err = await run_cli(
         "trigger", "test::echo", "--port", port, "--timeout-ms", "50"
     )
-    assert (code, out, err) == (1, "", TIMED_OUT)
+    assert (code, out) == (1, "")
+    assert err.startswith(TIMED_OUT)
+
+
+async def test_why_there_was_no_connection_is_told_after_the_timeout() -> None:
+    rules = {"auth_function_id": "auth::no"}
+    async with (
+        open_pump() as pump,
+        open_engine() as engine,
+        open_worker(engine) as worker,
+        open_listener(
+            engine, pump, port=0, access=Access(rules=parse_rules(rules))
+        ) as door,
+        open_listener(engine, pump, port=0, tls=shared_config()) as secure,
+    ):
+        worker.register_function("auth::no", refuse)
+        for port, options, cause in (
+            (door, (), "refused by the engine: AUTH_ERROR: not you"),
+            (secure, (), "HTTP 400: This port speaks TLS: use https:// or wss://"),
+            (secure, ("--tls",), "certificate verify failed"),
+            (door, ("--tls",), "WRONG_VERSION_NUMBER"),
+        ):
+            code, out, err = await run_cli(
+                *("trigger", "test::echo", "--address", "127.0.0.1"),
+                *("--port", str(port.addresses[0][1]), "--timeout-ms", "3000"),
+                *options,
+            )
+            assert (code, out) == (1, "")
+            assert err.startswith(TIMED_OUT)
+            assert cause in err
+
+
+async def refuse(_: object) -> None:
+    await trio.lowlevel.checkpoint()
+    raise ValueError("not you")
+
+
+def test_a_result_that_nests_too_deep_is_shown_as_it_came() -> None:
+    nested = b"[" * 100_000 + b"]" * 100_000
+    assert _shown(nested) == nested.decode()
+
+
+@contextmanager
+def full_device() -> Iterator[IO[str]]:
+    with FULL.open("w") as file:
+        yield file
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="no device that is always full")
+async def test_a_result_that_cannot_be_written_is_an_error() -> None:
+    async with open_engine_with_worker() as (port, _):
+        with full_device() as full:
+            done = await trio.run_process(
+                [*COMMAND, "trigger", "test::echo", "a=1", "--port", port],
+                env=environment(),
+                stdout=full,
+                capture_stderr=True,
+                check=False,
+            )
+    assert done.returncode == 1
+    assert done.stderr == (
+        b"Error: the call is done, but its result cannot be written: "
+        b"[Errno 28] No space left on device\n"
+    )
 
 
 async def test_silent_function_is_told_after_the_timeout_and_cancelled() -> None:
