@@ -203,6 +203,7 @@ async def _ask(
             engine.url, namespace=DEFAULT_NAMESPACE, tls=engine.tls
         ) as worker:
             connecting.deadline = math.inf
+            _last_loss.reason = None  # what is slow now is the function
             with trio.CancelScope(deadline=deadline) as waiting:
                 interrupt.scopes.append(waiting)
                 return await ask(worker)

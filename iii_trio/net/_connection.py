@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final
 
 from iii_trio.net._byte_handler import NOBODY, ByteHandler, ByteSocket
-from iii_trio.net._gathering import JOIN_BYTES, send_many
+from iii_trio.net._gathering import GATHERED, JOIN_BYTES, send_many
 from iii_trio.net._peer_certificate import PeerCertificate
 from iii_trio.net._pump import Pump
 from iii_trio.net._readiness import READ, WRITE
@@ -34,8 +34,9 @@ BULK_READ_BYTES: Final = 256 * 1024
 """A usual read, which makes its own bytes, and one that goes into the pump's buffer:
 after a read that came out full, and while a large frame is under way."""
 
-_MANY_PIECES: Final = 64
-"""No more wait than are written in a turn, unless the socket is full."""
+_MANY_PIECES: Final = GATHERED
+"""No more wait than are written in a turn, unless the socket is full. Not fewer than one
+send gathers: those TLS may have encrypted already."""
 
 _WRITE_STALL_SECONDS: Final = 30.0
 """A connection that only waits for its outbox to empty must move within this."""

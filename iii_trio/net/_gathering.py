@@ -6,7 +6,7 @@ from typing import Final
 from iii_trio.net._byte_handler import ByteSocket
 from iii_trio.net._websocket import Piece
 
-__all__ = ["JOIN_BYTES", "send_many"]
+__all__ = ["GATHERED", "JOIN_BYTES", "send_many"]
 
 JOIN_BYTES: Final = 32 * 1024
 """Up to this, the outbox is joined for one send."""
@@ -15,7 +15,7 @@ _COPY_BYTES: Final = 2048
 """Pieces that are larger on average are gathered by the kernel instead: joining 64 KB
 costs more than the call."""
 
-_GATHERED: Final = 64
+GATHERED: Final = 64
 """Pieces in one gathering send; systems take at least 16, Linux and macOS 1024."""
 
 _HAS_SENDMSG: Final = hasattr(socket.socket, "sendmsg")  # not on Windows
@@ -30,7 +30,7 @@ def send_many(sock: ByteSocket, outbox: list[Piece]) -> int:
     Raises:
         OSError: the connection is lost.
     """
-    pieces = outbox[:_GATHERED]
+    pieces = outbox[:GATHERED]
     try:
         if _HAS_SENDMSG and sum(map(len, pieces)) >= len(pieces) * _COPY_BYTES:
             sent = sock.sendmsg(pieces)
