@@ -109,6 +109,12 @@ class StreamRig:
         self.client.register_function(function_id, handle)
         return calls
 
+    def hang(self, function_id: str) -> "Hanging":
+        """Offer a function that does not answer."""
+        hanging = Hanging()
+        self.client.register_function(function_id, hanging.run)
+        return hanging
+
     async def record(
         self, trigger_type: str, config: Any = None, answer: Any = None, **options: Any
     ) -> "Calls":
@@ -154,6 +160,29 @@ class Calls:
         while len(self.payloads) < count:
             await self._changed.wait()
         return self.payloads
+
+
+@final
+class Hanging:
+    """A function that does not answer."""
+
+    def __init__(self) -> None:
+        self.asked = trio.Event()
+        self.reasons: list[str | None] = []
+
+    async def run(self, _given: Any) -> None:
+        self.asked.set()
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled as exc:
+            self.reasons.append(exc.reason)
+            raise
+
+    def check_subscriber_gone(self) -> None:
+        """It was cancelled once, and told why."""
+        (reason,) = self.reasons
+        assert reason is not None
+        assert reason.startswith("the subscriber is gone: ")
 
 
 @asynccontextmanager

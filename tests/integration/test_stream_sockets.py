@@ -226,17 +226,7 @@ async def test_who_leaves_while_joining_is_told_to_have_left(
     what: str, strict: bool
 ) -> None:
     async with open_stream_rig(strict_auth=strict) as rig:
-        asked, reasons = trio.Event(), list[str | None]()
-
-        async def hang(_given: Any) -> None:
-            asked.set()
-            try:
-                await trio.sleep_forever()
-            except trio.Cancelled as exc:
-                reasons.append(exc.reason)
-                raise
-
-        rig.client.register_function("test::hang", hang)
+        hanging = rig.hang("test::hang")
         if what == "handler":
             await rig.client.bind("stream:join", "test::hang")
         else:
@@ -244,11 +234,9 @@ async def test_who_leaves_while_joining_is_told_to_have_left(
         left = await rig.record("stream:leave")
         async with rig.subscriber() as one:
             await one.send("join")
-            await asked.wait()
+            await hanging.asked.wait()
         assert await left.until(1) == [VISIT]
-        (reason,) = reasons
-        assert reason is not None
-        assert reason.startswith("the subscriber is gone: ")
+        hanging.check_subscriber_gone()
         assert rig.server.statistics().subscriptions == 0
 
 

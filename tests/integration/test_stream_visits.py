@@ -113,24 +113,12 @@ async def test_who_leaves_while_a_provider_reads_for_it_cancels_that(
     provider: str, where: dict[str, str]
 ) -> None:
     async with open_stream_rig(handler_timeout=3_600_000) as rig:
-        asked, reasons = trio.Event(), list[str | None]()
-
-        async def hang(_given: Any) -> None:
-            asked.set()
-            try:
-                await trio.sleep_forever()
-            except trio.Cancelled as exc:
-                reasons.append(exc.reason)
-                raise
-
-        rig.client.register_function(provider, hang)
+        hanging = rig.hang(provider)
         left = await rig.record("stream:leave")
         async with rig.subscriber() as one:
             await one.send("join", **where)
-            await asked.wait()
+            await hanging.asked.wait()
         assert await left.until(1) == [VISIT | where]
-        (reason,) = reasons
-        assert reason is not None
-        assert reason.startswith("the subscriber is gone: ")
+        hanging.check_subscriber_gone()
         assert rig.server.statistics().subscriptions == 0
         await rig.set(1)  # nothing of the group is held up
