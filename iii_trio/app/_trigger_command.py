@@ -20,6 +20,7 @@ import trio
 from cyclopts import Parameter
 
 from iii_trio.app._payload import PayloadError, build_payload, pretty
+from iii_trio.app._terminal import printable
 from iii_trio.errors import IIIError, InvocationError
 from iii_trio.protocol import DEFAULT_NAMESPACE
 from iii_trio.worker import Worker, open_worker
@@ -255,7 +256,7 @@ async def _report(answer: Awaitable[bytes], interrupt: _Interrupt) -> int:
 def _timed_out() -> str:
     if _last_loss.reason is None:
         return _TIMED_OUT
-    return f"{_TIMED_OUT}\n  last failure: {_last_loss.reason}"
+    return f"{_TIMED_OUT}\n  last failure: {printable(_last_loss.reason)}"
 
 
 def _print(result: bytes) -> int:

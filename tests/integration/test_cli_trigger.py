@@ -164,7 +164,7 @@ async def test_why_there_was_no_connection_is_told_after_the_timeout() -> None:
     ):
         worker.register_function("auth::no", refuse)
         for port, options, cause in (
-            (door, (), "refused by the engine: AUTH_ERROR: not you"),
+            (door, (), "refused by the engine: AUTH_ERROR: not[31m you"),
             (secure, (), "HTTP 400: This port speaks TLS: use https:// or wss://"),
             (secure, ("--tls",), "certificate verify failed"),
             (door, ("--tls",), "WRONG_VERSION_NUMBER"),
@@ -181,7 +181,7 @@ async def test_why_there_was_no_connection_is_told_after_the_timeout() -> None:
 
 async def refuse(_: object) -> None:
     await trio.lowlevel.checkpoint()
-    raise ValueError("not you")
+    raise ValueError("not\x1b[31m you")
 
 
 def test_a_result_that_nests_too_deep_is_shown_as_it_came() -> None:
