@@ -77,6 +77,10 @@ def main(words: list[str]) -> int:
         for one in (*MUTATIONS, *ACCESS_MUTATIONS)
         if not words or any(word in one.what for word in words)
     ]
+    if not chosen:
+        print("no promise has any of these words; the promises are in the tables:")
+        print("tests/mutation_table.py, tests/access_mutations.py")
+        return 2
     with tempfile.TemporaryDirectory() as directory:
         home = pathlib.Path(directory)
         copy_to(home)
