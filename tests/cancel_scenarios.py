@@ -37,6 +37,7 @@ from iii_trio.testing._steps import CancelAtStep
 from iii_trio.transport import open_memory_network
 from iii_trio.worker import Trigger, Worker, open_worker
 from iii_trio.worker import run_inline as run_handler_inline
+from tests.component.bridge_rig import open_queue_rigs_with_handle
 from tests.component.builtin_rig import open_cron_rig, open_pubsub_rig
 from tests.component.queue_rig import open_queue_rig
 from tests.component.state_rig import open_state_rig
@@ -230,6 +231,15 @@ async def queue_messages(_: None) -> None:
         await rig.handle.drain(1)
 
 
+async def drain_a_bridged_queue(_: None) -> None:
+    async with open_queue_rigs_with_handle() as (rig, handle):
+        rig.here.offer("on::t", None)
+        await rig.here.worker.bind("durable:subscriber", "on::t", {"topic": "t"})
+        message = {"topic": "t", "data": 1}
+        await rig.there.worker.invoke("iii::durable::publish", message)
+        await handle.drain(1)
+
+
 async def tick(_: None) -> None:
     async with open_cron_rig() as rig:
         await rig.record("cron", "job::run", {"expression": "* * * * *"})
@@ -322,6 +332,7 @@ SCENARIOS: Final = {
             supervise_and_run_inline,
             keep_state,
             queue_messages,
+            drain_a_bridged_queue,
             tick,
             publish,
             move_frames,

@@ -13,12 +13,20 @@ import trio
 import trio.testing
 
 from iii_trio._util import open_background_nursery
+from iii_trio.adapters.memory import open_memory
 from iii_trio.builtins.bridge import (
     BridgeConfig,
     BridgeHandle,
     ExposeConfig,
     ForwardConfig,
     serve_bridge,
+)
+from iii_trio.builtins.queue import (
+    BridgedQueueHandle,
+    NamedQueue,
+    QueueConfig,
+    serve_bridged_queue,
+    serve_queue,
 )
 from iii_trio.errors import InvocationError
 from iii_trio.testing import EngineUnderTest, open_test_engine
@@ -185,6 +193,24 @@ async def open_bridge_rig() -> AsyncIterator[BridgeRig]:
             nursery,
             {"here": bridge_here, "there": bridge_there},
         )
+
+
+@asynccontextmanager
+async def open_queue_rigs_with_handle(
+    config: QueueConfig | None = None,
+) -> AsyncIterator[tuple[BridgeRig, BridgedQueueHandle]]:
+    """Two engines; the queues of the one are those of the other."""
+    async with open_bridge_rig() as rig, open_memory() as stores:
+        await rig.serve(
+            rig.there,
+            serve_queue,
+            config=QueueConfig(queue_configs={"mail": NamedQueue(backoff_ms=10)}),
+            store=stores.queue(),
+            records=stores.key_value("queue"),
+            now=rig.there.under_test.clock,
+        )
+        handle = await rig.serve_bridged(serve_bridged_queue, config or QueueConfig())
+        yield rig, handle
 
 
 async def wait_until(condition: Callable[[], bool]) -> None:

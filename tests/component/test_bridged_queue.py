@@ -8,16 +8,16 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from iii_trio.adapters.memory import open_memory
 from iii_trio.builtins.queue import (
-    BridgedQueueHandle,
     NamedQueue,
     QueueConfig,
-    serve_bridged_queue,
-    serve_queue,
 )
 from iii_trio.errors import FunctionFailedError, FunctionNotFoundError
-from tests.component.bridge_rig import BridgeRig, Side, open_bridge_rig
+from tests.component.bridge_rig import (
+    BridgeRig,
+    Side,
+    open_queue_rigs_with_handle,
+)
 
 ONCE = {"topic": "t", "queue_config": {"maxRetries": 0}}
 
@@ -28,23 +28,6 @@ async def open_queue_rigs(
 ) -> AsyncIterator[BridgeRig]:
     async with open_queue_rigs_with_handle(config) as (rig, _):
         yield rig
-
-
-@asynccontextmanager
-async def open_queue_rigs_with_handle(
-    config: QueueConfig | None = None,
-) -> AsyncIterator[tuple[BridgeRig, BridgedQueueHandle]]:
-    async with open_bridge_rig() as rig, open_memory() as stores:
-        await rig.serve(
-            rig.there,
-            serve_queue,
-            config=QueueConfig(queue_configs={"mail": NamedQueue(backoff_ms=10)}),
-            store=stores.queue(),
-            records=stores.key_value("queue"),
-            now=rig.there.under_test.clock,
-        )
-        handle = await rig.serve_bridged(serve_bridged_queue, config or QueueConfig())
-        yield rig, handle
 
 
 async def publish(side: Side, data: Any) -> None:

@@ -28,7 +28,6 @@ RUNS = 8
 ELSEWHERE = {
     "iii_trio.builtins.bridge.serve_bridge": "tests/component/test_bridge.py",
     "iii_trio.builtins.exec.serve_exec": "tests/integration/test_exec.py",
-    "iii_trio.builtins.queue.serve_bridged_queue": "tests/component/bridge_rig.py",
     "iii_trio.builtins.state.serve_bridged_state": "tests/component/test_bridge.py",
     "iii_trio.builtins.stream.serve_bridged_stream": "tests/component/bridge_rig.py",
 }
