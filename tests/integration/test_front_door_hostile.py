@@ -289,13 +289,14 @@ async def pour(stream: trio.SocketStream) -> None:
 
 
 @each_driver
-async def test_a_flood_of_pings_that_nobody_reads_is_dropped_alone(
+async def test_a_flood_of_pings_whose_answers_nobody_reads_costs_no_memory(
     driver: Driver,
 ) -> None:
     async with (
         open_witnessed(driver, outbox_bytes=MIB) as rig,
-        rig.websocket() as (client, ear),
+        rig.websocket(receive_buffer=4096) as (client, ear),
     ):
-        with pytest.raises(trio.BrokenResourceError):
-            await send_for_ever(client, frame(OP_PING, b"x" * 125) * 8000)
-        assert "does not read" in await ear.lost()
+        for _ in range(16):
+            await client.send(frame(OP_PING, b"x" * 125) * 8000)
+        assert ear.websocket.outbox_bytes < MIB / 16
+        assert not ear.closed
