@@ -3,6 +3,8 @@
 import json
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,16 @@ from tests.integration.server_rig import (
 from tests.integration.test_binding import held_port
 
 CONFIG = f"workers: [{LISTENER}, {HTTP}, {VOLATILE}]\n"
+
+
+@contextmanager
+def hangups(handling: signal.Handlers) -> Iterator[None]:
+    """Start servers that take SIGHUP as a shell has it, or as ``nohup`` does."""
+    before = signal.signal(signal.SIGHUP, handling)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 async def test_server_says_where_it_listens_and_drains_on_sigterm(
@@ -43,44 +55,42 @@ async def test_server_says_where_it_listens_and_drains_on_sigterm(
 async def test_signal_lets_calls_in_flight_finish(
     number: signal.Signals, tmp_path: Path
 ) -> None:
-    async with open_server(tmp_path, f"workers: [{LISTENER}]") as server:
-        url = f"ws://127.0.0.1:{await server.port()}"
-        async with open_worker(url) as callee, open_worker(url) as caller:
-            started, release = trio.Event(), trio.Event()
+    with hangups(signal.SIG_DFL):
+        async with open_server(tmp_path, f"workers: [{LISTENER}]") as server:
+            url = f"ws://127.0.0.1:{await server.port()}"
+            async with open_worker(url) as callee, open_worker(url) as caller:
+                started, release = trio.Event(), trio.Event()
 
-            @callee.function("slow::call")
-            async def slow() -> str:
-                started.set()
-                await release.wait()
-                return "done"
+                @callee.function("slow::call")
+                async def slow() -> str:
+                    started.set()
+                    await release.wait()
+                    return "done"
 
-            await registered(callee)
-            results: list[Any] = []
+                await registered(callee)
+                results: list[Any] = []
 
-            async def call() -> None:
-                results.append(await caller.invoke("slow::call"))
+                async def call() -> None:
+                    results.append(await caller.invoke("slow::call"))
 
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(call)
-                await started.wait()
-                server.process.send_signal(number)
-                await server.line("draining")
-                release.set()
-            assert results == ["done"]
-            assert await server.wait() == 0
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(call)
+                    await started.wait()
+                    server.process.send_signal(number)
+                    await server.line("draining")
+                    release.set()
+                assert results == ["done"]
+                assert await server.wait() == 0
 
 
 async def test_a_terminal_that_closes_ends_nothing_under_nohup(tmp_path: Path) -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
-    try:
+    with hangups(signal.SIG_IGN):
         async with open_server(tmp_path, f"workers: [{LISTENER}]") as server:
             url = f"ws://127.0.0.1:{await server.port()}"
             server.process.send_signal(signal.SIGHUP)
             async with open_worker(url) as worker:
                 assert await worker.invoke("engine::workers::list", {})
             assert await server.stop() == 0
-    finally:
-        signal.signal(signal.SIGHUP, before)
     assert not any("SIGHUP" in line for line in server.lines)
 
 
