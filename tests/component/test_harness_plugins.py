@@ -15,8 +15,11 @@ async def test_with_pytest_trio(iii_engine, autojump_clock):
 """
 
 GIVEN = """
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from iii_trio.testing import open_test_engine
+
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 @given(st.integers())
 async def test_an_engine_per_example(iii_engine, number):
