@@ -118,17 +118,20 @@ class Gate:
 
     @contextmanager
     def using(self, access: Access) -> Iterator[None]:
-        """Keep restricted workers from offering what these rules rest on.
-
-        One that offers it already offers it no more, and is told.
-        """
+        """Keep restricted workers from offering anew what these rules rest on."""
         self._in_use.append(access)
         try:
-            for function_id in sorted(access.own_functions):
-                self._take_back(function_id)
             yield
         finally:
             self._in_use.remove(access)
+
+    def take_back(self, access: Access) -> None:
+        """Let restricted workers no longer offer what these rules rest on, and tell them.
+
+        For rules that came into use later; once it is certain that they do.
+        """
+        for function_id in sorted(access.own_functions):
+            self._take_back(function_id)
 
     def is_protected(self, function_id: str) -> bool:
         """Tell whether rules in use rest on a function of this id."""

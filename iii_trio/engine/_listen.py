@@ -126,13 +126,15 @@ async def open_listener(
     """
     listener = Listener(_EngineDoor(engine, access))
     press = engine.invocations.quotas.set_pressed
-    with engine.gate.using(access or Access()), pump.outboxes.telling(press):
+    rules = access or Access()
+    with engine.gate.using(rules), pump.outboxes.telling(press):
         async with (
             open_front_door(
                 pump, listener, host=host, port=port, limits=limits, tls=tls
             ) as door,
             open_background_nursery("the listener was closed") as nursery,
         ):
+            engine.gate.take_back(rules)  # in the step in which it opened
             nursery.start_soon(_keep_alive, listener, ping_every, name="keepalive")
             yield door
 

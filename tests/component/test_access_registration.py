@@ -206,6 +206,8 @@ async def test_rules_that_come_later_take_back_what_they_rest_on(
         rules = {"auth_function_id": "auth::late", HOOKS[0]: "hook::late"}
         later = Access(rules=parse_rules(rules), middleware_function_id="mw::late")
         with rig.t.engine.gate.using(later):
+            assert rig.has("auth::late")  # they may not come into use after all
+            rig.t.engine.gate.take_back(later)
             rejected = await stranger.expect(RegistrationRejected)
             assert rejected.function_id == "auth::late"
             assert not rig.has("auth::late")

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -84,9 +85,16 @@ async def test_who_offers_the_auth_function_of_a_listener_to_come_is_not_asked(
                 stranger.register_function("auth::late", open_to_all)
                 while app.engine.registry.find("default", "auth::late") is None:
                     await trio.testing.wait_all_tasks_blocked()
-                later = document(rbac={"auth_function_id": "auth::late"})
+                (later,) = document(rbac={"auth_function_id": "auth::late"})["workers"]
                 config = document(rbac={})
-                config["workers"] += later["workers"]
+                config["workers"].append(later)
+                with socket.create_server(("127.0.0.1", 0)) as held:
+                    free = later["config"]["port"]
+                    later["config"]["port"] = held.getsockname()[1]
+                    report = await app.reload(config)
+                    assert list(report.failed) == ["iii-worker-manager#1"]
+                assert app.engine.registry.find("default", "auth::late") is not None
+                later["config"]["port"] = free
                 report = await app.reload(config)
                 assert report.added == ("iii-worker-manager#1",)
                 async with dial(app, "iii-worker-manager#1") as client:
