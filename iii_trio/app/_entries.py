@@ -240,6 +240,15 @@ class EntryRunner:
             except (ConfigError, OSError) as exc:
                 if started or running.entry == running.declared:
                     raise
+                if _opens_more(running.declared.config, running.entry.config):
+                    logger.error(  # noqa: TRY400 - it says all there is
+                        "%s cannot start with the stored value of configuration %r, and "
+                        "does not start without its tls or auth_function: mend the "
+                        "cause, or give its block of the config file the same",
+                        running.declared.key,
+                        running.declared.name,
+                    )
+                    raise
                 logger.error(  # noqa: TRY400 - it says all there is
                     "%s cannot start with the stored value of configuration %r: %s; "
                     "it runs with its block of the config file, until another value "
@@ -330,3 +339,11 @@ class EntryRunner:
         self.settings.forget(running.declared)
         reserved = self._reserved.pop(running.entry.key, set())
         self.engine.registry.unreserve(sorted(reserved))
+
+
+def _opens_more(config: object, secured: object) -> bool:
+    """Tell whether settings lack what guards a port, or guard it otherwise."""
+    return any(
+        getattr(config, name, None) != getattr(secured, name, None)
+        for name in ("tls", "auth_function")
+    )

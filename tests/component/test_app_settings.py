@@ -21,6 +21,7 @@ from tests.component.test_app import config
 class LampConfig:
     color: str = "white"
     level: int = attrs.field(default=1)
+    auth_function: str | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.level > 10:
@@ -377,6 +378,19 @@ async def test_the_block_holds_where_a_stored_value_cannot_start(
         scene.lamp.crash.set()
         await eventually(lambda: len(scene.lamp.ran_with) > 2)
         assert scene.lamp.ran_with[-1] == LampConfig(color="blue")
+
+
+async def test_a_stored_guard_is_not_given_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_scene(tmp_path, {"color": "red"}) as scene:
+        await scene.set({"color": "busy", "auth_function": "auth::f"})
+        await eventually(lambda: "could not be applied" in caplog.text)
+    with pytest.raises(OSError, match="the color is busy"):
+        async with open_scene(tmp_path, {"color": "red"}):
+            pass
+    assert "does not start without its tls or auth_function" in caplog.text
+    assert "iii-lamp cannot start with the stored value of" in caplog.text
 
 
 async def test_a_block_that_cannot_start_is_no_fault_of_a_stored_value(
