@@ -189,9 +189,67 @@ def test_a_schema_of_trees_takes_deep_ones(schema: Any) -> None:
     assert problems_of(nested(128), compile_schema(schema)) == []
 
 
-def test_a_schema_that_doubles_at_each_level_takes_flat_values_only() -> None:
-    once = {"properties": {"x": {"$ref": "#"}}}
-    validator = compile_schema({"allOf": [once, dict(once)]})
+NOT_HERE = ["$: it does not fit its schema; both are too large to tell where"]
+ONCE: Any = {"properties": {"x": {"$ref": "#"}}}
+STEP: Any = {
+    "oneOf": [
+        {
+            "properties": {
+                "kind": {"const": number},
+                "x": {"$ref": "#/$defs/step"},
+                "others": {"items": {"$ref": "#/$defs/step"}},
+            },
+            "required": ["kind"],
+        }
+        for number in range(20)
+    ]
+}
+TEXT: Any = {
+    "anyOf": [
+        {"type": ["string", "number", "boolean", "null"]},
+        {"type": "array", "items": {"$ref": "#"}},
+        {"type": "object", "additionalProperties": {"$ref": "#"}},
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"allOf": [ONCE, dict(ONCE)]},
+        {"allOf": [ONCE, dict(ONCE)], "unevaluatedProperties": True},
+        {"$defs": {"step": STEP}, "$ref": "#/$defs/step"},
+        TEXT,
+    ],
+)
+def test_a_schema_that_leads_back_to_itself_in_many_ways_takes_deep_values(
+    schema: Any,
+) -> None:
+    """Which would never end if the validator did not remember what it found."""
+    value: Any = {"kind": 1}
+    for number in range(100):
+        value = {"kind": number % 20, "x": value, "others": []}
+    assert problems_of(value, compile_schema(schema)) == []
+
+
+def test_where_such_a_value_is_wrong_is_told_if_it_is_flat() -> None:
+    schema = {"$defs": {"step": STEP}, "$ref": "#/$defs/step"}
+    validator = compile_schema(schema)
+    assert problems_of({"kind": 77}, validator) != NOT_HERE
+    value: Any = {"kind": 77}
+    for _ in range(100):
+        value = {"kind": 1, "x": value}
+    assert problems_of(value, validator) == NOT_HERE
+    validator = compile_schema({"allOf": [ONCE, dict(ONCE)], "type": "object"})
+    assert problems_of(nested(100), validator) == NOT_HERE
+
+
+def test_schemas_that_double_from_level_to_level_take_flat_values_only() -> None:
+    definitions: dict[str, Any] = {"a0": {}}
+    for level in range(1, 31):
+        lower = {"$ref": f"#/$defs/a{level - 1}"}
+        definitions[f"a{level}"] = {"properties": {"x": {"allOf": [lower, lower]}}}
+    validator = compile_schema({"$defs": definitions, "$ref": "#/$defs/a30"})
     assert problems_of(nested(10), validator) == []
     for depth in (30, 128, 30):
         assert problems_of(nested(depth), validator) == [

@@ -81,13 +81,15 @@ def problems_of(value: JSON, validator: Validator) -> list[str]:
         return [f"$: {problem}"]
     if compiled.is_valid(value):
         return []
+    steps = validator.steps.at(depth, telling=True)
     if steps * size <= TOLD_LOOKS and size <= MAX_ITEMS:
         errors = list(compiled.iter_errors(value))
         problems = [_told(error) for error in errors[:MAX_PROBLEMS]]
         if len(errors) > MAX_PROBLEMS:
             problems.append(f"{len(errors) - MAX_PROBLEMS} more")
         return problems
-    if validator.steps.branches and steps * size > TOLD_LOOKS:
+    most = TOLD_LOOKS if validator.steps.branches else MAX_LOOKS
+    if steps > MAX_STEPS or steps * size > most:
         return ["$: it does not fit its schema; both are too large to tell where"]
     return [_first(value, compiled)]
 

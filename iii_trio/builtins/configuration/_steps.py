@@ -1,15 +1,21 @@
 """How long it can take to check a value against a schema, before one is checked. Pure.
 
 A reference is a few letters and stands for a schema that has references of its own: a
-kilobyte can mean a million schemas, and a schema that refers to itself twice doubles at
-each level of the value. So what is looked at for one value is counted, with what stands
-behind references, from the bottom up. Nothing is validated here.
+kilobyte can mean a million schemas. So what is looked at for one value is counted, with
+what stands behind references, from the bottom up. Nothing is validated here.
+
+The validator remembers of a schema that leads back to itself what it found, and looks at
+it once for each value; but not to tell what is wrong: then one that refers to itself
+twice doubles at each level of the value.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
+from functools import cached_property
 from typing import Any, Final, final
 from urllib.parse import unquote, urldefrag, urljoin
+
+from iii_trio.builtins.configuration._circles import circles
 
 JSON = Any
 
@@ -72,6 +78,9 @@ _BY_NAME: Final = frozenset(
 )
 """Keywords whose object is none of their schemas, but has them by name."""
 
+_ONE: Final[JSON] = {}
+"""A schema that counts as one."""
+
 # Of several schemas the one that takes most counts: where only one is looked at.
 _Group = tuple[_For, list[JSON]]
 _Place = tuple[int, int]
@@ -95,7 +104,7 @@ class Steps:
         self._schema = schema if isinstance(schema, dict) else {}
         self._named = _Names(schema)
         self._groups: dict[int, list[_Group]] = {}
-        self._by_depth: dict[int, int] = {}
+        self._by_depth: dict[tuple[int, bool], int] = {}
 
     def check(self) -> None:
         """Look at the schemas for one value, wherever they stand; first, and once.
@@ -103,7 +112,7 @@ class Steps:
         Raises:
             TooLargeError: they are too many, or refer to themselves in several ways.
         """
-        count = _Count(self._groups_of)
+        count = _Count(self._groups_of, {})
         found, left, size = {id(self._schema)}, [self._schema], 0
         while left:
             schema = left.pop()
@@ -117,24 +126,33 @@ class Steps:
                 raise TooLargeError(_TOO_MANY)
         self._named = _Names({})  # all were followed
 
-    def at(self, depth: int) -> int:
+    def at(self, depth: int, *, telling: bool = False) -> int:
         """How many schemas can be looked at for one of the innermost values.
 
         Those for the values around it count, too.
 
         Args:
             depth: how deep the value nests.
+            telling: also to tell what is wrong with it.
 
         Returns:
             At most one more than `MAX_STEPS`.
         """
-        if depth not in self._by_depth:
+        if (depth, telling) not in self._by_depth:
+            parts = {} if telling else self._parts
             try:
-                most = _Count(self._groups_of).of(self._schema, depth)
+                most = _Count(self._groups_of, parts).of(self._schema, depth)
             except TooLargeError:
                 most = MAX_STEPS + 1
-            self._by_depth[depth] = most
-        return self._by_depth[depth]
+            self._by_depth[depth, telling] = most
+        return self._by_depth[depth, telling]
+
+    @cached_property
+    def _parts(self) -> dict[int, int]:
+        return circles(
+            self._schema,
+            lambda schema: [one for _, of in self._groups_of(schema) for one in of],
+        )
 
     def _groups_of(self, schema: JSON) -> list[_Group]:
         groups = self._groups.get(id(schema))
@@ -175,10 +193,17 @@ class _Count:
 
     Args:
         groups_of: what is in a schema.
+        parts: by schema; what leads back to a schema from an inner value counts once if
+            both have the same.
     """
 
-    def __init__(self, groups_of: Callable[[JSON], list[_Group]]) -> None:
+    def __init__(
+        self,
+        groups_of: Callable[[JSON], list[_Group]],
+        parts: Mapping[int, int],
+    ) -> None:
         self._groups_of = groups_of
+        self._parts = parts
         self._counts: dict[_Place, int] = {}
         # From the outermost on, each with how many schemas are in it.
         self._under_way: dict[_Place, int] = {}
@@ -212,7 +237,18 @@ class _Count:
         for what_for, schemas in self._groups_of(schema):
             below = depth if what_for is _For.HERE else depth - 1
             if below >= 0:
-                yield what_for, [(one, (id(one), below)) for one in schemas]
+                counted = (
+                    schemas
+                    if below == depth
+                    else self._without_circles(schema, schemas)
+                )
+                yield what_for, [(one, (id(one), below)) for one in counted]
+
+    def _without_circles(self, schema: JSON, inside: list[JSON]) -> list[JSON]:
+        part = self._parts.get(id(schema))
+        if part is None:
+            return inside
+        return [_ONE if self._parts[id(one)] == part else one for one in inside]
 
     def _begin(self, schema: JSON, depth: int) -> None:
         """Have what is in a schema counted before it."""
