@@ -17,8 +17,8 @@ T = TypeVar("T")
 
 logger = logging.getLogger("iii_trio.builtins")
 
-FINISH_SECONDS: Final = 30.0
-"""For a write whose caller is gone; as long as one of a store may take."""
+FINISH_SECONDS: Final = 5.0
+"""For a write whose caller is gone, who may have to wait for it."""
 
 
 async def finish(call: Callable[[], Awaitable[T]], what: str) -> T:

@@ -226,7 +226,7 @@ async def open_scene(seconds: float) -> AsyncIterator[Scene]:
 async def test_a_write_that_was_sent_is_waited_for_and_fires_here(
     autojump_clock: MockClock, name: str, gone: str
 ) -> None:
-    async with open_scene(seconds=FINISH_SECONDS - 10) as scene:
+    async with open_scene(seconds=FINISH_SECONDS) as scene:
         if gone == "cancelled":
             with trio.move_on_after(1):
                 await scene.write(name)
