@@ -67,6 +67,7 @@ class Connection:
         "_grace",
         "_interest",
         "_linger",
+        "_looked",
         "_on_gone",
         "_outbox_limit",
         "_paused",
@@ -120,6 +121,7 @@ class Connection:
         self._sent = 0
         self._weighed = 0  # bytes that count among those of all outboxes
         self._seen = 0
+        self._looked = -1
 
     @property
     def peer_certificate(self) -> PeerCertificate | None:
@@ -340,7 +342,7 @@ class Connection:
 
         What the system alone takes, such as all that fits in its buffer, is none of it.
         """
-        seen, self._seen = self._seen, self._sent if self._blocked else -1
+        seen, self._looked = self._looked, self._sent if self._blocked else -1
         return seen not in {-1, self._sent}
 
     def _expect_move(self) -> None:
