@@ -171,7 +171,7 @@ async def test_why_there_was_no_connection_is_told_after_the_timeout() -> None:
         ):
             code, out, err = await run_cli(
                 *("trigger", "test::echo", "--address", "127.0.0.1"),
-                *("--port", str(port.addresses[0][1]), "--timeout-ms", "3000"),
+                *("--port", str(port.addresses[0][1]), "--timeout-ms", "10000"),
                 *options,
             )
             assert (code, out) == (1, "")
