@@ -100,6 +100,31 @@ async def registered(worker: Worker) -> None:
 
 
 @asynccontextmanager
+async def call_in_flight(caller: Worker, callee: Worker) -> AsyncIterator[None]:
+    """A call runs for the length of the block, then it is answered."""
+    started, release = trio.Event(), trio.Event()
+
+    @callee.function("slow::call")
+    async def slow() -> str:
+        started.set()
+        await release.wait()
+        return "done"
+
+    await registered(callee)
+    results: list[object] = []
+
+    async def call() -> None:
+        results.append(await caller.invoke("slow::call"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(call)
+        await started.wait()
+        yield
+        release.set()
+    assert results == ["done"]
+
+
+@asynccontextmanager
 async def open_tap_report() -> AsyncIterator[dict[str, str]]:
     """The environment of a tapped server; what it reported is checked at the end."""
     await trio.lowlevel.checkpoint()

@@ -6,7 +6,6 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
@@ -16,9 +15,9 @@ from tests.integration.server_rig import (
     HTTP,
     LISTENER,
     VOLATILE,
+    call_in_flight,
     names_in,
     open_server,
-    registered,
 )
 from tests.integration.test_binding import held_port
 
@@ -59,27 +58,9 @@ async def test_signal_lets_calls_in_flight_finish(
         async with open_server(tmp_path, f"workers: [{LISTENER}]") as server:
             url = f"ws://127.0.0.1:{await server.port()}"
             async with open_worker(url) as callee, open_worker(url) as caller:
-                started, release = trio.Event(), trio.Event()
-
-                @callee.function("slow::call")
-                async def slow() -> str:
-                    started.set()
-                    await release.wait()
-                    return "done"
-
-                await registered(callee)
-                results: list[Any] = []
-
-                async def call() -> None:
-                    results.append(await caller.invoke("slow::call"))
-
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(call)
-                    await started.wait()
+                async with call_in_flight(caller, callee):
                     server.process.send_signal(number)
                     await server.line("draining")
-                    release.set()
-                assert results == ["done"]
                 assert await server.wait() == 0
 
 
