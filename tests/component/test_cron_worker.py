@@ -74,18 +74,24 @@ async def test_metadata_reaches_the_function_and_conditions_decide(
     assert [one["scheduled_time"][14:16] for one in got] == ["02", "04"]
 
 
+def offer_slow_job(rig: BuiltinRig) -> list[float]:
+    """Offer ``slow::job``, which takes 150 s; when it was called."""
+    starts: list[float] = []
+
+    @rig.client.function("slow::job")
+    async def slow(_payload: Any) -> None:
+        starts.append(trio.current_time())
+        await trio.sleep(150)
+
+    return starts
+
+
 async def test_a_function_that_runs_long_drops_its_own_ticks_and_no_others(
     autojump_clock: MockClock,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    starts: list[float] = []
     async with open_cron_rig() as rig:
-
-        @rig.client.function("slow::job")
-        async def slow(_payload: Any) -> None:
-            starts.append(trio.current_time())
-            await trio.sleep(150)
-
+        starts = offer_slow_job(rig)
         began = trio.current_time()
         await rig.client.bind("cron", "slow::job", {"expression": "0 * * * * *"})
         quick = await rig.record("cron", "job::run", {"expression": "0 * * * * *"})
@@ -199,14 +205,8 @@ async def test_the_same_trigger_id_again_moves_the_schedule(
 async def test_a_trigger_that_is_bound_anew_waits_for_its_call(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    starts: list[float] = []
     async with open_cron_rig() as rig:
-
-        @rig.client.function("slow::job")
-        async def slow(_payload: Any) -> None:
-            starts.append(trio.current_time())
-            await trio.sleep(150)
-
+        starts = offer_slow_job(rig)
         began = trio.current_time()
         for _ in range(3):
             await rig.client.bind(
